@@ -1,0 +1,37 @@
+"""What can go wrong, each kind with the exit code a script can rely on."""
+
+
+class FadaeError(Exception):
+    """An error with a message a user can act on; the command line prints it as one line."""
+
+    exit_code = 1
+
+
+class UsageError(FadaeError):
+    """Wrong usage or configuration: repeating the same command will fail again."""
+
+    exit_code = 2
+
+
+class NoInputError(FadaeError):
+    """Nothing usable to work on: no audio in the item, no features to train on."""
+
+    exit_code = 65
+
+
+class TransientError(FadaeError):
+    """Unfinished for a passing reason, preemption included: run the same command again."""
+
+    exit_code = 75
+
+
+class RecordingFailure(FadaeError):  # noqa: N818 - raised about one recording, ends as a value
+    """One recording cannot be had; ingest turns it into that recording's commit."""
+
+
+class TransientFailure(RecordingFailure):
+    """The recording may be had later: refused, timed out, throttled, cut short."""
+
+
+class PermanentFailure(RecordingFailure):
+    """The recording will never be had: forbidden, missing, undecodable, empty."""

@@ -1,0 +1,61 @@
+"""The staging area: one recording's PCM and its commit, under a name made safe from its id."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from fadae.nouns import Commit, sha256_hex
+from fadae.store.location import Location
+
+PREFIXES = tuple(f"{number:02x}" for number in range(256))
+
+
+def recording_key(recording_id: str) -> str:
+    """Return a file name safe on every filesystem, one to one with the id.
+
+    >>> recording_key("AOC11B/../etc/passwd")[:21]
+    'AOC11B_.._etc_passwd-'
+    """
+    safe = re.sub(r"[^A-Za-z0-9._-]", "_", recording_id[:40])
+    return f"{safe}-{sha256_hex(recording_id)[:32]}"
+
+
+def staging_prefix(recording_id: str) -> str:
+    """Return the two hex digits that spread recordings over 256 folders."""
+    return sha256_hex(recording_id)[:2]
+
+
+def pcm_path(recording_id: str) -> str:
+    """Return where a recording's int16 little-endian mono PCM lies, relative to the workspace."""
+    return f"staging/{staging_prefix(recording_id)}/{recording_key(recording_id)}.pcm"
+
+
+def commit_path(recording_id: str) -> str:
+    """Return where a recording's commit lies, relative to the workspace."""
+    return f"staging/{staging_prefix(recording_id)}/{recording_key(recording_id)}.json"
+
+
+def source_path(recording_id: str) -> str:
+    """Return where a recording's original bytes lie when they are kept."""
+    return f"sources/{staging_prefix(recording_id)}/{recording_key(recording_id)}"
+
+
+def write_commit(location: Location, commit: Commit) -> None:
+    """Write a recording's commit; its PCM must already be there."""
+    location.write_bytes(commit_path(commit.id), commit.to_json().encode())
+
+
+def read_commit(location: Location, recording_id: str) -> Commit | None:
+    """Return a recording's commit, or None where it has none yet."""
+    try:
+        return Commit.from_json(location.read_bytes(commit_path(recording_id)))
+    except FileNotFoundError:
+        return None
+
+
+def list_commits(location: Location, prefix: str) -> Iterator[Commit]:
+    """Yield the commits below one of the 256 prefixes, in the order of their names."""
+    for name in location.names(f"staging/{prefix}"):
+        if name.endswith(".json"):
+            yield Commit.from_json(location.read_bytes(f"staging/{prefix}/{name}"))
