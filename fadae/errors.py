@@ -1,10 +1,22 @@
 """What can go wrong, each kind with the exit code a script can rely on."""
 
+from __future__ import annotations
+
+from typing import Any
+
 
 class FadaeError(Exception):
-    """An error with a message a user can act on; the command line prints it as one line."""
+    """An error with a message a user can act on; the command line prints it as one line.
+
+    `summary` is what the stage had done until then: `--json` prints it on a failure too.
+    """
 
     exit_code = 1
+
+    def __init__(self, message: str, summary: dict[str, Any] | None = None) -> None:
+        """Take the one-line message and, where there is one, the stage's summary."""
+        super().__init__(message)
+        self.summary = summary
 
 
 class UsageError(FadaeError):

@@ -1,0 +1,49 @@
+"""The command `fadae`: its commands by name, nothing else.
+
+Commands import the library inside their functions, so that `fadae --help` and the workers of the
+first two stages load no torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+
+import fadae
+from fadae.cli.reporting import reporting
+
+# In the order `fadae --help` shows them.
+COMMANDS: tuple[Callable[..., dict[str, Any] | None], ...] = ()
+
+app = typer.Typer(
+    name="fadae",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+for command in COMMANDS:
+    app.command()(reporting(command))
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(fadae.__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="And exit.")
+    ] = False,
+) -> None:
+    """Learn a compressed code for music: ingest, extract, train, reconstruct."""
+
+
+def main() -> None:
+    """Run the command line."""
+    app()

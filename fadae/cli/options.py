@@ -1,0 +1,69 @@
+"""The options that several commands share, each spelled once.
+
+A command takes them as `workspace: Workspace = DEFAULT_WORKSPACE`, `scheduler: Scheduler = None`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+DEFAULT_WORKSPACE = "./workspace"
+DEFAULT_ITEM = "AOC11B"
+DEFAULT_ARCHIVE_URL = "https://archive.org"
+
+Workspace = Annotated[
+    str,
+    typer.Option("--workspace", "-w", envvar="FADAE_WORKSPACE", help="Folder or URL of the job."),
+]
+Scheduler = Annotated[
+    str | None,
+    typer.Option(
+        envvar="DASK_SCHEDULER_ADDRESS", help="Dask scheduler; without one, a cluster here."
+    ),
+]
+Workers = Annotated[
+    int | None, typer.Option(min=1, help="Workers of the cluster here; default one a core.")
+]
+
+Items = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[ITEM]...", help=f"Internet Archive items; default {DEFAULT_ITEM}."),
+]
+Collection = Annotated[
+    list[str] | None, typer.Option(help="All audio items of a collection; repeatable.")
+]
+Search = Annotated[list[str] | None, typer.Option(help="All items a query finds; repeatable.")]
+Limit = Annotated[int | None, typer.Option(min=1, help="At most this many recordings.")]
+Folder = Annotated[
+    list[str] | None, typer.Option(help="Audio files below a folder or bucket; repeatable.")
+]
+ArchiveUrl = Annotated[str, typer.Option(envvar="FADAE_ARCHIVE_URL", help="The archive to ask.")]
+Contact = Annotated[
+    str,
+    typer.Option(envvar="FADAE_CONTACT", help="Who the archive may write to: a URL or an address."),
+]
+Formats = Annotated[
+    list[str] | None,
+    typer.Option("--format", help="Encodings in order of preference; repeatable."),
+]
+Downloads = Annotated[int, typer.Option(min=1, help="Transfers at a time, cluster-wide.")]
+KeepSource = Annotated[bool, typer.Option("--keep-source", help="Keep the original files too.")]
+Retry = Annotated[
+    str, typer.Option(help="Failed recordings to try again: transient, permanent, all, none.")
+]
+Refresh = Annotated[bool, typer.Option("--refresh", help="List the selection again.")]
+
+Preset = Annotated[str, typer.Option(help="Transform: seed or full.")]
+SampleRate = Annotated[
+    int, typer.Option("--sample-rate", metavar="HZ", help="Others than 11025 with full only.")
+]
+Dtype = Annotated[str, typer.Option(help="Of the stored features: float16 or float32.")]
+
+Run = Annotated[str, typer.Option(help="Name of the training run.")]
+Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+Output = Annotated[Path | None, typer.Option("--to", help="File to write.")]
+
+Summary = dict[str, Any]
