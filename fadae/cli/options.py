@@ -30,7 +30,7 @@ Workers = Annotated[
 
 Items = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[ITEM]...", help=f"Internet Archive items; default {DEFAULT_ITEM}."),
+    typer.Argument(metavar="ITEM", help=f"Internet Archive items; default {DEFAULT_ITEM}."),
 ]
 Collection = Annotated[
     list[str] | None, typer.Option(help="All audio items of a collection; repeatable.")

@@ -1,0 +1,29 @@
+"""What `import fadae` costs: no torch before something trains or runs a model."""
+
+import subprocess
+import sys
+
+import pytest
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "import fadae",
+        "import fadae; fadae.FrequencyAdaptiveTransform",
+        "import fadae.cli.app",
+        "import fadae.ingest, fadae.extract, fadae.cluster",
+        "import fadae.workspace; fadae.workspace.open",
+    ],
+)
+def test_loads_no_torch(statement: str) -> None:
+    code = f"{statement}; import sys; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_help_names_every_stage() -> None:
+    shown = subprocess.run(
+        [sys.executable, "-m", "fadae", "--help"], capture_output=True, text=True, check=True
+    ).stdout
+    for command in ("run", "ingest", "extract", "train", "reconstruct", "info", "demo", "serve"):
+        assert f"\n  {command} " in shown
