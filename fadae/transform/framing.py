@@ -86,7 +86,7 @@ class Framing:
         """Write windowed frames `first`, first + 1, ... of `signal` [n] into `out` [F, N]."""
         N, H = self.frame_samples, self.hop_samples
         start = first * H - self.padding_samples
-        stretch = _zero_extended(signal, start, start + (len(out) - 1) * H + N)
+        stretch = zero_extended(signal, start, start + (len(out) - 1) * H + N)
         np.multiply(np.lib.stride_tricks.sliding_window_view(stretch, N)[::H], window, out=out)
 
     def add_frames(self, frames: Array, carry: Array, out: Array) -> None:
@@ -108,7 +108,7 @@ class Framing:
         return np.stack([head, head + rest, rest])
 
 
-def _zero_extended(signal: Array, start: int, stop: int) -> Array:
+def zero_extended(signal: Array, start: int, stop: int) -> Array:
     """Return samples [start, stop), zeros outside the signal; a view where that is possible."""
     inside = signal[max(start, 0) : max(stop, 0)]
     if len(inside) == stop - start:

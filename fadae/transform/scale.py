@@ -63,7 +63,7 @@ class FrequencyScale:
         the sum of squared windows comes near zero and the transform cannot be undone there.
 
         >>> GeometricScale(300, 3040, 0.016985, 300).ensure_overlap_ratio(0.5)
-        >>> LinearScale(0, 100, 5).ensure_overlap_ratio(0.9)
+        >>> LinearScale(0, 100, 4).ensure_overlap_ratio(0.9)
         Traceback (most recent call last):
         fadae.errors.UsageError: band 0 (0-40 Hz) shares 0.5 of itself with band 1, less than ...
         """
@@ -90,7 +90,7 @@ class FrequencyScale:
 class GeometricScale(FrequencyScale):
     """Centres in a constant ratio from `start_hz` to `stop_hz`, bandwidths in proportion.
 
-    >>> GeometricScale(100, 400, bandwidth_ratio=0.5, bands=3).centre_hz.tolist()
+    >>> GeometricScale(100, 400, bandwidth_ratio=0.5, bands=3).centre_hz.round(6).tolist()
     [100.0, 200.0, 400.0]
     """
 
@@ -101,20 +101,18 @@ class GeometricScale(FrequencyScale):
     bands: int
 
     def __post_init__(self) -> None:
-        """Refuse what has no meaning."""
         _ensure_range(self.start_hz, self.stop_hz, self.bands)
         if self.start_hz <= 0 or self.bandwidth_ratio <= 0:
             raise UsageError("a geometric scale needs start_hz > 0 and bandwidth_ratio > 0.")
 
     @property
     def centre_hz(self) -> Hertz:
-        """[B] float64, hertz."""
-        return np.asarray(np.geomspace(self.start_hz, self.stop_hz, self.bands), dtype=np.float64)
+        centres = np.geomspace(self.start_hz, self.stop_hz, self.bands)
+        return centres.astype(np.float64, copy=False)
 
     @property
     def bandwidth_hz(self) -> Hertz:
-        """[B] float64, hertz."""
-        return self.centre_hz * self.bandwidth_ratio
+        return np.asarray(self.centre_hz * self.bandwidth_ratio, dtype=np.float64)
 
 
 @dataclass(frozen=True)
@@ -131,7 +129,6 @@ class LinearScale(FrequencyScale):
     bands: int
 
     def __post_init__(self) -> None:
-        """Refuse what has no meaning."""
         _ensure_range(self.start_hz, self.stop_hz, self.bands)
 
     @property
@@ -140,12 +137,10 @@ class LinearScale(FrequencyScale):
 
     @property
     def centre_hz(self) -> Hertz:
-        """[B] float64, hertz."""
         return self.start_hz + self._step_hz * np.arange(1, self.bands + 1)
 
     @property
     def bandwidth_hz(self) -> Hertz:
-        """[B] float64, hertz."""
         return np.full(self.bands, 2 * self._step_hz)
 
 
@@ -163,7 +158,6 @@ class BarkScale(FrequencyScale):
     bands: int
 
     def __post_init__(self) -> None:
-        """Refuse what has no meaning."""
         _ensure_range(self.start_hz, self.stop_hz, self.bands)
 
     @property
@@ -174,22 +168,18 @@ class BarkScale(FrequencyScale):
 
     @property
     def low_hz(self) -> Hertz:
-        """[B] float64, hertz."""
         return self.edges_hz[:-2]
 
     @property
     def centre_hz(self) -> Hertz:
-        """[B] float64, hertz."""
         return self.edges_hz[1:-1]
 
     @property
     def high_hz(self) -> Hertz:
-        """[B] float64, hertz."""
         return self.edges_hz[2:]
 
     @property
     def bandwidth_hz(self) -> Hertz:
-        """[B] float64, hertz."""
         return self.high_hz - self.low_hz
 
 
@@ -228,22 +218,18 @@ class KnotScale(FrequencyScale):
 
     @property
     def low_hz(self) -> Hertz:
-        """[B] float64, hertz."""
         return self._bin_to_hertz(np.concatenate([[0], self.knots[:-1]]))
 
     @property
     def centre_hz(self) -> Hertz:
-        """[B] float64, hertz."""
         return self._bin_to_hertz(self.knots)
 
     @property
     def high_hz(self) -> Hertz:
-        """[B] float64, hertz."""
         return self._bin_to_hertz(np.concatenate([self.knots[1:], self.knots[-1:]]))
 
     @property
     def bandwidth_hz(self) -> Hertz:
-        """[B] float64, hertz."""
         return self.high_hz - self.low_hz
 
     def slices(self) -> npt.NDArray[np.int64]:
@@ -268,22 +254,18 @@ class TableScale(FrequencyScale):
 
     @property
     def low_hz(self) -> Hertz:
-        """[B] float64, hertz."""
         return np.array(self.low)
 
     @property
     def centre_hz(self) -> Hertz:
-        """[B] float64, hertz."""
         return np.array(self.centre)
 
     @property
     def high_hz(self) -> Hertz:
-        """[B] float64, hertz."""
         return np.array(self.high)
 
     @property
     def bandwidth_hz(self) -> Hertz:
-        """[B] float64, hertz."""
         return self.high_hz - self.low_hz
 
 
@@ -300,7 +282,10 @@ def scale_from_config(config: dict[str, Any]) -> FrequencyScale:
     for scale in (GeometricScale, LinearScale, BarkScale, KnotScale):
         if scale.kind == kind:
             return scale(**values)
-    raise UsageError(f"unknown frequency scale {kind!r}; this version knows geometric, linear, ...")
+    raise UsageError(
+        f"unknown frequency scale {kind!r}; this version knows geometric, linear, bark, knots "
+        "and table."
+    )
 
 
 def band_slices(scale: FrequencyScale, bin_hz: float) -> npt.NDArray[np.int64]:
