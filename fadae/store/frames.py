@@ -1,0 +1,274 @@
+"""Growing Zarr groups on one frame axis: blocks written whole, published by their metadata.
+
+A `FrameStore` is one Zarr v3 group (features.zarr, reconstructions/<run>.zarr). Its arrays share
+the axis `frame`, beside arrays on the axis `recording` and fixed ones. Tasks write blocks of 1024
+frames, one object an array, beyond the published shape; the driver then publishes the new shape
+of all arrays at once by writing the group's consolidated metadata last. A reader opens the old
+dataset or the new one, never a part of one.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Self
+
+import numpy as np
+import zarr
+import zarr.storage
+from zarr.codecs import Crc32cCodec, ZstdCodec
+from zarr.core.array import AsyncArray
+from zarr.core.group import AsyncGroup, GroupMetadata
+
+from fadae.nouns import canonical_json
+from fadae.store.location import Location
+
+FRAME, RECORDING = "frame", "recording"
+BLOCK_FRAMES = 1024  # frames an object (shard), one task's property
+CHUNK_FRAMES = 64  # frames a checksummed inner chunk: what reading one row costs
+RECORDINGS_PER_CHUNK = 16384
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class ArraySpec:
+    """One array of a group: its axes, type and CF attributes, before it has any rows."""
+
+    name: str
+    dims: tuple[str, ...]
+    row_shape: tuple[int, ...]
+    dtype: str
+    attrs: Mapping[str, Any]
+    fill: float | int | str
+    values: Array | None = field(default=None, compare=False)  # of a fixed array, stored at once
+
+
+def frame_array(
+    name: str, row: Mapping[str, int], dtype: str, fill: float | int, attrs: Mapping[str, Any]
+) -> ArraySpec:
+    """Return the spec of an array with one row a frame; `row` names the row's axes and sizes."""
+    return ArraySpec(name, (FRAME, *row), tuple(row.values()), dtype, attrs, fill)
+
+
+def recording_array(
+    name: str, dtype: str, fill: float | int | str, attrs: Mapping[str, Any]
+) -> ArraySpec:
+    """Return the spec of an array with one value a recording; dtype "str" for texts."""
+    return ArraySpec(name, (RECORDING,), (), dtype, attrs, fill)
+
+
+def fixed_array(name: str, dim: str, values: Array, attrs: Mapping[str, Any]) -> ArraySpec:
+    """Return the spec of a one-dimensional array that is complete from the beginning."""
+    fill = 0 if np.issubdtype(values.dtype, np.integer) else float("nan")
+    return ArraySpec(name, (dim,), (), str(values.dtype), attrs, fill, values)
+
+
+class FrameStore:
+    """One growing group, as it was published when it was opened."""
+
+    def __init__(self, location: Location, path: str, root: dict[str, Any]) -> None:
+        """Take the group's root document; use `open` or `create`."""
+        self.location, self.path, self._root = location, path, root
+
+    @classmethod
+    def open(cls, location: Location, path: str) -> Self:
+        """Return the group as published now; raises FileNotFoundError where there is none."""
+        return cls(location, path, json.loads(location.read_bytes(f"{path}/zarr.json")))
+
+    @classmethod
+    def create(
+        cls, location: Location, path: str, specs: Iterable[ArraySpec], attrs: Mapping[str, Any]
+    ) -> Self:
+        """Return the group, created with no rows unless it is already there.
+
+        Every object is created exclusively and the root last, so that a second driver, however
+        late, never sets a published group back.
+        """
+        for name, data in _documents(list(specs), attrs).items():
+            location.create_exclusive(f"{path}/{name}", data)
+        return cls.open(location, path)
+
+    @property
+    def attrs(self) -> dict[str, Any]:
+        """The group's attributes."""
+        attributes: dict[str, Any] = self._root["attributes"]
+        return attributes
+
+    @property
+    def rows(self) -> int:
+        """Published frames, the padding before each growth included."""
+        return self._length(FRAME)
+
+    @property
+    def recording_rows(self) -> int:
+        """Published recordings."""
+        return self._length(RECORDING)
+
+    @property
+    def names(self) -> list[str]:
+        """The names of all arrays."""
+        return sorted(self._metadata)
+
+    @property
+    def frame_names(self) -> list[str]:
+        """The names of the arrays on the frame axis."""
+        return [name for name in self.names if self._axis(name) == FRAME]
+
+    def array(self, name: str) -> zarr.Array[Any]:
+        """Return one array with its published shape, for reading."""
+        found = self._group[name]
+        assert isinstance(found, zarr.Array)
+        return found
+
+    def read(self, name: str, start: int = 0, stop: int | None = None) -> Array:
+        """Return rows [start, stop) of an array along its first axis; never beyond what is there.
+
+        Raises ValueError where a checksum does not match.
+        """
+        return np.asarray(self.array(name)[start:stop])
+
+    def write_block(self, block: int, rows: Mapping[str, Array], under: str) -> None:
+        """Write one block of all frame arrays; what it has not reached its end is not kept.
+
+        Each of `rows` is [1024, ...]: two writers never meet in one object, and an unpublished
+        block written twice gets the same bytes. `under` names the plan the block belongs to.
+        """
+        if sorted(rows) != self.frame_names:
+            raise ValueError(f"{self.path}: a block has {self.frame_names}, got {sorted(rows)}")
+        start, stop = block * BLOCK_FRAMES, (block + 1) * BLOCK_FRAMES
+        for name, values in rows.items():
+            if len(values) != BLOCK_FRAMES:
+                raise ValueError(
+                    f"{self.path}/{name}: {len(values)} rows are not a whole block of "
+                    f"{BLOCK_FRAMES}; writing a part of a shard loses what others wrote there"
+                )
+            self._view(name, stop)[start:stop] = values
+        self.location.write_bytes(self._mark(block, under), b"")
+
+    def has_block(self, block: int, under: str) -> bool:
+        """Return whether a block is complete under its own plan."""
+        return self.location.exists(self._mark(block, under))
+
+    def forget_block(self, block: int, under: str) -> None:
+        """Take a block for unwritten: the next writer computes it again."""
+        self.location.delete(self._mark(block, under))
+
+    def write_recordings(self, start: int, columns: Mapping[str, Sequence[Any] | Array]) -> None:
+        """Write rows [start, start + n) of some recording arrays; earlier rows keep their values.
+
+        Readers see them once the new length is published. One writer at a time.
+        """
+        for name, values in columns.items():
+            view = self._view(name, start + len(values))
+            dtype = np.dtypes.StringDType() if view.dtype.kind == "T" else view.dtype
+            for low in range(start, start + len(values), RECORDINGS_PER_CHUNK):
+                part = values[low - start : low - start + RECORDINGS_PER_CHUNK]
+                view[low : low + len(part)] = np.asarray(part, dtype=dtype)
+
+    def publish(self, rows: int, recordings: int, attrs: Mapping[str, Any] | None = None) -> Self:
+        """Show everybody the new shape of all arrays at once; return the group as published.
+
+        The arrays' own documents come first and the root's consolidated metadata last: that
+        write is the commit. `attrs` replaces the attributes it names.
+        """
+        lengths = {FRAME: rows, RECORDING: recordings}
+        root = json.loads(json.dumps(self._root))
+        root["attributes"].update(attrs or {})
+        for name, metadata in root["consolidated_metadata"]["metadata"].items():
+            axis = metadata["dimension_names"][0]
+            if axis in lengths:
+                metadata["shape"][0] = lengths[axis]
+                document = canonical_json(metadata).encode()
+                self.location.write_bytes(f"{self.path}/{name}/zarr.json", document)
+        self.location.write_bytes(f"{self.path}/zarr.json", canonical_json(root).encode())
+        return type(self)(self.location, self.path, root)
+
+    @property
+    def _metadata(self) -> dict[str, Any]:
+        documents: dict[str, Any] = self._root["consolidated_metadata"]["metadata"]
+        return documents
+
+    def _axis(self, name: str) -> str:
+        return str(self._metadata[name]["dimension_names"][0])
+
+    def _length(self, axis: str) -> int:
+        return max((self._metadata[n]["shape"][0] for n in self.names if self._axis(n) == axis),
+                   default=0)  # fmt: skip
+
+    def _mark(self, block: int, under: str) -> str:
+        # Inside an array's folder, where Zarr looks for no members: it goes when the group goes.
+        return f"{self.path}/{self.frame_names[0]}/blocks/{under}/{block}"
+
+    @cached_property
+    def _group(self) -> zarr.Group:
+        # From the root document read once, so that all arrays are of one publication.
+        store = self.location.zarr_store(self.path)
+        metadata = GroupMetadata.from_dict(json.loads(json.dumps(self._root)))
+        return zarr.Group(AsyncGroup(metadata=metadata, store_path=zarr.storage.StorePath(store)))
+
+    def _view(self, name: str, rows: int) -> zarr.Array[Any]:
+        """Return an array as if `rows` rows were published, empty chunks written too."""
+        opened = self.array(name)._async_array
+        shape = (rows, *opened.metadata.shape[1:])
+        return zarr.Array(
+            AsyncArray(
+                metadata=dataclasses.replace(opened.metadata, shape=shape),
+                store_path=opened.store_path,
+                config=dataclasses.replace(opened.config, write_empty_chunks=True),
+            )
+        )
+
+
+def _documents(specs: list[ArraySpec], attrs: Mapping[str, Any]) -> dict[str, bytes]:
+    """Return the objects of a new group by their paths, the root document last."""
+    store = zarr.storage.MemoryStore()
+    group = zarr.create_group(store)
+    for spec in specs:
+        length = 0 if spec.values is None else len(spec.values)
+        array = group.create_array(
+            spec.name,
+            shape=(length, *spec.row_shape),
+            dtype=str if spec.dtype == "str" else spec.dtype,
+            fill_value=spec.fill,
+            dimension_names=spec.dims,
+            attributes=dict(spec.attrs),
+            compressors=[ZstdCodec(level=1), Crc32cCodec()],
+            config={"write_empty_chunks": True},
+            **_grid(spec),
+        )
+        if spec.values is not None:
+            array[:] = spec.values
+    documents = {key: value.to_bytes() for key, value in store._store_dict.items()}
+    metadata = {spec.name: json.loads(documents[f"{spec.name}/zarr.json"]) for spec in specs}
+    documents.pop("zarr.json")
+    documents["zarr.json"] = canonical_json(
+        {
+            "zarr_format": 3,
+            "node_type": "group",
+            "attributes": dict(attrs),
+            "consolidated_metadata": {
+                "kind": "inline",
+                "must_understand": False,
+                "metadata": metadata,
+            },
+        }
+    ).encode()
+    return documents
+
+
+def _grid(spec: ArraySpec) -> dict[str, Any]:
+    """Return chunks and shards: blocks of frames, with inner chunks where a row is an array."""
+    if spec.values is not None:
+        return {"chunks": spec.values.shape}
+    if spec.dims[0] == RECORDING:
+        return {"chunks": (RECORDINGS_PER_CHUNK,)}
+    if not spec.row_shape:
+        return {"chunks": (BLOCK_FRAMES,)}
+    return {
+        "chunks": (CHUNK_FRAMES, *spec.row_shape),
+        "shards": (BLOCK_FRAMES, *spec.row_shape),
+    }
