@@ -1,0 +1,6 @@
+"""A Dask cluster and the one way the mapped stages use it: bags of small values."""
+
+from fadae.cluster.bags import map_bag
+from fadae.cluster.connection import connect, worker_name
+
+__all__ = ["connect", "map_bag", "worker_name"]

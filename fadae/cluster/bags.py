@@ -1,0 +1,185 @@
+"""One function over many small values, as successive Dask bags of bounded size."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import logging
+import math
+import sys
+import uuid
+from asyncio import CancelledError
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
+from typing import Any, TypeVar
+
+import dask.bag
+from distributed import Client, KilledWorker, as_completed, futures_of
+
+from fadae import logs, progress
+from fadae.cluster.connection import no_shared_workspace, read_token, worker_name
+from fadae.errors import TransientError, UsageError
+
+log = logging.getLogger("fadae.cluster")
+
+Value = TypeVar("Value")
+Result = TypeVar("Result")
+
+# A task costs the scheduler about 1 ms and 10 kB: few enough tasks for any corpus, and graphs of
+# a few hundred kB whatever its size.
+MAX_PARTITIONS = 10_000
+PARTITIONS_A_BAG = 500
+VALUES_A_BAG = 5_000
+RETRIES = 3
+
+
+def map_bag(
+    client: Client,
+    function: Callable[[Value], Result],
+    values: Iterable[Value],
+    *,
+    label: str,
+    partition_size: int | None = None,
+    retries: int = RETRIES,
+    total: int | None = None,
+    unit: str = "items",
+    figures: Callable[[Result], Mapping[str, object]] | None = None,
+) -> Iterator[Result]:
+    """Yield function(value) of every value, in the order in which they finish.
+
+    function: importable by the workers, by name (a partial of such a one too); values and results
+    small. Values are drawn as they are needed, never all at once. `label` names the tasks in the
+    dashboard and the progress shown; `figures` adds what a result tells to it.
+
+    A task lost with its worker runs again elsewhere, so function must be repeatable. Raises what
+    function raised after `retries` more tries, TransientError where the scheduler or again and
+    again workers were lost, UsageError for a function that workers cannot import.
+    """
+    _check_importable(function)
+    if total is None and isinstance(values, Sized):
+        total = len(values)
+    size = partition_size or max(1, math.ceil((total or 0) / MAX_PARTITIONS))
+    stage = _Stage(client, label, function)
+    bags = _chunks(values, min(size * PARTITIONS_A_BAG, max(size, VALUES_A_BAG)))
+    with progress.track(label, total, unit) as shown:
+        for results in _partitions(client, stage, bags, size, retries):
+            for result in results:
+                shown.advance(1, **(figures(result) if figures else {}))
+                yield result
+
+
+class _Stage:
+    """What a task calls on its partition; `__name__` is what the dashboard shows."""
+
+    def __init__(self, client: Client, label: str, function: Callable[[Any], Any]) -> None:
+        # On this machine the workers share the driver's terminal: its progress bar stays whole.
+        quiet = client.cluster is not None and sys.stderr.isatty()
+        self.__name__ = label
+        self._function = function
+        self._workspace: tuple[str, str] | None = getattr(client, "fadae_workspace", None)
+        self._log_format = logs.current_format()
+        self._log_level = logging.WARNING if quiet else logging.INFO
+
+    def __call__(self, partition: _Partition) -> list[Any]:
+        _prepare_worker(self._workspace, self._log_format, self._log_level)
+        return [self._function(value) for value in partition.values]
+
+
+@functools.lru_cache(maxsize=16)
+def _prepare_worker(workspace: tuple[str, str] | None, log_format: str, log_level: int) -> None:
+    """Once a process and job: check a worker that joined late, and let fadae's log be seen."""
+    if workspace and not read_token(*workspace):
+        raise no_shared_workspace(workspace[0], worker_name())
+    if not logging.getLogger().handlers:
+        logs.set_up(log_format, log_level, worker=worker_name())
+
+
+def _partitions(
+    client: Client, stage: _Stage, bags: Iterator[list[Any]], size: int, retries: int
+) -> Iterator[list[Any]]:
+    """Yield the partitions' results; the next bag starts before the last one's tail has ended."""
+    finished = as_completed(with_results=True, raise_errors=True, loop=client.loop)
+    running = low_water = 0
+    try:
+        while True:
+            while running <= low_water:
+                bag = next(bags, None)
+                if bag is None:
+                    break
+                futures = _submit(client, stage, bag, size, retries)
+                finished.update(futures)
+                running += len(futures)
+                low_water = 2 * _threads(client)
+            if not running:
+                return
+            future, results = next(finished)
+            running -= 1
+            future.release()
+            yield results
+    except CancelledError as error:  # Dask's: the futures went with the scheduler
+        raise TransientError(
+            f"{stage.__name__}: lost the Dask scheduler ({error}); run the same command again"
+        ) from error
+    except KilledWorker as error:
+        raise TransientError(
+            f"{stage.__name__}: workers died again and again ({error}); look into their logs for "
+            "memory, then run the same command again"
+        ) from error
+    finally:
+        finished.clear()  # what is not yet finished is no longer wanted
+
+
+def _submit(
+    client: Client, stage: _Stage, values: list[Any], size: int, retries: int
+) -> list[Any]:
+    """Start a bag and return its partitions' futures.
+
+    The bag is written out, one task a partition: from_sequence and map_partitions make two (the
+    second an alias after optimization), and tasks are what a scheduler's time goes into.
+    """
+    name = f"{stage.__name__}-{uuid.uuid4().hex}"
+    graph = {
+        (name, index): (stage, _Partition(part)) for index, part in enumerate(_chunks(values, size))
+    }
+    bag = dask.bag.Bag(graph, name, len(graph))
+    futures: list[Any] = futures_of(client.persist(bag, retries=retries, optimize_graph=False))
+    return futures
+
+
+class _Partition:
+    """A partition's values, opaque to Dask, which looks for tasks inside lists and tuples."""
+
+    def __init__(self, values: list[Any]) -> None:
+        self.values = values
+
+
+def _threads(client: Client) -> int:
+    """Return how many tasks the cluster runs at a time, at least 1."""
+    try:
+        return max(1, sum(client.nthreads().values()))
+    except OSError as error:
+        raise TransientError(
+            f"lost the Dask scheduler ({error}); run the same command again"
+        ) from error
+
+
+def _chunks(values: Iterable[Value], size: int) -> Iterator[list[Value]]:
+    """Yield lists of at most `size` values, drawn when asked for.
+
+    >>> list(_chunks(range(5), 2))
+    [[0, 1], [2, 3], [4]]
+    """
+    drawn = iter(values)
+    while chunk := list(itertools.islice(drawn, size)):
+        yield chunk
+
+
+def _check_importable(function: Callable[..., Any]) -> None:
+    inner = function
+    while isinstance(inner, functools.partial):
+        inner = inner.func
+    name = getattr(inner, "__qualname__", repr(inner))
+    if "<" in name or getattr(inner, "__module__", "__main__") == "__main__":
+        raise UsageError(
+            f"workers cannot import {name}: define the function in a module, not in a script or "
+            "inside another function"
+        )
