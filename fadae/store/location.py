@@ -8,31 +8,49 @@ workers take theirs from the environment.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import posixpath
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import IO, Any, Self, TypeVar
 
 import fsspec
+import fsspec.asyn
 import zarr.storage
 from fsspec.utils import get_protocol
 
 from fadae.errors import UsageError
+from fadae.store.patience import PatientStore, patiently
 
-# One range request an object spares the HEAD before
-# every whole-object GET; time-outs bound a stalled connection, which by default hangs for 400 s.
+# One range request an object spares the HEAD before every whole-object GET; time-outs bound a
+# stalled connection, which by default hangs for 400 s. Retrying is `patiently`'s: botocore's own
+# five attempts below it would only multiply the waits.
 S3_OPTIONS: dict[str, Any] = {
     "max_concurrency": 1,
     "use_listings_cache": False,
-    "config_kwargs": {"connect_timeout": 5, "read_timeout": 15, "max_pool_connections": 32},
+    "config_kwargs": {
+        "connect_timeout": 5,
+        "read_timeout": 15,
+        "max_pool_connections": 32,
+        "retries": {"mode": "legacy", "max_attempts": 1},
+    },
 }
+_PARTIAL = ".partial-"  # prefix of local files not yet whole
+_RANGE_BYTES = 2**24
+_READERS = 16
+
+T = TypeVar("T")
 
 
 class Location:
     """One URL prefix and the objects below it, addressed by relative "/" paths.
+
+    Every call on a remote filesystem has deadlines and is repeated through throttling, resets,
+    stalls and restarts; it raises TransientError when they last.
 
     >>> Location("memory://example").join("runs", "default")
     'runs/default'
@@ -40,7 +58,7 @@ class Location:
 
     def __init__(self, url: str, storage_options: dict[str, Any] | None = None) -> None:
         """Take a folder or URL; a local path becomes absolute. Nothing is read or created."""
-        self.protocol = get_protocol(url)
+        self.protocol: str = get_protocol(url)
         if self.protocol in ("file", "local"):
             path = url.removeprefix("file://").removeprefix("local://")
             url = str(Path(path).expanduser().absolute())
@@ -66,13 +84,32 @@ class Location:
 
     @cached_property
     def _fs(self) -> Any:
-        options = dict(self._options)
-        if self.protocol in ("s3", "s3a"):
-            options = {**S3_OPTIONS, **options}
         try:
-            return fsspec.filesystem(self.protocol, **options)
+            return fsspec.filesystem(self.protocol, **self._filesystem_options)
         except (ValueError, ImportError) as error:
             raise UsageError(f"cannot use workspace {self.url}: {error}") from error
+
+    @property
+    def _filesystem_options(self) -> dict[str, Any]:
+        if self.protocol in ("s3", "s3a"):
+            return {**S3_OPTIONS, **self._options}
+        return self._options
+
+    def _call(
+        self, verb: str, path: str, *arguments: Any, size_bytes: int = 0, **options: Any
+    ) -> Any:
+        """Call a method of the filesystem; patiently where it is asynchronous, hence remote."""
+        full = self.full(path)
+        if not self._fs.async_impl:
+            return getattr(self._fs, verb)(full, *arguments, **options)
+        call = functools.partial(getattr(self._fs, f"_{verb}"), full, *arguments, **options)
+        return self._wait(call, f"{verb} {path}", size_bytes)
+
+    def _wait(self, call: Callable[[], Awaitable[T]], what: str, size_bytes: int = 0) -> T:
+        answer: T = fsspec.asyn.sync(
+            self._fs.loop, patiently, call, what=f"{self.url}: {what}", size_bytes=size_bytes
+        )
+        return answer
 
     def join(self, *parts: str) -> str:
         """Return a relative path."""
@@ -80,16 +117,32 @@ class Location:
 
     def full(self, path: str) -> str:
         """Return the filesystem's own name of a relative path."""
-        return posixpath.join(str(self._fs._strip_protocol(self.url)), path) if path else self.url
+        root = str(self._fs._strip_protocol(self.url))
+        return posixpath.join(root, path) if path else root
 
     def exists(self, path: str) -> bool:
         """Return whether an object or a folder is there."""
-        found: bool = self._fs.exists(self.full(path))
-        return found
+        return bool(self._call("exists", path))
 
-    def read_bytes(self, path: str) -> bytes:
-        """Return an object's bytes; raises FileNotFoundError."""
-        return bytes(self._fs.cat_file(self.full(path)))
+    def size_bytes(self, path: str) -> int:
+        """Return an object's size; raises FileNotFoundError."""
+        return int(self._call("info", path)["size"])
+
+    def read_bytes(self, path: str, start: int | None = None, stop: int | None = None) -> bytes:
+        """Return an object's bytes, or a range of them; raises FileNotFoundError."""
+        return bytes(self._call("cat_file", path, start=start, end=stop))
+
+    def read_many(self, paths: list[str]) -> Iterator[bytes]:
+        """Yield the bytes of many small objects in their order; raises FileNotFoundError.
+
+        Several at a time where each costs a round trip.
+        """
+        if self.is_local or self.is_in_process:
+            yield from map(self.read_bytes, paths)
+            return
+        with ThreadPoolExecutor(_READERS) as readers:
+            for first in range(0, len(paths), 8 * _READERS):
+                yield from readers.map(self.read_bytes, paths[first : first + 8 * _READERS])
 
     def write_bytes(self, path: str, data: bytes) -> None:
         """Write an object whole: a reader sees the old bytes or the new ones, never a part."""
@@ -97,18 +150,22 @@ class Location:
             with self.writing(path) as file:
                 file.write(data)
         else:
-            self._fs.pipe_file(self.full(path), data)
+            self._call("pipe_file", path, data, size_bytes=len(data))
 
     @contextlib.contextmanager
     def writing(self, path: str) -> Iterator[IO[bytes]]:
         """Write an object by parts; it appears whole at the block's end, or not at all."""
         if not self.is_local:
-            with self._fs.transaction, self._fs.open(self.full(path), "wb") as file:
-                yield file
+            # fsspec's own writers complete the object when an exception passes through them.
+            with tempfile.NamedTemporaryFile(prefix="fadae-") as spool:
+                yield spool
+                spool.flush()
+                size = spool.seek(0, os.SEEK_END)
+                self._put(spool.name, path, size)
             return
         target = Path(self.full(path))
         target.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, partial = tempfile.mkstemp(dir=target.parent, prefix=".partial-")
+        descriptor, partial = tempfile.mkstemp(dir=target.parent, prefix=_PARTIAL)
         try:
             with os.fdopen(descriptor, "wb") as file:
                 yield file
@@ -118,34 +175,70 @@ class Location:
             Path(partial).unlink(missing_ok=True)
             raise
 
+    def _put(self, local: str, path: str, size_bytes: int) -> None:
+        if not self._fs.async_impl:
+            self._fs.put_file(local, self.full(path))
+            return
+        put = functools.partial(self._fs._put_file, local, self.full(path))
+        self._wait(put, f"write {path}", size_bytes)
+
     def create_exclusive(self, path: str, data: bytes) -> bool:
-        """Write an object only if it is not there; return whether this call created it."""
+        """Write an object only if it is not there; return whether this call created it.
+
+        On a remote filesystem False may also mean that an earlier attempt of this very call
+        succeeded and its answer was lost: go by what the object holds.
+        """
         if self.is_local:
             return self._link_exclusive(path, data)
-        try:
-            self._fs.pipe_file(self.full(path), data, mode="create")
-        except FileExistsError:
-            return False
-        except OSError:
-            # SeaweedFS answers a lost race with a plain error (errno 22): look who won.
-            if self.exists(path):
+        full = self.full(path)
+        if not self._fs.async_impl:
+            if self._fs.exists(full):
                 return False
-            raise
-        return True
+            self._fs.pipe_file(full, data)
+            return True
+
+        async def create() -> bool:
+            try:
+                await self._fs._pipe_file(full, data, mode="create")
+            except FileExistsError:
+                return False
+            except OSError:
+                # SeaweedFS answers a lost race with a plain error (errno 22): look who won.
+                if await self._fs._exists(full):
+                    return False
+                raise
+            return True
+
+        return self._wait(create, f"create {path}", len(data))
 
     def _link_exclusive(self, path: str, data: bytes) -> bool:
         target = Path(self.full(path))
         target.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, partial = tempfile.mkstemp(dir=target.parent, prefix=".partial-")
+        descriptor, partial = tempfile.mkstemp(dir=target.parent, prefix=_PARTIAL)
         try:
             with os.fdopen(descriptor, "wb") as file:
                 file.write(data)
+            Path(partial).chmod(0o644)
             os.link(partial, target)  # fails where the name exists: atomic and whole
         except FileExistsError:
             return False
         finally:
             Path(partial).unlink()
         return True
+
+    @contextlib.contextmanager
+    def reading(self, path: str) -> Iterator[IO[bytes]]:
+        """Give an object as a local file, to read through once; raises FileNotFoundError."""
+        if self.is_local:
+            with Path(self.full(path)).open("rb") as file:
+                yield file
+            return
+        size = self.size_bytes(path)
+        with tempfile.TemporaryFile(prefix="fadae-") as spool:
+            for start in range(0, size, _RANGE_BYTES):
+                spool.write(self.read_bytes(path, start, min(start + _RANGE_BYTES, size)))
+            spool.seek(0)
+            yield spool
 
     def open(self, path: str) -> IO[bytes]:
         """Return an object opened for reading by parts, seekable."""
@@ -155,26 +248,22 @@ class Location:
     def names(self, path: str) -> list[str]:
         """Return the sorted names directly below a folder; empty where there is none."""
         try:
-            found = self._fs.ls(self.full(path), detail=False)
+            found = self._call("ls", path, detail=False)
         except FileNotFoundError:
             return []
         names = {posixpath.basename(str(name).rstrip("/")) for name in found}
-        return sorted(name for name in names if not name.startswith(".partial-"))
+        return sorted(name for name in names if not name.startswith(_PARTIAL))
 
     def delete(self, path: str) -> None:
         """Remove an object, or a folder with all below it; nothing where there is none."""
         with contextlib.suppress(FileNotFoundError):
-            self._fs.rm(self.full(path), recursive=True)
+            self._call("rm", path, recursive=True)
 
     def zarr_store(self, path: str, *, read_only: bool = False) -> Any:
-        """Return the zarr store of a group below this location."""
+        """Return the zarr store of a group below this location, patient where it is remote."""
         if self.is_local:
             return zarr.storage.LocalStore(self.full(path), read_only=read_only)
-        if self.is_in_process:
-            return zarr.storage.FsspecStore.from_url(
-                f"{self.url}/{path}", read_only=read_only, storage_options=self._options
-            )
-        options = {**S3_OPTIONS, **self._options}
-        return zarr.storage.FsspecStore.from_url(
-            f"{self.url}/{path}", storage_options=options, read_only=read_only
+        store = zarr.storage.FsspecStore.from_url(
+            f"{self.url}/{path}", storage_options=self._filesystem_options, read_only=read_only
         )
+        return store if self.is_in_process else PatientStore(store)
