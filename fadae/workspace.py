@@ -6,10 +6,7 @@ writes. `fadae.open(url)` returns the `Workspace`.
 
 from __future__ import annotations
 
-import difflib
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -17,42 +14,25 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from fadae.errors import NoInputError, UsageError
+from fadae.audio.pcm import from_pcm
+from fadae.errors import UsageError
+from fadae.recordings import Recording, Recordings, unknown
 from fadae.selection import Range, band_range, hop_rows, sample_span
+from fadae.store.dataset import FeatureSet
+from fadae.store.frames import FrameStore
 from fadae.store.location import Location
+from fadae.transform import MODEL_FLOOR, FrequencyAdaptiveTransform
+from fadae.transform.companding import mu_law
 
 if TYPE_CHECKING:  # torch comes in with the codec, when one is asked for
-    from fadae.model.codec import Codec
-    from fadae.store.dataset import FeatureSet
-    from fadae.transform import FrequencyAdaptiveTransform
+    from fadae.model.codec import Codec, Codes
 
-FEATURES = "features.zarr"
 ORIGINAL, TRANSFORM = "original", "transform"
-PCM_SCALE = np.float32(1 / 32768)
+SCORES = ("nmse_db", "snr_db", "si_sdr_db", "log_spectral_distance_db")
+_BANDS = ("band_centre_hz", "band_low_hz", "band_high_hz")
 
 
-@dataclass(frozen=True, slots=True)
-class Recording:
-    """One row of the recording table; `same_as` is the row whose frames it shares, or -1."""
-
-    row: int
-    id: str
-    item: str
-    file: str
-    title: str
-    creator: str
-    licence: str
-    url: str
-    sha1: str
-    rate_hz: int
-    samples: int
-    seconds: float
-    frame_start: int
-    frame_count: int
-    same_as: int
-
-
-def open(url: str, storage_options: dict[str, Any] | None = None) -> Workspace:  # noqa: A001
+def open(url: str, storage_options: dict[str, Any] | None = None) -> Workspace:
     """Return the workspace at a folder or URL; raises UsageError where there is none.
 
     The storage options stay in this object: nothing serialises them.
@@ -63,63 +43,111 @@ def open(url: str, storage_options: dict[str, Any] | None = None) -> Workspace: 
     return Workspace(location)
 
 
+def reconstruction_path(run: str) -> str:
+    """Return where a run's reconstructions lie, relative to the workspace."""
+    return f"reconstructions/{run}.zarr"
+
+
 class Workspace:
     """What a workspace holds, read lazily. One state: open again to see what came since."""
 
     def __init__(self, location: Location) -> None:
         """Take the location; nothing is read."""
         self.location = location
+        self._codecs: dict[str, Codec] = {}
+        self._stores: dict[str, FrameStore] = {}
+
+    def __repr__(self) -> str:
+        return f"fadae.open({self.location.url!r})"
 
     # --- recordings ---
 
     @cached_property
-    def recordings(self) -> Sequence[Recording]:
+    def recordings(self) -> Recordings:
         """All recordings of the features, in the order of their rows."""
-        raise NotImplementedError
+        return Recordings(self._set)
 
     def recording(self, recording_id: str) -> Recording:
         """Return a recording by its id; raises UsageError naming near ids."""
-        raise NotImplementedError
+        return self.recordings.by_id(recording_id)
 
     def search(self, text: str, limit: int | None = None) -> list[Recording]:
-        """Return recordings whose title, creator, item and file hold every word, any case."""
-        raise NotImplementedError
+        """Return recordings whose title, creator, item and file hold every word, in any case."""
+        return self.recordings.search(text, limit)
 
     # --- features, by time and band ---
 
     @cached_property
     def transform(self) -> FrequencyAdaptiveTransform:
         """The transform the features were extracted with."""
-        raise NotImplementedError
+        return self._set.transform
 
     @property
     def rate_hz(self) -> int:
         """Sample rate of all audio here."""
-        return int(self.transform.sample_rate_hz)
+        return self.transform.sample_rate_hz
 
     @cached_property
     def features(self) -> xr.Dataset:
-        """features.zarr as a lazy xarray.Dataset; `.chunk()` makes it one of dask arrays."""
-        raise NotImplementedError
+        """features.zarr as a lazy Dataset; raises NoInputError where there is none.
+
+        `.chunk()` makes it one of dask arrays.
+        """
+        return self._open_lazily(self._set.store)
 
     def reconstruction(self, run: str) -> xr.Dataset:
-        """A run's reconstructions as a lazy Dataset: encoded, scale, features, audio, scores."""
-        raise NotImplementedError
+        """Return a run's reconstructions, lazy: encoded, scale, features, audio, scores.
+
+        Raises UsageError where the run has none.
+        """
+        return self._open_lazily(self._reconstructed(run))
 
     def select(
         self, recording_id: str, seconds: Range = None, hz: Range = None, source: str = ORIGINAL
     ) -> xr.Dataset:
         """Return the rows whose hop overlaps [start, stop) and the bands that overlap hz, lazily.
 
-        Dimensions (frame, coefficient), (frame, sample); `frame_time` is the frame axis' index.
-        With a run's name as source, the reconstruction: encoded (frame, code) and scale (frame)
-        beside its features and audio. A slice of it in time is an encoding too: see `decode`.
+        Arrays (frame, coefficient) and (frame, sample); `frame_time`, in seconds, indexes the
+        frames. With a run's name as source, its reconstruction: encoded (frame, code) and scale
+        (frame) beside features and audio. A slice of it in time is an encoding too: see `decode`.
         """
-        raise NotImplementedError
+        recording = self.recording(recording_id)
+        hop = self.transform.hop_samples
+        first, last = hop_rows(seconds, self.rate_hz, hop, recording.frame_count)
+        bands = self._bands(hz)
+        parts = {
+            "frame": slice(recording.frame_start + first, recording.frame_start + last),
+            "coefficient": self._coefficients(bands),
+            "band": bands,
+        }
+        chosen = self.features.drop_dims("recording").isel(parts)
+        if source not in (ORIGINAL, TRANSFORM):
+            self._reconstructed(source, recording)
+            made = self.reconstruction(source).drop_dims("recording")
+            made = made.isel({axis: part for axis, part in parts.items() if axis in made.dims})
+            axes = ("frame_time", "frame_recording", "coefficient_band", *_BANDS)
+            chosen = made.assign({name: chosen[name].variable for name in axes})
+        chosen = chosen.assign_attrs(recording_id=recording.id)
+        return chosen.set_coords(("frame_time", "frame_recording")).set_xindex("frame_time")
+
+    def codes(self, recording_id: str, seconds: Range = None, run: str = "default") -> Codes:
+        """Return a recording's codes: those reconstructed, or encoded now from its features."""
+        from fadae.model.codec import Codes
+
+        if run in self.reconstructions:
+            chosen = self.select(recording_id, seconds, source=run)
+            scale = chosen["scale"].to_numpy()
+            return Codes(chosen["encoded"].to_numpy(), scale[:, None])
+        chosen = self.select(recording_id, seconds)
+        return self.codec(run).encode(chosen["features"].to_numpy().astype(np.float32))
 
     def decode(self, encoding: xr.Dataset) -> NDArray[np.float32]:
         """Return the features [F, C] of a (slice of a) run's `select`, from its codes alone."""
-        raise NotImplementedError
+        from fadae.model.codec import Codes
+
+        codec = self.codec(encoding.attrs["run"])
+        scale = encoding["scale"].to_numpy()
+        return codec.decode(Codes(encoding["encoded"].to_numpy(), scale[:, None]))
 
     def rasterize(
         self,
@@ -127,10 +155,38 @@ class Workspace:
         seconds: Range = None,
         hz: Range = None,
         source: str = ORIGINAL,
+        *,
         columns: int = 8,
+        peak: float | None = None,
     ) -> xr.DataArray:
-        """Return a picture (band, time), mu-law magnitudes from 0 to 1, `columns` a hop."""
-        raise NotImplementedError
+        """Return a picture (band, time) of magnitudes, mu-law from 0 to 1: `columns` for each hop.
+
+        `peak`, the magnitude shown as 1, defaults to the picture's own and is among its attributes:
+        hand it to a second picture that is to be compared. Of each frame the middle half is drawn,
+        where the next frame is not yet heard louder.
+        """
+        recording = self.recording(recording_id)
+        hop = self.transform.hop_samples
+        first, last = hop_rows(seconds, self.rate_hz, hop, recording.frame_count)
+        start = recording.frame_start
+        stop = start + min(last + 1, recording.frame_count)
+        bands = self._bands(hz)
+        frames = self.transform.rasterize(self._coefficient_rows(source, start + first, stop),
+                                          2 * columns)[:, :, bands]  # fmt: skip
+        middle = np.abs(frames[:, columns // 2 : columns // 2 + columns])
+        # Frame j is centred on the start of hop j: its middle half starts half a hop earlier.
+        picture = middle.reshape(-1, middle.shape[2])[columns // 2 :][: (last - first) * columns]
+        peak = float(picture.max(initial=0)) if peak is None else peak
+        time = (first + np.arange(len(picture)) / columns) * hop / self.rate_hz
+        return xr.DataArray(
+            mu_law(np.minimum(picture / max(peak, 1e-9), 1)).T,
+            dims=("band", "time"),
+            coords={
+                "time": ("time", time, {"units": "s"}),
+                "band_centre_hz": ("band", self.transform.band_centre_hz[bands], {"units": "Hz"}),
+            },
+            attrs={"recording_id": recording_id, "source": source, "peak": peak},
+        )
 
     # --- audio ---
 
@@ -140,39 +196,126 @@ class Workspace:
         """Return exactly round(seconds * rate) samples, float32 in [-1, 1].
 
         source: "original" (the decoded PCM), "transform" (synthesised from the features) or a
-        run's name (its reconstruction; computed on the fly where none is written). With hz, only
-        the bands that overlap it are heard, and "original" sounds as the transform's own.
+        run's name (its reconstruction; computed now where none is written). With hz, only the
+        bands that overlap it are heard, and "original" sounds as the transform's own.
         """
-        raise NotImplementedError
+        recording = self.recording(recording_id)
+        span = sample_span(seconds, self.rate_hz, recording.samples)
+        hop = self.transform.hop_samples
+        first, last = span.hops(hop)
+        start, stop = recording.frame_start + first, recording.frame_start + last
+        if hz is None and source == ORIGINAL:
+            hops = from_pcm(self._set.read("audio", start, stop))
+        elif hz is None and source in self.reconstructions:
+            hops = from_pcm(self._reconstructed(source, recording).read("audio", start, stop))
+        else:
+            hops = self._synthesize(source, start, stop, hz)
+        offset = span.start - first * hop
+        return hops.reshape(-1)[offset : offset + span.count]
+
+    def _synthesize(self, source: str, start: int, stop: int, hz: Range) -> NDArray[np.float32]:
+        """Return the hops of rows [start, stop), as the bands that overlap hz sound."""
+        c = self._coefficient_rows(source, start, stop + 1)  # a hop is heard from two frames
+        heard = self._coefficients(self._bands(hz))
+        c[:, : heard.start] = 0
+        c[:, heard.stop :] = 0
+        floor = 0.0 if source in (ORIGINAL, TRANSFORM) else MODEL_FLOOR
+        return np.clip(self.transform.synthesize_hops(c, floor=floor), -1, 1)
+
+    def _coefficient_rows(self, source: str, start: int, stop: int) -> NDArray[np.float32]:
+        """Return coefficients [stop - start, C] of the features or of a run's reconstruction."""
+        if source in (ORIGINAL, TRANSFORM):
+            return self._set.read("features", start, stop).astype(np.float32)
+        if source in self.reconstructions and stop <= self._reconstructed(source).rows:
+            return self._reconstructed(source).read("features", start, stop).astype(np.float32)
+        features = self._set.read("features", start, stop)
+        return self.codec(source).reconstruct(features.astype(np.float32))
+
+    def _bands(self, hz: Range) -> slice:
+        return slice(*band_range(hz, self.transform.band_low_hz, self.transform.band_high_hz))
+
+    def _coefficients(self, bands: slice) -> slice:
+        edges = self.transform.coefficient_slices[bands]
+        return slice(int(edges[0, 0]), int(edges[-1, 1]))
 
     # --- runs ---
 
-    @property
+    @cached_property
     def runs(self) -> list[str]:
         """Names of the training runs."""
-        raise NotImplementedError
+        names = self.location.names("runs")
+        return [name for name in names if self.location.exists(f"runs/{name}/config.json")]
 
-    @property
+    @cached_property
     def reconstructions(self) -> list[str]:
         """Names of the runs with published reconstructions."""
-        raise NotImplementedError
+        names = [name.removesuffix(".zarr") for name in self.location.names("reconstructions")]
+        return [name for name in names if self._find_reconstruction(name)]
 
     def codec(self, run: str = "default") -> Codec:
         """Return a run's codec: mu-law, scaling and network, both ways. Loads torch."""
-        raise NotImplementedError
+        if run not in self._codecs:
+            self._ensure_run(run)
+            from fadae.model.codec import Codec
+
+            self._codecs[run] = Codec.load(self.location, run)
+        return self._codecs[run]
 
     def config(self, run: str) -> dict[str, Any]:
         """Return a run's config.json."""
-        raise NotImplementedError
+        self._ensure_run(run)
+        config: dict[str, Any] = json.loads(self.location.read_bytes(f"runs/{run}/config.json"))
+        return config
 
     def metrics(self, run: str) -> list[dict[str, Any]]:
-        """Return a run's metrics.jsonl, one dict a line."""
-        raise NotImplementedError
+        """Return a run's metrics.jsonl, one dict a line; none before its first line."""
+        self._ensure_run(run)
+        try:
+            text = self.location.read_bytes(f"runs/{run}/metrics.jsonl").decode()
+        except FileNotFoundError:
+            return []
+        # A run in progress may be read in the middle of its last line.
+        return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
 
     def scores(self, run: str) -> dict[str, NDArray[np.float64]]:
-        """Return a run's scores, one value a recording: nmse_db, snr_db, si_sdr_db, lsd_db."""
-        raise NotImplementedError
+        """Return a run's scores in dB by name, one value a recording; NaN where it has none."""
+        store = self._reconstructed(run)
+        return {name: store.read(f"recording_{name}") for name in SCORES}
 
-    def info(self) -> dict[str, Any]:
-        """Return what the workspace holds, as `fadae info --json` prints it."""
-        raise NotImplementedError
+    def _ensure_run(self, run: str) -> None:
+        if run not in self.runs:
+            raise unknown("run", run, self.runs)
+
+    def _reconstructed(self, run: str, recording: Recording | None = None) -> FrameStore:
+        """Return a run's reconstructions; raises UsageError where they lack the recording."""
+        store = self._find_reconstruction(run) if run in self.reconstructions else None
+        if store is None:
+            if run not in self.runs:
+                raise unknown("run", run, sorted({*self.runs, *self.reconstructions}))
+            raise UsageError(f"run {run!r} has no reconstructions: fadae reconstruct --run {run}")
+        if recording and recording.frame_start + recording.frame_count > store.rows:
+            raise UsageError(
+                f"{recording.id} came after run {run!r} was reconstructed: "
+                f"fadae reconstruct --run {run}"
+            )
+        return store
+
+    def _find_reconstruction(self, run: str) -> FrameStore | None:
+        if run not in self._stores:
+            try:
+                store = FrameStore.open(self.location, reconstruction_path(run))
+            except FileNotFoundError:
+                return None
+            if not store.rows:
+                return None
+            self._stores[run] = store
+        return self._stores[run]
+
+    @cached_property
+    def _set(self) -> FeatureSet:
+        return FeatureSet.open(self.location)
+
+    def _open_lazily(self, store: FrameStore) -> xr.Dataset:
+        group = self.location.zarr_store(store.path, read_only=True)
+        dataset: xr.Dataset = xr.open_zarr(group, consolidated=True, chunks=None)
+        return dataset

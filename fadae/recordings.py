@@ -1,0 +1,114 @@
+"""The recording table as a sequence of values: looked up by id or row, searched by words."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, overload
+
+from fadae.errors import UsageError
+from fadae.store.dataset import FeatureSet
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """One row of the recording table; `same_as` is the row whose frames it shares, or -1."""
+
+    row: int
+    id: str
+    item: str
+    file: str
+    title: str
+    creator: str
+    licence: str
+    url: str
+    sha1: str
+    rate_hz: int
+    samples: int
+    seconds: float
+    frame_start: int
+    frame_count: int
+    same_as: int
+
+
+_COMPARED = 20_000  # names; comparing a million takes a minute
+_COLUMNS = tuple(field.name for field in dataclasses.fields(Recording) if field.name != "row")
+
+
+class Recordings(Sequence[Recording]):
+    """All recordings in the order of their rows; columns are read when first needed."""
+
+    def __init__(self, features: FeatureSet) -> None:
+        """Take the features whose recordings these are."""
+        self._features = features
+
+    def __len__(self) -> int:
+        return len(self._features.recordings)
+
+    @overload
+    def __getitem__(self, row: int) -> Recording: ...
+    @overload
+    def __getitem__(self, row: slice) -> tuple[Recording, ...]: ...
+
+    def __getitem__(self, row: int | slice) -> Recording | tuple[Recording, ...]:
+        if isinstance(row, slice):
+            return tuple(self[index] for index in range(*row.indices(len(self))))
+        index = range(len(self))[row]
+        return Recording(index, *(column[index] for column in self._columns))
+
+    def __iter__(self) -> Iterator[Recording]:
+        rows = zip(*self._columns, strict=True)
+        return (Recording(row, *values) for row, values in enumerate(rows))
+
+    def by_id(self, recording_id: str) -> Recording:
+        """Return a recording by its id; raises UsageError naming near ids."""
+        row = self._row_of.get(recording_id)
+        if row is None:
+            raise unknown("recording", recording_id, self._row_of)
+        return self[row]
+
+    def search(self, text: str, limit: int | None = None) -> list[Recording]:
+        """Return recordings whose title, creator, item and file hold every word, in any case."""
+        words = text.casefold().split()
+        found: list[Recording] = []
+        for row, about in enumerate(self._texts):
+            if len(found) == limit:
+                break
+            if all(word in about for word in words):
+                found.append(self[row])
+        return found
+
+    @cached_property
+    def _columns(self) -> list[list[Any]]:
+        table = self._features.recordings
+        return [table.column(name).tolist() for name in _COLUMNS]
+
+    @cached_property
+    def _row_of(self) -> dict[str, int]:
+        ids = self._columns[_COLUMNS.index("id")]
+        return {str(recording_id): row for row, recording_id in enumerate(ids)}
+
+    @cached_property
+    def _texts(self) -> list[str]:
+        texts = (self._columns[_COLUMNS.index(name)] for name in ("title", "creator", "id"))
+        return ["\n".join(map(str, row)).casefold() for row in zip(*texts, strict=True)]
+
+
+def unknown(kind: str, name: str, known: Sequence[str] | dict[str, int]) -> UsageError:
+    """Return the error about a name that is not there, with the names nearest to it.
+
+    >>> print(unknown("run", "defualt", ["default", "other"]))
+    no run 'defualt'; near it: 'default'
+    """
+    some = list(itertools.islice(known, _COMPARED))
+    near = difflib.get_close_matches(name, some, n=3, cutoff=0.5)
+    if not near:  # a part of a name, or a name with its beginning forgotten
+        near = [one for one in known if name and name.casefold() in one.casefold()][:3]
+    if near:
+        return UsageError(f"no {kind} {name!r}; near it: {', '.join(map(repr, near))}")
+    few = ", ".join(map(repr, some[:3])) if known else "none"
+    return UsageError(f"no {kind} {name!r}; there: {few}{' ...' if len(known) > 3 else ''}")
