@@ -57,7 +57,7 @@ def map_bag(
     _check_importable(function)
     if total is None and isinstance(values, Sized):
         total = len(values)
-    size = partition_size or max(1, math.ceil((total or 0) / MAX_PARTITIONS))
+    size = partition_size or partition_size_of(total)
     stage = _Stage(client, label, function)
     bags = _chunks(values, min(size * PARTITIONS_A_BAG, max(size, VALUES_A_BAG)))
     with progress.track(label, total, unit) as shown:
@@ -171,6 +171,11 @@ def _chunks(values: Iterable[Value], size: int) -> Iterator[list[Value]]:
     drawn = iter(values)
     while chunk := list(itertools.islice(drawn, size)):
         yield chunk
+
+
+def partition_size_of(total: int | None) -> int:
+    """Return how many values a partition holds so that there are never too many partitions."""
+    return max(1, math.ceil((total or 0) / MAX_PARTITIONS))
 
 
 def _check_importable(function: Callable[..., Any]) -> None:

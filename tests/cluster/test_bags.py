@@ -1,0 +1,98 @@
+"""Bags over a cluster here: all results, bounded graphs, retries, named tasks."""
+
+import functools
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fadae.cluster import bags, connect, map_bag
+from fadae.errors import TransientError, UsageError
+from fadae.store.location import Location
+from tests.cluster import work
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
+    with connect(None, 2, Location(str(tmp_path_factory.mktemp("workspace")))) as client:
+        yield client
+
+
+def test_every_value_has_its_result(client) -> None:
+    results = map_bag(client, work.square, range(100), label="square", partition_size=7)
+    assert sorted(results) == [n * n for n in range(100)]
+
+
+def test_no_values_give_no_results(client) -> None:
+    assert list(map_bag(client, work.square, [], label="square")) == []
+
+
+def test_values_that_look_like_tasks_stay_values(client) -> None:
+    value = (len, "hello", ["a", ("b", 0)])
+    assert list(map_bag(client, work.identity, [value], label="identity")) == [value]
+
+
+def test_values_are_drawn_as_needed(client, monkeypatch) -> None:
+    monkeypatch.setattr(bags, "PARTITIONS_A_BAG", 10)
+    counter = itertools.count()
+    drawn = (next(counter) for _ in range(10_000))
+    results = map_bag(client, work.square, drawn, label="square")
+    for _ in range(5):
+        next(results)
+    assert next(counter) <= 30
+    results.close()
+
+
+def test_tasks_are_named_in_the_dashboard(client) -> None:
+    list(map_bag(client, work.square, range(3), label="a stage of mine"))
+    prefixes = client.run_on_scheduler(work.task_prefixes)
+    assert "a stage of mine" in prefixes
+
+
+def test_a_failing_task_is_tried_again(client, tmp_path: Path) -> None:
+    assert list(map_bag(client, work.fails_twice, [str(tmp_path)], label="flaky")) == ["done"]
+
+
+def test_a_bug_in_the_function_is_raised(client) -> None:
+    with pytest.raises(ZeroDivisionError, match="number 1"):
+        list(map_bag(client, work.always_fails, [1], label="bug", retries=0))
+
+
+def test_a_worker_lost_with_a_task_costs_nothing(client, tmp_path: Path) -> None:
+    values = [str(tmp_path / f"{n}") for n in range(5)]  # more losses than Dask's default allows
+    results = map_bag(client, work.kills_its_worker_once, values, label="killer")
+    assert list(results) == ["survived"] * 5
+
+
+def test_functions_that_workers_cannot_import_are_refused(client) -> None:
+    with pytest.raises(UsageError, match="cannot import"):
+        list(map_bag(client, lambda value: value, [1], label="lambda"))
+
+
+def test_partitions_stay_few_for_any_corpus() -> None:
+    assert bags.partition_size_of(None) == 1
+    assert bags.partition_size_of(1_000) == 1
+    assert 1_000_000 / bags.partition_size_of(1_000_000) <= 20_000
+    assert 10**9 / bags.partition_size_of(10**9) <= 20_000
+
+
+def test_memory_serves_threads_of_this_process() -> None:
+    location = Location("memory://bags")
+    location.write_bytes("here", b"")
+    with connect(None, 2, location) as client:
+        look = functools.partial(work.exists, location.url)
+        assert list(map_bag(client, look, ["here", "there"], label="look", partition_size=2)) == [
+            True, False,
+        ]  # fmt: skip
+    with pytest.raises(UsageError, match="this process only"), connect("tcp://x:1", 1, location):
+        pass
+
+
+def test_a_missing_scheduler_is_transient(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("fadae.cluster.connection.CONNECT_SECONDS", 0.5)
+    location = Location(str(tmp_path))
+    with pytest.raises(TransientError, match="no Dask scheduler answers"):
+        connect("tcp://127.0.0.1:9", 1, location).__enter__()
+    with pytest.raises(UsageError, match="no scheduler address"):
+        connect("what://is this", 1, location).__enter__()
