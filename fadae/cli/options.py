@@ -30,13 +30,20 @@ Workers = Annotated[
 
 Items = Annotated[
     list[str] | None,
-    typer.Argument(metavar="ITEM", help=f"Internet Archive items; default {DEFAULT_ITEM}."),
+    typer.Argument(
+        metavar="ITEM",
+        envvar="FADAE_ITEMS",  # for batch: separated by spaces, as in k8s/overlays/*/settings.yaml
+        help=f"Internet Archive items; default {DEFAULT_ITEM}.",
+    ),
 ]
 Collection = Annotated[
-    list[str] | None, typer.Option(help="All audio items of a collection; repeatable.")
+    list[str] | None,
+    typer.Option(envvar="FADAE_COLLECTIONS", help="All audio items of a collection; repeatable."),
 ]
 Search = Annotated[list[str] | None, typer.Option(help="All items a query finds; repeatable.")]
-Limit = Annotated[int | None, typer.Option(min=1, help="At most this many recordings.")]
+Limit = Annotated[
+    int | None, typer.Option(min=1, envvar="FADAE_LIMIT", help="At most this many recordings.")
+]
 Folder = Annotated[
     list[str] | None, typer.Option(help="Audio files below a folder or bucket; repeatable.")
 ]
@@ -49,7 +56,9 @@ Formats = Annotated[
     list[str] | None,
     typer.Option("--format", help="Encodings in order of preference; repeatable."),
 ]
-Downloads = Annotated[int, typer.Option(min=1, help="Transfers at a time, cluster-wide.")]
+Downloads = Annotated[
+    int, typer.Option(min=1, envvar="FADAE_DOWNLOADS", help="Transfers at a time, cluster-wide.")
+]
 KeepSource = Annotated[bool, typer.Option("--keep-source", help="Keep the original files too.")]
 Retry = Annotated[
     str, typer.Option(help="Failed recordings to try again: transient, permanent, all, none.")
@@ -62,7 +71,7 @@ SampleRate = Annotated[
 ]
 Dtype = Annotated[str, typer.Option(help="Of the stored features: float16 or float32.")]
 
-Run = Annotated[str, typer.Option(help="Name of the training run.")]
+Run = Annotated[str, typer.Option(envvar="FADAE_RUN", help="Name of the training run.")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 Output = Annotated[Path | None, typer.Option("--to", help="File to write.")]
 
