@@ -36,6 +36,7 @@ RECORDING_COLUMNS: dict[str, tuple[str, str, str]] = {
     "creator": ("str", "1", "creator"),
     "licence": ("str", "1", "licence"),
     "url": ("str", "1", "where the file was fetched"),
+    "key": ("str", "1", "name of the recording's staged objects"),
     "sha1": ("str", "1", "SHA-1 of the file, hexadecimal"),
     "pcm_sha256": ("str", "1", "SHA-256 of the decoded 16-bit samples, hexadecimal"),
     "rate_hz": ("int32", "Hz", "sample rate of audio and features"),

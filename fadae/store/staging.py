@@ -5,6 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+import numpy as np
+import numpy.typing as npt
+
+from fadae.errors import NoInputError
 from fadae.nouns import Commit, sha256_hex
 from fadae.store.location import Location
 
@@ -43,7 +47,8 @@ def source_path(recording_id: str) -> str:
 
 def write_commit(location: Location, commit: Commit) -> None:
     """Write a recording's commit; its PCM must already be there."""
-    location.write_bytes(commit_path(commit.id), commit.to_json().encode())
+    text = commit.to_json().encode("utf-8", "surrogatepass")  # names from disk may be no UTF-8
+    location.write_bytes(commit_path(commit.id), text)
 
 
 def read_commit(location: Location, recording_id: str) -> Commit | None:
@@ -56,6 +61,22 @@ def read_commit(location: Location, recording_id: str) -> Commit | None:
 
 def list_commits(location: Location, prefix: str) -> Iterator[Commit]:
     """Yield the commits below one of the 256 prefixes, in the order of their names."""
-    for name in location.names(f"staging/{prefix}"):
-        if name.endswith(".json"):
-            yield Commit.from_json(location.read_bytes(f"staging/{prefix}/{name}"))
+    names = (name for name in location.names(f"staging/{prefix}") if name.endswith(".json"))
+    yield from map(Commit.from_json, location.read_many([f"staging/{prefix}/{n}" for n in names]))
+
+
+def read_pcm(location: Location, recording_id: str, start: int, stop: int) -> npt.NDArray[np.int16]:
+    """Return samples [start, stop) of a recording's staged PCM.
+
+    Raises NoInputError where they are not all there.
+    """
+    try:
+        data = location.read_bytes(pcm_path(recording_id), 2 * start, 2 * stop)
+    except FileNotFoundError:
+        data = b""
+    if len(data) != 2 * (stop - start):
+        raise NoInputError(
+            f"the staged PCM of {recording_id} is missing or cut short; `fadae verify --repair` "
+            "clears its commit, then `fadae ingest --refresh` fetches it again"
+        )
+    return np.frombuffer(data, dtype="<i2")

@@ -1,0 +1,290 @@
+"""Extraction plans: which recordings come next, and which rows of the frame axis are theirs.
+
+plans/NNNNN.jsonl.gz is created exclusively: whoever comes second, or again, adopts it. Its first
+line is the header, each further one a recording in the order of ids. Rows are planned from
+decoded sample counts alone, from a block's boundary on.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import gzip
+import hashlib
+import json
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import IO, Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from fadae.errors import UsageError
+from fadae.nouns import Commit, Decoded, Track
+from fadae.store.dataset import NO_RECORDING, RecordingTable
+from fadae.store.frames import BLOCK_FRAMES
+from fadae.store.ledger import LedgerRuns, encoded
+from fadae.store.location import Location
+from fadae.transform import FrequencyAdaptiveTransform
+
+FOLDER = "plans"
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Consecutive frames of one recording within one block."""
+
+    recording_id: str
+    recording_row: int
+    samples: int  # of the whole recording
+    first_frame: int  # within the recording
+    first_row: int  # within the block
+    frames: int
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedRecording:
+    """One recording and its rows: its own, or those of the recording it repeats."""
+
+    track: Track
+    decoded: Decoded
+    row: int  # of the recording table
+    frame_start: int
+    frame_count: int
+    same_as: int = NO_RECORDING
+
+
+@dataclass(frozen=True, slots=True)
+class PlanHeader:
+    """What a plan grows the dataset from and to, and with what configuration."""
+
+    number: int
+    transform: dict[str, Any]
+    dtype: str
+    first_recording: int
+    recordings: int  # planned here
+    start_row: int  # a block's boundary
+    stop_row: int  # the published length of the frame axis after this plan
+    fadae_version: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A plan in the workspace; its recordings are streamed, never held."""
+
+    location: Location
+    header: PlanHeader
+    sha256: str
+
+    @classmethod
+    def read(cls, location: Location, number: int) -> Self | None:
+        """Return plan `number`, or None where nobody has made it."""
+        try:
+            with location.reading(plan_path(number)) as file:
+                digest = _sha256(file)
+                file.seek(0)
+                header = PlanHeader(**json.loads(gzip.GzipFile(fileobj=file).readline()))
+        except FileNotFoundError:
+            return None
+        return cls(location, header, digest)
+
+    @property
+    def token(self) -> str:
+        """What blocks are kept under: no other plan's, were it of the same number."""
+        return f"{self.header.number:05d}-{self.sha256[:16]}"
+
+    @property
+    def blocks(self) -> range:
+        """The blocks this plan fills."""
+        return range(
+            self.header.start_row // BLOCK_FRAMES, -(-self.header.stop_row // BLOCK_FRAMES)
+        )
+
+    def recordings(self) -> Iterator[PlannedRecording]:
+        """Yield the planned recordings in their order."""
+        with self.location.reading(plan_path(self.header.number)) as file:
+            lines = gzip.GzipFile(fileobj=file)
+            next(lines)
+            for offset, line in enumerate(lines):
+                values = json.loads(line)
+                yield PlannedRecording(
+                    track=Track.from_dict(values["track"]),
+                    decoded=Decoded(**values["decoded"]),
+                    row=self.header.first_recording + offset,
+                    frame_start=values["frame_start"],
+                    frame_count=values["frame_count"],
+                    same_as=values["same_as"],
+                )
+
+    def parts(self) -> Iterator[tuple[int, tuple[Part, ...]]]:
+        """Yield every block with what it holds: one recording's frames after the other's."""
+        block, parts = self.blocks.start, list[Part]()
+        for recording in self.recordings():
+            if recording.same_as != NO_RECORDING:
+                continue
+            done = 0
+            while done < recording.frame_count:
+                row = recording.frame_start + done
+                if row // BLOCK_FRAMES != block:
+                    yield block, tuple(parts)
+                    block, parts = row // BLOCK_FRAMES, []
+                first = row % BLOCK_FRAMES
+                frames = min(recording.frame_count - done, BLOCK_FRAMES - first)
+                parts.append(
+                    Part(
+                        recording.track.id,
+                        recording.row,
+                        recording.decoded.samples,
+                        first_frame=done,
+                        first_row=first,
+                        frames=frames,
+                    )
+                )
+                done += frames
+        if parts:
+            yield block, tuple(parts)
+
+
+def plan_path(number: int) -> str:
+    """Return a plan's path in the workspace.
+
+    >>> plan_path(3)
+    'plans/00003.jsonl.gz'
+    """
+    return f"{FOLDER}/{number:05d}.jsonl.gz"
+
+
+def create_plan(
+    location: Location,
+    runs: LedgerRuns,
+    published: RecordingTable | None,
+    *,
+    number: int,
+    published_rows: int,
+    transform: FrequencyAdaptiveTransform,
+    dtype: str,
+    fadae_version: str,
+) -> None:
+    """Plan all recordings of the merged ledger; another driver's plan of this number stands.
+
+    Raises UsageError for recordings decoded at another rate than the transform's.
+    """
+    layout = _lay_out(runs, published, published_rows, transform)
+    header = PlanHeader(
+        number=number,
+        transform=transform.config(),
+        dtype=dtype,
+        first_recording=len(published) if published else 0,
+        recordings=len(layout.same_as),
+        start_row=layout.start_row,
+        stop_row=layout.stop_row,
+        fadae_version=fadae_version,
+    )
+    with tempfile.TemporaryFile(prefix="fadae-plan-") as spool:
+        with gzip.GzipFile(fileobj=spool, mode="wb", compresslevel=1, filename="", mtime=0) as out:
+            out.write(encoded(dataclasses.asdict(header)))
+            for offset, commit in enumerate(runs.merged()):
+                out.write(_line(commit, layout, offset))
+        spool.seek(0)
+        location.create_exclusive(plan_path(number), spool.read())
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """The planned rows as columns, one entry a recording in the order of ids."""
+
+    start_row: int
+    stop_row: int
+    frame_start: npt.NDArray[np.int64]
+    frame_count: npt.NDArray[np.int64]
+    same_as: npt.NDArray[np.int64]
+
+
+def _lay_out(
+    runs: LedgerRuns,
+    published: RecordingTable | None,
+    published_rows: int,
+    transform: FrequencyAdaptiveTransform,
+) -> _Layout:
+    digests, counts = bytearray(), np.zeros(runs.recordings, np.int64)
+    for offset, commit in enumerate(runs.merged()):
+        decoded = _decoded_at(commit, transform)
+        digests += bytes.fromhex(decoded.pcm_sha256)
+        counts[offset] = transform.frame_count(decoded.samples)
+    old = _Published.of(published)
+    # The first of equal digests is canonical: a published one, else the smallest id.
+    every = np.frombuffer(old.digests + bytes(digests), dtype="S32")
+    _, first, inverse = np.unique(every, return_index=True, return_inverse=True)
+    canonical = first[inverse][len(old.rows) :]
+    known = len(old.rows)
+    own = canonical == known + np.arange(len(counts))
+    start_row = -(-published_rows // BLOCK_FRAMES) * BLOCK_FRAMES
+    ends = np.cumsum(np.where(own, counts, 0))
+    frame_start = start_row + ends - np.where(own, counts, 0)
+    first_recording = len(published) if published else 0
+    rows = np.concatenate([old.rows, first_recording + np.arange(len(counts))])
+    starts = np.concatenate([old.frame_start, frame_start])
+    spans = np.concatenate([old.frame_count, counts])
+    has_rows = len(ends) and ends[-1] > 0
+    return _Layout(
+        start_row=start_row,
+        stop_row=int(start_row + ends[-1]) if has_rows else published_rows,
+        frame_start=starts[canonical],
+        frame_count=spans[canonical],
+        same_as=np.where(own, NO_RECORDING, rows[canonical]),
+    )
+
+
+@dataclass(frozen=True)
+class _Published:
+    """What duplicates may point at: the published recordings that have rows of their own."""
+
+    digests: bytes
+    rows: npt.NDArray[np.int64]
+    frame_start: npt.NDArray[np.int64]
+    frame_count: npt.NDArray[np.int64]
+
+    @classmethod
+    def of(cls, published: RecordingTable | None) -> Self:
+        if published is None or not len(published):
+            nothing = np.zeros(0, np.int64)
+            return cls(b"", nothing, nothing, nothing)
+        rows = np.flatnonzero(published.canonical)
+        return cls(
+            b"".join(bytes.fromhex(text) for text in published.column("pcm_sha256")[rows]),
+            rows,
+            published.frame_start[rows],
+            published.frame_count[rows].astype(np.int64),
+        )
+
+
+def _decoded_at(commit: Commit, transform: FrequencyAdaptiveTransform) -> Decoded:
+    decoded = commit.decoded
+    assert decoded is not None
+    if decoded.rate_hz != transform.sample_rate_hz:
+        raise UsageError(
+            f"{commit.id} was ingested at {decoded.rate_hz} Hz; this run asks for "
+            f"{transform.sample_rate_hz} Hz. Pass --sample-rate {decoded.rate_hz} (with --preset "
+            "full for others than 11025), or use another workspace."
+        )
+    return decoded
+
+
+def _sha256(file: IO[bytes]) -> str:
+    digest = hashlib.sha256()
+    while piece := file.read(2**20):
+        digest.update(piece)
+    return digest.hexdigest()
+
+
+def _line(commit: Commit, layout: _Layout, offset: int) -> bytes:
+    assert commit.decoded is not None
+    return encoded(
+        {
+            "track": commit.track.to_dict(),
+            "decoded": dataclasses.asdict(commit.decoded),
+            "frame_start": int(layout.frame_start[offset]),
+            "frame_count": int(layout.frame_count[offset]),
+            "same_as": int(layout.same_as[offset]),
+        }
+    )
