@@ -12,10 +12,11 @@ from typing import Annotated, Any
 import typer
 
 import fadae
+from fadae.cli.extract import extract
 from fadae.cli.reporting import reporting
 
 # In the order `fadae --help` shows them.
-COMMANDS: tuple[Callable[..., dict[str, Any] | None], ...] = ()
+COMMANDS: tuple[Callable[..., dict[str, Any] | None], ...] = (extract,)
 
 app = typer.Typer(
     name="fadae",
