@@ -6,7 +6,7 @@
 Both work in blocks of a fixed number of frames, short blocks padded with zeros: the BLAS behind
 matrix products may sum in another order for another number of rows, and a frame's coefficients
 must not depend on what else was computed with it. (They may differ in the last bit between kinds
-of CPU.) Memory beyond the result is one block's.
+of CPU, not with the number of threads.) Memory beyond the result is one block's.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from fadae.transform.scale import FrequencyScale, scale_from_config
 Array = npt.NDArray[Any]
 
 # A floor for coefficients that a network made: errors grow at most 1/sqrt(0.2) = 2.2 fold, and
-# of the `seed` preset's bands only the 9 topmost bins (3053-3064 Hz) are touched.
+# of the bins that `seed` hears only the 8 topmost (3053-3064 Hz) are touched.
 MODEL_FLOOR = 0.2
 
 

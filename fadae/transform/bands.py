@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +27,8 @@ Slices = npt.NDArray[np.int64]
 # Bands of more coefficients are transformed by FFT. Measured: the two cost the same at about 150
 # coefficients where n has small factors only; a prime factor moves that up.
 _LONGEST_DENSE = 150
+# OpenBLAS starts threads above 4 * 65536 multiplications (interface/gemm.c).
+_SINGLE_THREAD_MULTIPLICATIONS = 2**18
 # Bins synthesized by one matrix from all the coefficients that reach them. Wider runs multiply
 # more zeros, narrower ones make more calls: 4, 8, 16, 32 bins cost 16, 11, 12, 22 us a frame.
 _RUN_BINS = 8
@@ -68,13 +70,37 @@ class _MatrixStep(NamedTuple):
     target: slice
     matrix: Array
 
+    def multiply(self, x: Array, out: Array) -> None:
+        """Write x[:, source] @ matrix to out[:, target], a few rows at a time.
+
+        So few that OpenBLAS does not start threads for a product: it would cut the rows where
+        the number of cores says, and round differently beside the cut. Costs nothing measurable.
+        """
+        rows = len(x)
+        while rows % 2 == 0 and rows * self.matrix.size > _SINGLE_THREAD_MULTIPLICATIONS:
+            rows //= 2
+        x, out = (a.reshape(-1, rows, a.shape[1]) for a in (x, out))
+        np.matmul(x[..., self.source], self.matrix, out=out[..., self.target])
+
 
 class _FftStep(NamedTuple):
-    """One long band: its bins, its coefficients, and what weighs its bins."""
+    """One long band: its bins, its coefficients, and what weighs its bins.
+
+    `weights` [2m] are real and doubled, for real and imaginary parts: a product of reals rounds
+    the same everywhere, while numpy's complex product uses fused operations or not depending on
+    where an array happens to lie in memory, and coefficients must not depend on that.
+    """
 
     bins: slice
     coefficients: slice
     weights: Array
+
+    @classmethod
+    def of(
+        cls, bins: Sequence[int], coefficients: Sequence[int], weights: Array, dtype: np.dtype[Any]
+    ) -> Self:
+        """Return the step for bins [start, stop) and coefficients [start, stop)."""
+        return cls(slice(*bins), slice(*coefficients), np.repeat(weights, 2).astype(dtype))
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,20 +165,17 @@ class BandAnalyzer:
                     )
                 )
             else:
-                weights = window.astype(dtype)
-                self._long.append(_FftStep(slice(start, stop), slice(*target), weights))
+                self._long.append(_FftStep.of((start, stop), target, window, dtype))
 
     def __call__(self, spectra: Array, out: Array) -> None:
         """Write the coefficients of `spectra` [F, bins], C-contiguous, into `out` [F, size]."""
         parts = spectra.view(out.dtype)
-        for source, target, matrix in self._dense:
-            np.matmul(parts[:, source], matrix, out=out[:, target])
+        for step in self._dense:
+            step.multiply(parts, out)
         for bins, target, weights in self._long:
+            weighted = parts[:, 2 * bins.start : 2 * bins.stop] * weights
             out[:, target] = scipy.fft.irfft(
-                spectra[:, bins] * weights,
-                n=target.stop - target.start,
-                norm="ortho",
-                overwrite_x=True,
+                weighted.view(spectra.dtype), n=target.stop - target.start, norm="ortho"
             )
 
 
@@ -173,19 +196,20 @@ class BandSynthesizer:
         layout = zip(bands.slices, bands.coefficient_slices, bands.windows, strict=True)
         for band, ((start, stop), source, window) in enumerate(layout):
             if not bands._dense(band):
-                weights = (window * gain[start:stop]).astype(dtype)
-                self._long.append(_FftStep(slice(start, stop), slice(*source), weights))
+                weights = window * gain[start:stop]
+                self._long.append(_FftStep.of((start, stop), source, weights, dtype))
 
     def __call__(self, coefficients: Array, out: Array) -> None:
         """Write the spectra of `coefficients` [F, size] into `out` [F, bins], C-contiguous."""
         out.fill(0)
         parts = out.view(coefficients.dtype)
-        for source, target, matrix in self._dense:
-            np.matmul(coefficients[:, source], matrix, out=parts[:, target])
+        for step in self._dense:
+            step.multiply(coefficients, parts)
         for bins, source, weights in self._long:
             spectra = scipy.fft.rfft(coefficients[:, source], norm="ortho")
-            spectra *= weights
-            out[:, bins] += spectra
+            weighted = spectra.view(coefficients.dtype)
+            weighted *= weights
+            parts[:, 2 * bins.start : 2 * bins.stop] += weighted
 
 
 def _irfft_matrix(window: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

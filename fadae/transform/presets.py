@@ -14,7 +14,6 @@ PRESETS = ("seed", "zounds", "full")
 # The 2017 experiment's 300 bands: 300 to 3040 Hz, about 2.4 bands overlapping everywhere.
 SEED_SCALE = GeometricScale(start_hz=300.0, stop_hz=3040.0, bandwidth_ratio=0.016985, bands=300)
 _SEED_RATE_HZ = 11025
-_FRAME_SECONDS = 0.68
 
 
 def preset_config(name: str, sample_rate_hz: int) -> dict[str, Any]:
@@ -55,13 +54,14 @@ def _zounds_bin_hz() -> float:
 def _full(sample_rate_hz: int) -> dict[str, Any]:
     """Return quarter-tone bands from DC to Nyquist: tight, so synthesis is the adjoint.
 
-    Frames are the shortest fast even length of at least 0.68 s. scipy's fast lengths are made of
-    2, 3, 5 (and 7, 11) for real transforms 2, 3 and 5: twice the fast length of a half.
+    A frame is the shortest even length of at least 0.68 s (17/25) made of the factors 2, 3 and 5,
+    which real FFTs are fastest at: twice the next such length of its half.
     """
     if not isinstance(sample_rate_hz, int) or sample_rate_hz < 100:
-        raise UsageError(f"a sample rate is a whole number of 100 Hz or more, not {sample_rate_hz}")
-    half_samples = -(-round(_FRAME_SECONDS * sample_rate_hz) // 2)
-    frame = 2 * scipy.fft.next_fast_len(half_samples, real=True)
+        raise UsageError(
+            f"a sample rate is a whole number of 100 Hz or more, not {sample_rate_hz}."
+        )
+    frame = 2 * scipy.fft.next_fast_len(-(-sample_rate_hz * 17 // 50), real=True)
     scale = KnotScale(frame, sample_rate_hz)
     return _config(
         "full",

@@ -137,7 +137,7 @@ class LinearScale(FrequencyScale):
 
     @property
     def centre_hz(self) -> Hertz:
-        return self.start_hz + self._step_hz * np.arange(1, self.bands + 1)
+        return np.asarray(self.start_hz + self._step_hz * np.arange(1.0, self.bands + 1))
 
     @property
     def bandwidth_hz(self) -> Hertz:
