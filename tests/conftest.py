@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.s3 import S3Server, s3_server
 
 # Before NumPy or torch start their pools: one thread a process, as workers and ranks run.
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
@@ -34,3 +37,13 @@ def reference() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no reference vectors at {folder}")
     return folder
+
+
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """A real S3 server: `.url` of its bucket, `.env` for processes, `.storage_options` for here.
+
+    One for all tests of a session: use a prefix of your own below the bucket.
+    """
+    with s3_server(tmp_path_factory.mktemp("s3")) as server:
+        yield server

@@ -119,11 +119,13 @@ def read_ledger(
     location: Location, known: dict[str, bytes], mapper: Mapper, into: LedgerRuns
 ) -> None:
     """Read all commits that are not known; few of them here, many through the mapper."""
-    pages = [LedgerPage(location, prefix, known.get(prefix, b"")) for prefix in PREFIXES]
-    fresh = sum(len(fresh_names(page)) for page in pages)
-    if not fresh:
+    present = sorted(set(location.names("staging")) & set(PREFIXES))
+    every = [LedgerPage(location, prefix, known.get(prefix, b"")) for prefix in present]
+    counts = list(location.concurrently(lambda page: len(fresh_names(page)), every))
+    pages = [page for page, count in zip(every, counts, strict=True) if count]
+    if not pages:
         return
-    chosen: Mapper = map_serially if fresh <= FEW else mapper
+    chosen: Mapper = map_serially if sum(counts) <= FEW else mapper
     for run in chosen(read_page, pages, label="plan", unit="prefixes"):
         into.add(run)
 

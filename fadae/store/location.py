@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 import os
 import posixpath
 import tempfile
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
@@ -41,9 +42,11 @@ S3_OPTIONS: dict[str, Any] = {
 }
 _PARTIAL = ".partial-"  # prefix of local files not yet whole
 _RANGE_BYTES = 2**24
-_READERS = 16
+_THREADS = 16
 
 T = TypeVar("T")
+Value = TypeVar("Value")
+Result = TypeVar("Result")
 
 
 class Location:
@@ -132,17 +135,21 @@ class Location:
         """Return an object's bytes, or a range of them; raises FileNotFoundError."""
         return bytes(self._call("cat_file", path, start=start, end=stop))
 
-    def read_many(self, paths: list[str]) -> Iterator[bytes]:
-        """Yield the bytes of many small objects in their order; raises FileNotFoundError.
+    def read_many(self, paths: Iterable[str]) -> Iterator[bytes]:
+        """Yield the bytes of many small objects in their order; raises FileNotFoundError."""
+        return self.concurrently(self.read_bytes, paths)
 
-        Several at a time where each costs a round trip.
-        """
+    def concurrently(
+        self, function: Callable[[Value], Result], values: Iterable[Value]
+    ) -> Iterator[Result]:
+        """Yield function(value) in order; several at a time where a call costs a round trip."""
         if self.is_local or self.is_in_process:
-            yield from map(self.read_bytes, paths)
+            yield from map(function, values)
             return
-        with ThreadPoolExecutor(_READERS) as readers:
-            for first in range(0, len(paths), 8 * _READERS):
-                yield from readers.map(self.read_bytes, paths[first : first + 8 * _READERS])
+        drawn = iter(values)
+        with ThreadPoolExecutor(_THREADS) as threads:
+            while batch := list(itertools.islice(drawn, 8 * _THREADS)):
+                yield from threads.map(function, batch)
 
     def write_bytes(self, path: str, data: bytes) -> None:
         """Write an object whole: a reader sees the old bytes or the new ones, never a part."""
@@ -251,7 +258,9 @@ class Location:
             found = self._call("ls", path, detail=False)
         except FileNotFoundError:
             return []
-        names = {posixpath.basename(str(name).rstrip("/")) for name in found}
+        # A bucket may answer for an emptied folder with the folder itself.
+        below = {str(name).rstrip("/") for name in found} - {self.full(path).rstrip("/")}
+        names = {posixpath.basename(name) for name in below}
         return sorted(name for name in names if not name.startswith(_PARTIAL))
 
     def delete(self, path: str) -> None:
