@@ -131,6 +131,11 @@ class FrameStore:
         """
         return np.asarray(self.array(name)[start:stop])
 
+    def read_block(self, name: str, block: int) -> Array:
+        """Return the 1024 rows of one block of an array, published or not yet."""
+        stop = (block + 1) * BLOCK_FRAMES
+        return np.asarray(self._view(name, stop)[stop - BLOCK_FRAMES : stop])
+
     def write_block(self, block: int, rows: Mapping[str, Array], under: str) -> None:
         """Write one block of all frame arrays; what it has not reached its end is not kept.
 

@@ -1,0 +1,329 @@
+"""Stage 4: features to codes, reconstructed features, audio and scores of one run.
+
+A driver and one plain unit of work. Blocks are those of features.zarr, each one task's; the
+scores are kept as sums a frame beside the arrays they judge, so a run killed anywhere goes on
+where it was and ends with the same bytes. A model trained again starts the run's store anew.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import json
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from fadae.errors import NoInputError, TransientError, UsageError
+from fadae.model.codec import Codec
+from fadae.nouns import canonical_json, sha256_hex
+from fadae.recordings import unknown
+from fadae.resynthesis import resynthesize
+from fadae.scores import ErrorSums
+from fadae.store.dataset import FeatureSet
+from fadae.store.frames import BLOCK_FRAMES, Array, FrameStore
+from fadae.store.location import Location
+from fadae.store.mapping import Mapper, map_serially
+from fadae.store.reconstruction import (
+    SCORES,
+    SUMS,
+    features_sha256,
+    reconstruction_attrs,
+    reconstruction_path,
+    reconstruction_specs,
+)
+from fadae.transform import FrequencyAdaptiveTransform
+from fadae.transform.half import to_float16
+
+log = logging.getLogger("fadae.reconstruct")
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A recording's place on the frame axis: its row of the table, frames and samples."""
+
+    recording: int
+    frame_start: int
+    frame_count: int
+    samples: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReconstructTask:
+    """One block of 1024 frames: where, by which model, under which token, and what it holds."""
+
+    location: Location
+    run: str
+    model_sha256: str
+    device: str
+    block: int
+    token: str
+    spans: tuple[Span, ...]
+
+
+def reconstruct(
+    location: Location,
+    run: str = "default",
+    *,
+    device: str = "auto",
+    mapper: Mapper = map_serially,
+) -> dict[str, Any]:
+    """Write what a run makes of all published features; return the summary.
+
+    Keys: run, frames, shards_written, shards_kept, nmse_db (companded, pooled), audio_snr_db
+    (against the transform's own synthesis), audio_si_sdr_db, log_spectral_distance_db. Raises
+    NoInputError without features or model, UsageError for an unknown run, a model that does not
+    fit the features, or a device that is not there.
+    """
+    features = FeatureSet.open(location)
+    model_sha256 = _model_sha256(location, run)
+    store = _begin(location, run, features, model_sha256)
+    blocks = range(store.rows // BLOCK_FRAMES, features.rows // BLOCK_FRAMES)
+    tasks = _tasks(location, run, model_sha256, device, features, blocks)
+    written = sum(
+        mapper(reconstruct_shard, tasks, label="reconstruct", total=len(blocks), unit="shards")
+    )
+    return _summary(run, _publish(store, features, model_sha256), features, written)
+
+
+def reconstruct_shard(task: ReconstructTask) -> bool:
+    """Compute and write one block; return whether it had to be. The unit of work.
+
+    A pure function of features and model: done twice, it writes the same bytes.
+    """
+    path = reconstruction_path(task.run)
+    if FrameStore.open(task.location, path).has_block(task.block, task.token):
+        return False
+    features = FeatureSet.open(task.location)
+    transform = _transform(canonical_json(features.attrs["transform"]))
+    start, last = task.block * BLOCK_FRAMES, task.spans[-1]
+    end = last.frame_start + last.frame_count
+    stop = min(start + BLOCK_FRAMES, end)
+    # The last hop is heard from its own frame and the next one, which may be the next block's.
+    c = features.read("features", start, min(stop + 1, end))
+    inside = _inside(task.spans, start, stop, transform.hop_samples)
+    with _one_thread():
+        rows = resynthesize(_codec(task), transform, c, inside)
+    if features.attrs["dtype"] == "float16":
+        rows["features"] = to_float16(rows["features"])
+    # Looked at again: a driver of a newer model may have begun this store anew meanwhile.
+    store = FrameStore.open(task.location, path)
+    _ensure_same_model(store, task.model_sha256)
+    block = {name: _padded(values, store.array(name).fill_value) for name, values in rows.items()}
+    store.write_block(task.block, block, under=task.token)
+    return True
+
+
+def _inside(spans: tuple[Span, ...], start: int, stop: int, hop_samples: int) -> Array:
+    """Return [stop - start, H] bool: which samples of each hop lie within their recording."""
+    samples = np.zeros(stop - start, np.int64)
+    for span in spans:
+        rows = np.arange(
+            max(span.frame_start, start), min(span.frame_start + span.frame_count, stop)
+        )
+        samples[rows - start] = span.samples - (rows - span.frame_start) * hop_samples
+    return np.asarray(np.arange(hop_samples) < samples[:, None])
+
+
+def _padded(rows: Array, fill: Any) -> Array:
+    """Return a whole block: the rows, then the array's fill value."""
+    block = np.full((BLOCK_FRAMES, *rows.shape[1:]), fill, rows.dtype)
+    block[: len(rows)] = rows
+    return block
+
+
+def _begin(location: Location, run: str, features: FeatureSet, model_sha256: str) -> FrameStore:
+    """Return the run's store: as it is if this model made it of these features, else a new one."""
+    path = reconstruction_path(run)
+    with contextlib.suppress(FileNotFoundError):
+        store = FrameStore.open(location, path)
+        if _is_bound(store, features, model_sha256):
+            return store
+        log.info("run %s or the features are new since it was reconstructed: all again", run)
+    location.delete(path)  # what another model left, or a deletion cut short
+    codec = Codec.load(location, run)
+    if codec.feature_size != features.transform.size:
+        raise UsageError(
+            f"run {run!r} takes frames of {codec.feature_size} coefficients; the features here "
+            f"have {features.transform.size}: train another run on them"
+        )
+    specs = reconstruction_specs(features, codec.code_size)
+    attrs = reconstruction_attrs(features, run, model_sha256)
+    return FrameStore.create(location, path, specs, attrs)
+
+
+def _is_bound(store: FrameStore, features: FeatureSet, model_sha256: str) -> bool:
+    """Return whether a store was made by this model, of recordings the features begin with."""
+    return (
+        store.attrs["model_sha256"] == model_sha256
+        and store.rows <= features.rows
+        and store.attrs["features_sha256"] == features_sha256(features, store.recording_rows)
+    )
+
+
+def _ensure_same_model(store: FrameStore, model_sha256: str) -> None:
+    if store.attrs["model_sha256"] != model_sha256:
+        raise TransientError(
+            f"{store.path}: its run was trained again meanwhile; reconstruct again"
+        )
+
+
+def _model_sha256(location: Location, run: str) -> str:
+    """Return the SHA-256 of a run's model file."""
+    runs = location.names("runs")
+    if runs and run not in runs:
+        raise unknown("run", run, runs)
+    try:
+        return hashlib.sha256(location.read_bytes(f"runs/{run}/model.safetensors")).hexdigest()
+    except FileNotFoundError as error:
+        raise NoInputError(
+            f"{location.url} holds no trained run {run!r}; run `fadae train --run {run}` first"
+        ) from error
+
+
+def _tasks(
+    location: Location,
+    run: str,
+    model_sha256: str,
+    device: str,
+    features: FeatureSet,
+    blocks: range,
+) -> Iterator[ReconstructTask]:
+    """Yield the units of work: each block with the recordings that lie in it."""
+    table = features.recordings
+    own = np.flatnonzero(table.canonical)
+    own = own[np.argsort(table.frame_start[own], kind="stable")]
+    starts = table.frame_start[own]
+    stops = starts + table.frame_count[own]
+    digests = table.column("pcm_sha256")
+    for block in blocks:
+        first = int(np.searchsorted(stops, block * BLOCK_FRAMES, side="right"))
+        last = int(np.searchsorted(starts, (block + 1) * BLOCK_FRAMES, side="left"))
+        spans = tuple(
+            Span(r, int(table.frame_start[r]), int(table.frame_count[r]), int(table.samples[r]))
+            for r in own[first:last].tolist()
+        )
+        content = [model_sha256, features.transform.config_sha256]
+        content += [f"{digests[span.recording]} {span}" for span in spans]
+        token = sha256_hex(canonical_json(content))[:32]
+        yield ReconstructTask(location, run, model_sha256, device, block, token, spans)
+
+
+def _publish(store: FrameStore, features: FeatureSet, model_sha256: str) -> FrameStore:
+    """Score the new recordings and show them with their rows; return the store as published."""
+    store = FrameStore.open(store.location, store.path)
+    _ensure_same_model(store, model_sha256)
+    recordings, known = len(features.recordings), store.recording_rows
+    if store.rows >= features.rows and known >= recordings:
+        return store  # nothing is new, or another driver published it
+    sums = _pooled_sums(store, features)
+    totals = [store.attrs["totals"][name] + sum(sums[:, i]) for i, name in enumerate(SUMS)]
+    store.write_recordings(known, _score_columns(store, features, sums))
+    attrs = {
+        "totals": dict(zip(SUMS, map(float, totals), strict=True)),
+        "features_sha256": features_sha256(features, recordings),
+    }
+    return store.publish(features.rows, recordings, attrs)
+
+
+def _pooled_sums(store: FrameStore, features: FeatureSet) -> Array:
+    """Return [new recordings, sums]: the sums of their frames, block after block."""
+    known = store.recording_rows
+    sums = np.zeros((len(features.recordings) - known, len(SUMS)))
+    for start in range(store.rows, features.rows, BLOCK_FRAMES):
+        recording = features.read("frame_recording", start, start + BLOCK_FRAMES)
+        rows = np.flatnonzero(recording >= 0)
+        block = store.read_block("frame_sums", start // BLOCK_FRAMES)
+        np.add.at(sums, recording[rows] - known, block[rows])
+    return sums
+
+
+def _score_columns(store: FrameStore, features: FeatureSet, sums: Array) -> dict[str, Any]:
+    """Return the recording_* columns of the new recordings; repeated PCM has its own's scores."""
+    table, known = features.recordings, store.recording_rows
+    hops = -(-table.samples[known:] // features.transform.hop_samples)
+    scores = [_scores(row, int(count)) for row, count in zip(sums, hops, strict=True)]
+    columns: dict[str, Any] = {"recording_id": table.id[known:].tolist()}
+    for name in SCORES:
+        values = np.append(store.read(f"recording_{name}"), [score[name] for score in scores])
+        same_as = table.same_as
+        values = np.where(same_as >= 0, values[same_as], values)
+        columns[f"recording_{name}"] = values[known:]
+    return columns
+
+
+def _scores(sums: Array, hops: int) -> dict[str, float]:
+    """Return the scores that sums over frames (columns SUMS) stand for."""
+    companded = ErrorSums(float(sums[0]), float(sums[1]))
+    audio = ErrorSums(*sums[2:5].tolist())
+    distance = float(sums[5]) / hops if hops else float("nan")
+    return {
+        "nmse_db": companded.nmse_db,
+        "snr_db": audio.snr_db,
+        "si_sdr_db": audio.si_sdr_db,
+        "log_spectral_distance_db": distance,
+    }
+
+
+def _summary(run: str, store: FrameStore, features: FeatureSet, written: int) -> dict[str, Any]:
+    table = features.recordings
+    hops = -(-table.samples[table.canonical] // features.transform.hop_samples)
+    totals = np.array([store.attrs["totals"][name] for name in SUMS])
+    scores = _scores(totals, int(hops.sum()))
+    return {
+        "run": run,
+        "frames": features.frames,
+        "shards_written": written,
+        "shards_kept": features.rows // BLOCK_FRAMES - written,
+        "nmse_db": scores["nmse_db"],
+        "audio_snr_db": scores["snr_db"],
+        "audio_si_sdr_db": scores["si_sdr_db"],
+        "log_spectral_distance_db": scores["log_spectral_distance_db"],
+        "model_sha256": store.attrs["model_sha256"],
+    }
+
+
+@functools.lru_cache(maxsize=2)
+def _transform(config: str) -> FrequencyAdaptiveTransform:
+    return FrequencyAdaptiveTransform.from_config(json.loads(config))
+
+
+# The codec this process used last, and what it is: loaded once a process, not once a block.
+_last_codec: tuple[tuple[str, str, str, str], Codec] | None = None
+
+
+def _codec(task: ReconstructTask) -> Codec:
+    global _last_codec
+    key = (task.location.url, task.run, task.model_sha256, task.device)
+    if _last_codec is None or _last_codec[0] != key:
+        if _model_sha256(task.location, task.run) != task.model_sha256:
+            raise TransientError(f"run {task.run!r} was trained again meanwhile; reconstruct again")
+        _last_codec = key, Codec.load(task.location, task.run, _device(task.device))
+    return _last_codec[1]
+
+
+def _device(wanted: str) -> str:
+    """Return the device to compute on: "auto" takes CUDA where it is."""
+    if wanted == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=wanted)
+    except (RuntimeError, AssertionError) as error:  # AssertionError: torch built without CUDA
+        raise UsageError(f"no device {wanted!r} here: {error}") from error
+    return wanted
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """Compute with one thread: how a product is cut into threads shows in its last bits."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

@@ -1,0 +1,102 @@
+"""Frames through a codec and back to sound, scored on the way: arrays in, arrays out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import scipy.fft
+import torch
+from numpy.typing import NDArray
+
+from fadae.audio.pcm import to_pcm
+from fadae.model.codec import FRAMES_AT_A_TIME, Codec
+from fadae.model.companding import compand, expand
+from fadae.store.dataset import NO_SAMPLE
+from fadae.store.frames import Array
+from fadae.transform import MODEL_FLOOR, FrequencyAdaptiveTransform
+
+# Power below 100 dB under full scale is silence: rounding noise must not count like music.
+_SILENCE = 1e-10
+
+
+def resynthesize(
+    codec: Codec, transform: FrequencyAdaptiveTransform, c: NDArray[Any], inside: NDArray[np.bool_]
+) -> dict[str, Array]:
+    """Return the arrays of F frames: encoded, scale, features (float32), audio, frame_sums.
+
+    c: [F or F + 1, C] raw coefficients, with the frame after the last one where it is known: hop
+    j is heard from frames j and j + 1. inside: [F, H], which samples belong to a recording.
+    frame_sums: see `store.reconstruction.SUMS`.
+    """
+    rows = len(inside)
+    original = np.zeros((rows + 1, transform.size), np.float32)
+    original[: len(c)] = c
+    made = np.zeros_like(original)
+    encoded, scale, companded = _through(codec, original[: len(c)], made[: len(c)])
+    reference = transform.synthesize_hops(original).reshape(inside.shape)
+    estimate = transform.synthesize_hops(made, floor=MODEL_FLOOR).reshape(inside.shape)
+    reference *= inside
+    estimate *= inside
+    audio = to_pcm(estimate)
+    audio[~inside] = NO_SAMPLE
+    return {
+        "audio": audio,
+        "encoded": encoded[:rows],
+        "features": made[:rows],
+        "frame_sums": np.concatenate([companded[:rows], _audio_sums(reference, estimate)], axis=1),
+        "scale": scale[:rows],
+    }
+
+
+def _through(
+    codec: Codec, c: NDArray[np.float32], out: NDArray[np.float32]
+) -> tuple[Array, Array, Array]:
+    """Write the decoded coefficients to `out`; return (codes [F, K], scale [F], sums [F, 2])."""
+    encoded = np.empty((len(c), codec.code_size), np.float32)
+    scales = np.empty(len(c), np.float32)
+    sums = np.empty((len(c), 2))
+    with torch.inference_mode():
+        for first in range(0, len(c), FRAMES_AT_A_TIME):
+            part = slice(first, first + FRAMES_AT_A_TIME)
+            values, scale = compand(torch.from_numpy(c[part]).to(codec.device))
+            codes = codec.model.encode(values)
+            decoded = codec.model.decode(codes).float()
+            encoded[part] = codes.float().cpu().numpy()
+            scales[part] = scale[:, 0].cpu().numpy()
+            out[part] = expand(decoded, scale).cpu().numpy()
+            sums[part, 0] = torch.linalg.vecdot(values, values).cpu().numpy()
+            error = values.sub_(decoded)
+            sums[part, 1] = torch.linalg.vecdot(error, error).cpu().numpy()
+    return encoded, scales, sums
+
+
+def _audio_sums(reference: NDArray[np.float32], estimate: NDArray[np.float32]) -> Array:
+    """Return [rows, 4]: sum x^2, sum (x-y)^2, sum x(x-y) and the log-spectral distance, by hop.
+
+    The distance of a hop is the RMS over FFT bins of the difference in level, dB; one Hann
+    window of a hop's length, power floored 100 dB below full scale.
+    """
+    sums = np.empty((len(reference), 4))
+    error = reference - estimate
+    pairs = ((reference, reference), (error, error), (reference, error))
+    for column, (a, b) in enumerate(pairs):
+        sums[:, column] = np.einsum("ij,ij->i", a, b)
+    hop = reference.shape[1]
+    window = np.hanning(hop).astype(np.float32)
+    window *= 2 / window.sum()  # a full-scale sine on a bin has the power 1
+    for first in range(0, len(reference), 64):
+        part = slice(first, first + 64)
+        difference = _levels_db(reference[part] * window) - _levels_db(estimate[part] * window)
+        sums[part, 3] = np.sqrt(np.einsum("ij,ij->i", difference, difference) / difference.shape[1])
+    return sums
+
+
+def _levels_db(windowed: NDArray[np.float32]) -> NDArray[np.float32]:
+    spectrum = scipy.fft.rfft(windowed)
+    power = spectrum.real**2
+    power += spectrum.imag**2
+    np.maximum(power, np.float32(_SILENCE), out=power)
+    np.log10(power, out=power)
+    power *= 10
+    return power

@@ -1,0 +1,79 @@
+"""reconstructions/<run>.zarr: its layout with CF attributes, and what binds it to its inputs."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import fadae
+from fadae.store.dataset import NO_SAMPLE, PCM_SCALE, FeatureSet
+from fadae.store.frames import ArraySpec, frame_array, recording_array
+
+# Columns of `frame_sums`: what scores are pooled from. Companded features: sum x^2, sum (x-y)^2;
+# audio against the transform's own synthesis: the same and sum x(x-y); the log-spectral distance.
+SUMS = (
+    "companded_reference", "companded_error",
+    "audio_reference", "audio_error", "audio_correlation", "log_spectral_distance_db",
+)  # fmt: skip
+SCORES = {
+    "nmse_db": "normalised mean squared error of the companded features",
+    "snr_db": "signal-to-noise ratio of the audio",
+    "si_sdr_db": "scale-invariant signal-to-distortion ratio of the audio",
+    "log_spectral_distance_db": "log-spectral distance of the audio, mean over its hops",
+}
+_IDENTITY = ("id", "pcm_sha256", "frame_start", "frame_count", "samples")
+
+
+def reconstruction_path(run: str) -> str:
+    """Return where a run's reconstructions lie, relative to the workspace."""
+    return f"reconstructions/{run}.zarr"
+
+
+def reconstruction_specs(features: FeatureSet, code_size: int) -> list[ArraySpec]:
+    """Return the arrays of a run's store, on the frame axis of the features."""
+    nan = float("nan")
+    audio = {
+        "units": "1", "long_name": "samples of the frame's hop, synthesised from its code",
+        "scale_factor": PCM_SCALE, "_FillValue": NO_SAMPLE,
+    }  # fmt: skip
+    encoded = {"units": "1", "long_name": "code of the frame"}
+    scale = {"units": "1", "long_name": "greatest companded magnitude of the frame"}
+    decoded = {"units": "1", "long_name": "coefficients decoded from the code"}
+    sums = {"units": "1", "long_name": "sums that scores are pooled from", "columns": list(SUMS)}
+    names = {"units": "1", "long_name": "recording, item/file"}
+    transform, dtype = features.transform, features.attrs["dtype"]
+    return [
+        frame_array("audio", {"sample": transform.hop_samples}, "int16", NO_SAMPLE, audio),
+        frame_array("encoded", {"code": code_size}, "float32", nan, encoded),
+        frame_array("features", {"coefficient": transform.size}, dtype, nan, decoded),
+        frame_array("frame_sums", {"sum": len(SUMS)}, "float64", nan, sums),
+        frame_array("scale", {}, "float32", nan, scale),
+        recording_array("recording_id", "str", "", names),
+        *(
+            recording_array(f"recording_{name}", "float64", nan, {"units": "dB", "long_name": what})
+            for name, what in SCORES.items()
+        ),
+    ]
+
+
+def reconstruction_attrs(features: FeatureSet, run: str, model_sha256: str) -> dict[str, Any]:
+    """Return the attributes of a new store: conventions, provenance, what it is bound to."""
+    return {
+        "Conventions": "CF-1.11",
+        "title": "Codes and reconstructions of recordings",
+        "source": f"fadae {fadae.__version__}",
+        "fadae_version": fadae.__version__,
+        "run": run,
+        "model_sha256": model_sha256,
+        "features_sha256": features_sha256(features, 0),
+        "totals": dict.fromkeys(SUMS, 0.0),
+    }
+
+
+def features_sha256(features: FeatureSet, recordings: int) -> str:
+    """Return a hash of what the first recordings of the table are and where their rows lie."""
+    digest = hashlib.sha256(features.transform.config_sha256.encode())
+    for name in _IDENTITY:
+        values = features.recordings.column(name)[:recordings].tolist()
+        digest.update("\0".join(map(str, [name, *values])).encode())
+    return digest.hexdigest()
