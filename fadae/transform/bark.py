@@ -56,8 +56,8 @@ def bark_spectrogram_db(
         stretch = stretch.astype(np.float32) * np.float32(unit)
         frames = np.lib.stride_tricks.sliding_window_view(stretch, length)[::hop] * window
         power = np.abs(scipy.fft.rfft(frames, overwrite_x=True)) ** 2
-        heard = np.maximum(power @ weights.astype(np.float32), 10 ** (floor_db / 10))
-        levels[first : first + count] = 10 * np.log10(heard)
+        heard = np.maximum(power @ weights.astype(np.float32), np.float32(1e-30))
+        levels[first : first + count] = np.maximum(10 * np.log10(heard), floor_db)
     return levels
 
 

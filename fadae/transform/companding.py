@@ -56,7 +56,9 @@ def instance_scale(x: Array) -> tuple[Array, Array]:
     The scale is the frame's greatest magnitude; of a silent frame it is 1 and the values are 0.
     """
     x = _ensure_frames(x)
-    scale = _frame_scale(np.maximum(x.max(axis=1, keepdims=True), -x.min(axis=1, keepdims=True)))
+    highest = x.max(axis=1, keepdims=True, initial=0)
+    lowest = x.min(axis=1, keepdims=True, initial=0)
+    scale = _frame_scale(np.maximum(highest, -lowest))
     return x / scale, scale
 
 

@@ -360,7 +360,7 @@ class TestConfiguration:
         }
         assert lengths[11025] == 7500
         assert lengths[44100] == 30000
-        assert all(n % 2 == 0 and 17 * rate <= 25 * n < 18 * rate for rate, n in lengths.items())
+        assert all(n % 2 == 0 and 17 * rate <= 25 * n <= 18 * rate for rate, n in lengths.items())
 
     @pytest.mark.parametrize(
         ("name", "rate_hz", "said"),

@@ -1,0 +1,87 @@
+"""Scores against their definitions, pooled and at the edges."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fadae.scores import ErrorSums, log_spectral_distance_db, nmse_db, si_sdr_db, snr_db
+
+
+def pair(seed: int, noise: float) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal(3000)
+    return x, x + noise * rng.standard_normal(3000)
+
+
+@given(st.integers(0, 1000), st.floats(1e-6, 2))
+def test_scores_are_their_formulas(seed: int, noise: float) -> None:
+    x, y = pair(seed, noise)
+    nmse = 10 * np.log10(np.sum((x - y) ** 2) / np.sum(x**2))
+    assert nmse_db(x, y) == pytest.approx(nmse, abs=1e-9)
+    assert snr_db(x, y) == -nmse_db(x, y)
+    target = (x @ y) / (x @ x) * x
+    si_sdr = 10 * np.log10(np.sum(target**2) / np.sum((target - y) ** 2))
+    assert si_sdr_db(x, y) == pytest.approx(si_sdr, abs=1e-6)
+
+
+@given(st.integers(0, 1000), st.floats(0.01, 100))
+def test_si_sdr_is_blind_to_gain(seed: int, gain: float) -> None:
+    x, y = pair(seed, 0.3)
+    assert si_sdr_db(x, gain * y) == pytest.approx(si_sdr_db(x, y), abs=1e-6)
+
+
+@given(st.lists(st.integers(0, 3000), max_size=4))
+def test_sums_pool(cuts: list[int]) -> None:
+    x, y = pair(0, 0.5)
+    total = ErrorSums()
+    edges = [0, *sorted(cuts), 3000]
+    for start, stop in itertools.pairwise(edges):
+        total = total + ErrorSums.of(x[start:stop], y[start:stop])
+    assert total.nmse_db == pytest.approx(nmse_db(x, y), abs=1e-9)
+    assert total.si_sdr_db == pytest.approx(si_sdr_db(x, y), abs=1e-9)
+
+
+def test_float32_and_half_are_summed_in_float64() -> None:
+    x = np.full(2**20, 0.1, np.float32)
+    assert nmse_db(x, np.zeros_like(x)) == pytest.approx(0, abs=1e-12)
+    assert ErrorSums.of(x.astype(np.float16), x).reference == pytest.approx(2**20 * 0.01, rel=1e-3)
+
+
+def test_perfect_and_undefined_scores() -> None:
+    x, zero = np.ones(5), np.zeros(5)
+    assert nmse_db(x, x) == -math.inf
+    assert snr_db(x, x) == si_sdr_db(x, x) == math.inf
+    for undefined in (nmse_db(zero, x), snr_db(zero, zero), si_sdr_db(zero, x), si_sdr_db(x, zero)):
+        assert math.isnan(undefined)
+    assert math.isnan(nmse_db(np.array([1.0, np.nan]), np.ones(2)))
+    assert math.isnan(nmse_db(np.zeros(0), np.zeros(0)))
+    with pytest.raises(ValueError, match="shape"):
+        nmse_db(x, np.ones(4))
+
+
+class TestLogSpectralDistance:
+    def test_a_gain_is_its_decibels(self) -> None:
+        x = np.random.default_rng(0).standard_normal(20000) * 0.1
+        assert log_spectral_distance_db(x, x) == 0
+        assert log_spectral_distance_db(x, 0.5 * x) == pytest.approx(6.02, abs=0.05)
+
+    def test_below_the_floor_all_is_silence(self) -> None:
+        x = np.random.default_rng(0).standard_normal(20000) * 1e-8
+        assert log_spectral_distance_db(x, np.zeros_like(x)) == 0
+
+    def test_every_sample_counts(self) -> None:
+        x, y = np.zeros((2, 5000))
+        y[4990] = 1
+        assert log_spectral_distance_db(x, y) > 0
+
+    def test_edges(self) -> None:
+        assert math.isnan(log_spectral_distance_db(np.zeros(0), np.zeros(0)))
+        assert log_spectral_distance_db(np.ones(1), np.ones(1)) == 0
+        with pytest.raises(ValueError, match="shape"):
+            log_spectral_distance_db(np.zeros(3), np.zeros(4))
