@@ -22,7 +22,8 @@ def to_pcm(samples: NDArray[Any]) -> NDArray[np.int16]:
     scaled = np.multiply(samples, FULL_SCALE)
     np.rint(scaled, out=scaled)
     np.clip(scaled, -32767, 32767, out=scaled)
-    return scaled.astype(np.int16)
+    pcm: NDArray[np.int16] = scaled.astype(np.int16)
+    return pcm
 
 
 def from_pcm(pcm: NDArray[np.int16]) -> NDArray[np.float32]:

@@ -128,9 +128,7 @@ def _partitions(
         finished.clear()  # what is not yet finished is no longer wanted
 
 
-def _submit(
-    client: Client, stage: _Stage, values: list[Any], size: int, retries: int
-) -> list[Any]:
+def _submit(client: Client, stage: _Stage, values: list[Any], size: int, retries: int) -> list[Any]:
     """Start a bag and return its partitions' futures.
 
     The bag is written out, one task a partition: from_sequence and map_partitions make two (the
@@ -155,11 +153,12 @@ class _Partition:
 def _threads(client: Client) -> int:
     """Return how many tasks the cluster runs at a time, at least 1."""
     try:
-        return max(1, sum(client.nthreads().values()))
+        threads: dict[str, int] = client.nthreads()
     except OSError as error:
         raise TransientError(
             f"lost the Dask scheduler ({error}); run the same command again"
         ) from error
+    return max(1, sum(threads.values()))
 
 
 def _chunks(values: Iterable[Value], size: int) -> Iterator[list[Value]]:
