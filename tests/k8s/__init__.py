@@ -1,0 +1,1 @@
+"""The manifests of k8s/: rendered, checked, and their commands run."""
