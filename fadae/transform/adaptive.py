@@ -17,13 +17,13 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 import scipy.fft
-import scipy.signal
 
 from fadae.errors import UsageError
 from fadae.nouns import canonical_json, sha256_hex
 from fadae.transform import presets
 from fadae.transform.bands import BandAnalyzer, Bands, BandSynthesizer, BandWindow, band_windows
 from fadae.transform.framing import Framing, vorbis_window
+from fadae.transform.rasterize import rasterize
 from fadae.transform.scale import FrequencyScale, scale_from_config
 
 Array = npt.NDArray[Any]
@@ -97,6 +97,8 @@ class FrequencyAdaptiveTransform:
     def from_config(cls, config: dict[str, Any]) -> Self:
         """Return the transform whose `config()` this is; raises UsageError where it is not one."""
         try:
+            if config["frame_window"] != "vorbis":
+                raise ValueError(f"frame_window {config['frame_window']!r} is not 'vorbis'")
             return cls(
                 config["name"],
                 sample_rate_hz=config["sample_rate_hz"],
@@ -222,25 +224,8 @@ class FrequencyAdaptiveTransform:
         return self._synthesize_all_hops(c, floor)[1:-1].reshape(-1)
 
     def rasterize(self, c: Array, columns: int) -> Array:
-        """Return the picture [F, columns, B] of coefficients [F, size]: every band resampled.
-
-        As zounds draws it: each band of a frame is resampled to `columns` points in time and
-        scaled so that its (signed) maximum over time stays what it was. Bands ascend with b.
-        """
-        c = self._ensure_coefficients(c)
-        if columns < 1:
-            raise ValueError(f"a picture has 1 or more columns, not {columns}")
-        picture = np.empty((len(c), columns, self.bands), dtype=c.dtype)
-        widths = np.diff(self.coefficient_slices, axis=1)[:, 0]
-        for width in np.unique(widths):
-            chosen = np.flatnonzero(widths == width)
-            positions = self.coefficient_slices[chosen, 0][:, None] + np.arange(width)
-            band = c[:, positions]
-            resampled = band @ _resampling_matrix(int(width), columns).astype(c.dtype)
-            peak = resampled.max(axis=-1, keepdims=True)
-            wanted = band.max(axis=-1, keepdims=True)
-            picture[:, :, chosen] = np.swapaxes(resampled / (peak / (wanted + 1e-8) + 1e-8), 1, 2)
-        return picture
+        """Return the picture [F, columns, B] of coefficients [F, size]; see `rasterize`."""
+        return rasterize(self._ensure_coefficients(c), self.coefficient_slices, columns)
 
     def __eq__(self, other: object) -> bool:
         """Two transforms are equal when their configurations are."""
@@ -358,9 +343,3 @@ def _ensure_slices(slices: npt.NDArray[np.int64], bands: int, bins: int) -> None
             f"band {wrong[0]} owns bins [{start}, {stop}): a band needs at least 3 of the bins "
             f"0 to {bins - 1}; use wider bands, longer frames or a scale below Nyquist."
         )
-
-
-@functools.lru_cache(maxsize=512)
-def _resampling_matrix(width: int, columns: int) -> npt.NDArray[np.float64]:
-    """Return [width, columns]: scipy.signal.resample as the linear map it is."""
-    return np.asarray(scipy.signal.resample(np.eye(width), columns, axis=1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 import scipy.fft
@@ -23,6 +24,12 @@ def preset_config(name: str, sample_rate_hz: int) -> dict[str, Any]:
     """
     if name not in PRESETS:
         raise UsageError(f"unknown preset {name!r}; choose one of {', '.join(PRESETS)}.")
+    try:
+        sample_rate_hz = operator.index(sample_rate_hz)
+    except TypeError:
+        sample_rate_hz = 0
+    if sample_rate_hz < 100:
+        raise UsageError("a sample rate is a whole number of hertz, 100 or more.")
     if name == "full":
         return _full(sample_rate_hz)
     if sample_rate_hz != _SEED_RATE_HZ:
@@ -57,10 +64,6 @@ def _full(sample_rate_hz: int) -> dict[str, Any]:
     A frame is the shortest even length of at least 0.68 s (17/25) made of the factors 2, 3 and 5,
     which real FFTs are fastest at: twice the next such length of its half.
     """
-    if not isinstance(sample_rate_hz, int) or sample_rate_hz < 100:
-        raise UsageError(
-            f"a sample rate is a whole number of 100 Hz or more, not {sample_rate_hz}."
-        )
     frame = 2 * scipy.fft.next_fast_len(-(-sample_rate_hz * 17 // 50), real=True)
     scale = KnotScale(frame, sample_rate_hz)
     return _config(

@@ -7,6 +7,7 @@ import os
 import pickle
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -227,6 +228,19 @@ class TestShardedWork:
         np.testing.assert_array_equal(SEED.analyze(stereo[:, 0]), SEED.analyze(left))
 
 
+class TestMemory:
+    def test_beyond_the_result_one_block_is_held(self) -> None:
+        x = noise(2000 * SEED.hop_samples).astype(np.float32)
+        c = SEED.analyze(x)  # makes the matrices
+        y = SEED.synthesize(c)
+        for work, result in ((lambda: SEED.analyze(x), c), (lambda: SEED.synthesize(c), y)):
+            tracemalloc.start()
+            work()
+            _, peak_bytes = tracemalloc.get_traced_memory()
+            tracemalloc.stop()
+            assert peak_bytes - result.nbytes < 24 * 2**20
+
+
 class TestEdges:
     @every_preset
     @both_precisions
@@ -332,6 +346,11 @@ class TestRasterize:
                 picture[:, :, band].max(axis=1), c[:, start:stop].max(axis=1), rtol=1e-5
             )
 
+    def test_stored_half_precision_is_drawn_in_float32(self) -> None:
+        c = noise(SEED.size).reshape(1, -1).astype(np.float16)
+        picture = SEED.rasterize(c, 16)
+        np.testing.assert_array_equal(picture, SEED.rasterize(c.astype(np.float32), 16))
+
     def test_silence_and_nothing(self) -> None:
         assert not SEED.rasterize(np.zeros((1, 8192), np.float32), 16).any()
         assert SEED.rasterize(np.zeros((0, 8192), np.float32), 16).shape == (0, 16, 300)
@@ -364,7 +383,12 @@ class TestConfiguration:
 
     @pytest.mark.parametrize(
         ("name", "rate_hz", "said"),
-        [("sead", 11025, "seed, zounds, full"), ("seed", 44100, "full"), ("full", 7, "100 Hz")],
+        [
+            ("sead", 11025, "seed, zounds, full"),
+            ("seed", 44100, "full"),
+            ("full", 7, "100 or more"),
+            ("full", 8000.5, "whole"),
+        ],
     )
     def test_what_there_is_not_is_said(self, name: str, rate_hz: int, said: str) -> None:
         with pytest.raises(UsageError, match=said):
@@ -378,6 +402,7 @@ class TestConfiguration:
             {"padding_samples": 5},
             {"band_slices": [[0, 3]]},
             {"band_window": "kaiser"},
+            {"frame_window": "hann"},
             {"scale": {"kind": "mel"}},
             {"scale": {"kind": "geometric"}},
         ],
