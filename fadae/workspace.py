@@ -14,13 +14,15 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from fadae import inventory
 from fadae.audio.pcm import from_pcm
-from fadae.errors import UsageError
+from fadae.errors import NoInputError, UsageError
 from fadae.recordings import Recording, Recordings, unknown
 from fadae.selection import Range, band_range, hop_rows, sample_span
 from fadae.store.dataset import FeatureSet
 from fadae.store.frames import FrameStore
 from fadae.store.location import Location
+from fadae.store.reconstruction import SCORES, reconstruction_path
 from fadae.transform import MODEL_FLOOR, FrequencyAdaptiveTransform
 from fadae.transform.companding import mu_law
 
@@ -28,7 +30,7 @@ if TYPE_CHECKING:  # torch comes in with the codec, when one is asked for
     from fadae.model.codec import Codec, Codes
 
 ORIGINAL, TRANSFORM = "original", "transform"
-SCORES = ("nmse_db", "snr_db", "si_sdr_db", "log_spectral_distance_db")
+_MOST_FAILURES = 1000
 _BANDS = ("band_centre_hz", "band_low_hz", "band_high_hz")
 
 
@@ -41,11 +43,6 @@ def open(url: str, storage_options: dict[str, Any] | None = None) -> Workspace:
     if not location.names(""):
         raise UsageError(f"no workspace at {location.url}: `fadae ingest` makes one")
     return Workspace(location)
-
-
-def reconstruction_path(run: str) -> str:
-    """Return where a run's reconstructions lie, relative to the workspace."""
-    return f"reconstructions/{run}.zarr"
 
 
 class Workspace:
@@ -86,6 +83,11 @@ class Workspace:
     def rate_hz(self) -> int:
         """Sample rate of all audio here."""
         return self.transform.sample_rate_hz
+
+    @property
+    def hop_seconds(self) -> float:
+        """Time from a frame to the next."""
+        return self.transform.hop_samples / self.rate_hz
 
     @cached_property
     def features(self) -> xr.Dataset:
@@ -131,23 +133,27 @@ class Workspace:
         return chosen.set_coords(("frame_time", "frame_recording")).set_xindex("frame_time")
 
     def codes(self, recording_id: str, seconds: Range = None, run: str = "default") -> Codes:
-        """Return a recording's codes: those reconstructed, or encoded now from its features."""
+        """Return a recording's codes with their time axis; slices of them decode alone.
+
+        Those that are written, else encoded now from the features.
+        """
+        chosen = self.select(recording_id, seconds)
+        start_seconds = float(chosen["frame_time"][0])
+        if run not in self.reconstructions:
+            return self.codec(run).encode(chosen["features"].to_numpy(), start_seconds)
         from fadae.model.codec import Codes
 
-        if run in self.reconstructions:
-            chosen = self.select(recording_id, seconds, source=run)
-            scale = chosen["scale"].to_numpy()
-            return Codes(chosen["encoded"].to_numpy(), scale[:, None])
-        chosen = self.select(recording_id, seconds)
-        return self.codec(run).encode(chosen["features"].to_numpy().astype(np.float32))
+        made = self.select(recording_id, seconds, source=run)
+        values, scale = made["encoded"].to_numpy(), made["scale"].to_numpy()
+        return Codes(values, scale[:, None], self.hop_seconds, start_seconds)
 
     def decode(self, encoding: xr.Dataset) -> NDArray[np.float32]:
         """Return the features [F, C] of a (slice of a) run's `select`, from its codes alone."""
         from fadae.model.codec import Codes
 
-        codec = self.codec(encoding.attrs["run"])
-        scale = encoding["scale"].to_numpy()
-        return codec.decode(Codes(encoding["encoded"].to_numpy(), scale[:, None]))
+        values, scale = encoding["encoded"].to_numpy(), encoding["scale"].to_numpy()
+        codes = Codes(values, scale[:, None], self.hop_seconds)
+        return self.codec(encoding.attrs["run"]).decode(codes)
 
     def rasterize(
         self,
@@ -282,6 +288,60 @@ class Workspace:
         store = self._reconstructed(run)
         return {name: store.read(f"recording_{name}") for name in SCORES}
 
+    def generate(
+        self,
+        run: str = "default",
+        *,
+        method: str = "walk",
+        seconds: float = 10.0,
+        seed: int = 0,
+        between: tuple[str, str] | None = None,
+    ) -> NDArray[np.float32]:
+        """Return round(seconds * rate) samples of sound that no recording holds.
+
+        method: "normal" (independent codes with the run's mean and spread), "walk" (codes that
+        move as the run's do), "interpolate" (from the first recording of `between` to the
+        second). A pure function of its arguments and the run.
+        """
+        from fadae import generate
+
+        codec, samples = self.codec(run), round(seconds * self.rate_hz)
+        frames = -(-samples // self.transform.hop_samples) + 1
+        if samples < 1:
+            raise UsageError(f"seconds must be more than nothing, not {seconds:g}")
+        if (method == "interpolate") != (between is not None):
+            raise UsageError("interpolation is between two recordings; the others are of none")
+        if between is not None:
+            span = (0.0, frames * self.hop_seconds)
+            first, second = (self.codes(recording_id, span, run) for recording_id in between)
+            codes = generate.interpolate(first, second)
+        else:
+            stretches = generate.stretches(self._set, codec, self._find_reconstruction(run))
+            codes = generate.new_codes(method, stretches, frames, seed)
+        return generate.sound(codec, self.transform, codes, samples)
+
+    def info(self) -> dict[str, Any]:
+        """Return what the workspace holds, as `fadae info --json` prints it."""
+        features = self._set if self._has_features else None
+        held = inventory.count(self.location, features.recordings if features else None)
+        failures = [
+            {"id": f.id, "class": str(f.failure_class), "reason": f.reason}
+            for f in held.failures[:_MOST_FAILURES]
+        ]
+        return {
+            "workspace": self.location.url,
+            "recordings": {
+                "ok": held.ok, "failed": len(held.failures), "quarantined": held.quarantined
+            },
+            "frames": features.frames if features else 0,
+            "audio_seconds": features.audio_seconds if features else 0.0,
+            "transform": None if features is None else self.transform.name,
+            "rate_hz": None if features is None else self.rate_hz,
+            "runs": self.runs,
+            "reconstructions": self.reconstructions,
+            "failures": failures,
+        }  # fmt: skip
+
     def _ensure_run(self, run: str) -> None:
         if run not in self.runs:
             raise unknown("run", run, self.runs)
@@ -310,6 +370,13 @@ class Workspace:
                 return None
             self._stores[run] = store
         return self._stores[run]
+
+    @cached_property
+    def _has_features(self) -> bool:
+        try:
+            return bool(self._set.rows)
+        except NoInputError:
+            return False
 
     @cached_property
     def _set(self) -> FeatureSet:

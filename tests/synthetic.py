@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 
 import numpy as np
@@ -12,6 +13,7 @@ from fadae.audio.pcm import from_pcm, to_pcm
 from fadae.store.dataset import FEATURES, NO_SAMPLE, feature_attrs, feature_specs
 from fadae.store.frames import BLOCK_FRAMES, FrameStore
 from fadae.store.location import Location
+from fadae.store.staging import recording_key
 from fadae.transform import FrequencyAdaptiveTransform
 from fadae.transform.half import to_float16
 
@@ -93,6 +95,7 @@ def _table(
             start += counts[name]
     return {
         "id": list(names),
+        "key": [recording_key(name) for name in names],
         "item": [name.split("/")[0] for name in names],
         "file": [name.partition("/")[2] for name in names],
         "title": [titles.get(name, f"Title of {name}") for name in names],
@@ -126,3 +129,28 @@ def _fill(
     arrays["features"][rows] = transform.analyze(from_pcm(pcm))
     arrays["frame_recording"][rows] = recording
     arrays["frame_time"][rows] = np.arange(frames) * transform.hop_samples / RATE_HZ
+
+
+def write_run(location: Location, run: str = "default", *, seed: int = 0, code: int = 16) -> None:
+    """Write a run whose small dense model has seeded weights and never saw a frame."""
+    import safetensors.torch
+    import torch
+
+    from fadae.model.dense import Dense
+
+    transform = FrequencyAdaptiveTransform.preset("seed")
+    torch.manual_seed(seed)
+    model = Dense.create(transform.size, (32, code), 0)
+    config = {
+        "model": {"name": "dense", **model.config()},
+        "dataset": {"hop_seconds": transform.hop_samples / RATE_HZ},
+    }
+    metrics = [
+        {"step": step, "train_loss": 1 / step, "holdout_loss": 1.2 / step, "holdout_nmse_db": -step}
+        for step in range(1, 6)
+    ]
+    location.write_bytes(f"runs/{run}/config.json", json.dumps(config).encode())
+    lines = "".join(json.dumps(line) + "\n" for line in metrics)
+    location.write_bytes(f"runs/{run}/metrics.jsonl", lines.encode())
+    model_bytes = safetensors.torch.save(model.state_dict())
+    location.write_bytes(f"runs/{run}/model.safetensors", model_bytes)

@@ -1,0 +1,170 @@
+"""Codes that no recording has: drawn with a run's statistics, walked, or between two recordings.
+
+A code is 256 numbers and a scale a frame. `CodeStatistics` measures how a run's codes lie and how
+they move from one frame to the next; `draw`, `walk` and `interpolate` make new ones, each a pure
+function of its arguments and seed; `sound` lets them be heard.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fadae.errors import NoInputError, UsageError
+from fadae.model.codec import Codec, Codes
+from fadae.store.dataset import FeatureSet
+from fadae.store.frames import CHUNK_FRAMES, FrameStore
+from fadae.transform import MODEL_FLOOR, FrequencyAdaptiveTransform
+
+Array = NDArray[np.float64]
+PEAK = 0.98
+_MOST_CHUNKS = 256
+
+
+@dataclass(frozen=True, slots=True)
+class CodeStatistics:
+    """Where the codes of a run lie and how they move; K code dimensions and the log of the scale.
+
+    The scale is treated as one more dimension, its logarithm: loudness follows the timbre.
+    """
+
+    mean: Array  # [K + 1]
+    deviation: Array  # [K + 1] standard deviation of each dimension
+    axes: Array  # [K + 1, K + 1] principal axes in units of the deviation, one a column
+    spread: Array  # [K + 1] standard deviation along each axis
+    correlation: Array  # [K + 1] along each axis, of one frame with the next
+    least: Array  # [K + 1] smallest value seen
+    most: Array  # [K + 1] greatest value seen
+    hop_seconds: float
+
+    @classmethod
+    def measure(cls, stretches: Iterable[Codes]) -> Self:
+        """Return the statistics of stretches of consecutive frames.
+
+        Raises NoInputError with fewer than two frames.
+        """
+        known = list(stretches)
+        # A silent frame has the scale 1, like the loudest there is, and says nothing.
+        rows = [_stack(codes)[codes.scale[:, 0] != 1] for codes in known]
+        if sum(map(len, rows)) < 2:
+            raise NoInputError("no codes to take statistics of: fewer than two frames that sound")
+        everything = np.concatenate(rows)
+        mean = everything.mean(axis=0)
+        deviation = np.maximum(everything.std(axis=0), 1e-9)
+        whitened = [(stretch - mean) / deviation for stretch in rows]
+        together = np.concatenate(whitened)
+        variance, axes = np.linalg.eigh(together.T @ together / len(together))
+        along = [stretch @ axes for stretch in whitened]
+        product = sum(((a[1:] * a[:-1]).sum(axis=0) for a in along), np.zeros(len(mean)))
+        # The mean of both ends' energies bounds the ratio by 1 (Cauchy-Schwarz and AM-GM).
+        energy = sum(
+            (((a[1:] ** 2).sum(axis=0) + (a[:-1] ** 2).sum(axis=0)) / 2 for a in along),
+            np.zeros(len(mean)),
+        )
+        correlation = np.divide(product, energy, out=np.zeros_like(energy), where=energy > 1e-12)
+        return cls(
+            mean, deviation, axes, np.sqrt(np.maximum(variance, 0)), np.clip(correlation, 0, 0.999),
+            everything.min(axis=0), everything.max(axis=0), known[0].hop_seconds,
+        )  # fmt: skip
+
+
+def new_codes(method: str, known: Iterable[Codes], frames: int, seed: int) -> Codes:
+    """Return codes "normal" or "walk" with the statistics of known ones; see `draw`, `walk`."""
+    methods = {"normal": draw, "walk": walk}
+    if method not in methods:
+        raise UsageError(f"no way to generate {method!r}; there: normal, walk, interpolate")
+    return methods[method](CodeStatistics.measure(known), frames, seed)
+
+
+def stretches(features: FeatureSet, codec: Codec, made: FrameStore | None) -> Iterator[Codes]:
+    """Yield codes of whole chunks of consecutive frames, spread evenly over the features.
+
+    At most 16,384 frames: read where a run has been reconstructed (`made`), else encoded now.
+    """
+    rows = features.rows if made is None else made.rows
+    chunks = rows // CHUNK_FRAMES
+    for chunk in np.unique(np.linspace(0, chunks - 1, min(chunks, _MOST_CHUNKS)).astype(int)):
+        start, stop = int(chunk) * CHUNK_FRAMES, int(chunk + 1) * CHUNK_FRAMES
+        recording = features.read("frame_recording", start, stop)
+        if made is None:
+            codes = codec.encode(features.read("features", start, stop))
+        else:
+            scale = made.read("scale", start, stop)[:, None]
+            codes = Codes(made.read("encoded", start, stop), scale, codec.hop_seconds)
+        for row in np.unique(recording[recording >= 0]):
+            first, last = np.flatnonzero(recording == row)[[0, -1]]
+            yield codes[int(first) : int(last) + 1]
+
+
+def draw(statistics: CodeStatistics, frames: int, seed: int) -> Codes:
+    """Return codes of independent frames, every dimension normal with the run's mean and spread.
+
+    The 2017 experiment's way: frames know nothing of each other.
+    """
+    noise = _noise(statistics, frames, seed)
+    return _unstack(statistics.mean + noise * statistics.deviation, statistics)
+
+
+def walk(statistics: CodeStatistics, frames: int, seed: int) -> Codes:
+    """Return codes that move as the run's do: a first-order autoregressive walk.
+
+    Along each principal axis x[t] = r x[t-1] + sqrt(1 - r^2) noise, r the codes' own correlation
+    of one frame with the next, so covariance and tempo of change are the run's.
+    """
+    noise = _noise(statistics, frames, seed)
+    r = statistics.correlation
+    along = np.empty_like(noise)
+    along[:1] = noise[:1]
+    for frame in range(1, frames):
+        along[frame] = r * along[frame - 1] + np.sqrt(1 - r**2) * noise[frame]
+    steps = (along * statistics.spread) @ statistics.axes.T
+    return _unstack(statistics.mean + steps * statistics.deviation, statistics)
+
+
+def interpolate(first: Codes, second: Codes) -> Codes:
+    """Return codes that begin as `first` and end as `second`, as long as the shorter of them.
+
+    Code values move in a straight line, the scale in its logarithm: loudness fades evenly in dB.
+    """
+    frames = min(len(first.values), len(second.values))
+    if frames == 0:
+        raise UsageError("nothing to interpolate: one of the two spans holds no frame")
+    share = np.linspace(0, 1, frames)[:, None]
+    a, b = _stack(first)[:frames], _stack(second)[:frames]
+    return _codes((1 - share) * a + share * b, first.hop_seconds)
+
+
+def sound(
+    codec: Codec, transform: FrequencyAdaptiveTransform, codes: Codes, samples: int
+) -> NDArray[np.float32]:
+    """Return at most `samples` samples of codes [F, K]: F - 1 hops; softened where they clip."""
+    hops = transform.synthesize_hops(codec.decode(codes), floor=MODEL_FLOOR)[:samples]
+    peak = float(np.abs(hops).max(initial=0))
+    return (hops * np.float32(min(1.0, PEAK / peak)) if peak else hops).astype(np.float32)
+
+
+def _noise(statistics: CodeStatistics, frames: int, seed: int) -> Array:
+    return np.random.default_rng(seed).standard_normal((frames, len(statistics.mean)))
+
+
+def _stack(codes: Codes) -> Array:
+    """Return [F, K + 1]: the values, then the logarithm of the scale."""
+    values: NDArray[Any] = np.asarray(codes.values)
+    scale: NDArray[Any] = np.asarray(codes.scale)
+    logarithm = np.log(np.maximum(scale.reshape(-1, 1), 1e-6))
+    return np.concatenate([values, logarithm], axis=1, dtype=np.float64)
+
+
+def _unstack(stacked: Array, statistics: CodeStatistics) -> Codes:
+    """Return codes within the range that the run's codes have been seen in."""
+    inside = np.clip(stacked, statistics.least, statistics.most)
+    return _codes(inside, statistics.hop_seconds)
+
+
+def _codes(stacked: Array, hop_seconds: float) -> Codes:
+    values = stacked[:, :-1].astype(np.float32)
+    return Codes(values, np.exp(stacked[:, -1:]).astype(np.float32), hop_seconds)
