@@ -1,0 +1,222 @@
+"""The listening room's addresses: the page, its files, and the slices of data that it asks for.
+
+Read-only, bounded in every request: spans have a greatest length, work runs in a few threads, and
+who comes when too many wait is told to come again.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+import anyio.to_thread
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import FileResponse, Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from fadae.audio.write import encode
+from fadae.cli.reporting import finite
+from fadae.errors import FadaeError, NoInputError, UsageError
+from fadae.web.generated import MANNERS
+from fadae.web.guard import Guard, refuse
+from fadae.web.parameters import Parameters
+from fadae.web.pictures import Raster
+from fadae.web.room import Room
+from fadae.workspace import ORIGINAL
+
+log = logging.getLogger("fadae.web")
+
+STATIC = Path(__file__).parent / "static"
+LONGEST_AUDIO_SECONDS = 30.0
+LONGEST_PICTURE_SECONDS = 60.0
+LONGEST_BARK_SECONDS = 300.0
+LONGEST_GENERATED_SECONDS = 30.0
+MOST_COLUMNS = 2048
+MOST_RESULTS = 200
+THREADS = 4
+MOST_WAITING = 48
+
+Answer = Callable[[Room, Parameters], Response]
+
+
+def create_app(room: Room, hosts: Iterable[str] | None = None) -> Starlette:
+    """Return the ASGI app of a room; `hosts`, the names it answers to, None for any."""
+    desk = _Desk(room)
+    routes = [
+        Route("/", _page),
+        *(Route(f"/api/{name}", desk.answering(answer)) for name, answer in ANSWERS.items()),
+        Mount("/static", StaticFiles(directory=STATIC)),
+    ]
+    return Starlette(
+        routes=routes,
+        middleware=[Middleware(Guard, hosts=hosts)],
+        exception_handlers={HTTPException: _refused},
+        lifespan=desk.lifespan,
+    )
+
+
+async def _page(request: Request) -> Response:
+    return FileResponse(STATIC / "index.html", headers={"Cache-Control": "no-cache"})
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return refuse(error.status_code, str(error.detail))
+
+
+class _Desk:
+    """Takes requests, hands each to a thread, and says no when too many wait."""
+
+    def __init__(self, room: Room) -> None:
+        self.room = room
+        self.waiting = 0
+        self.threads: anyio.CapacityLimiter | None = None
+
+    @asynccontextmanager
+    async def lifespan(self, app: Starlette) -> AsyncIterator[None]:
+        self.threads = anyio.CapacityLimiter(THREADS)
+        yield
+
+    def answering(self, answer: Answer) -> Callable[[Request], Any]:
+        """Return the endpoint that answers a request in a thread."""
+
+        async def endpoint(request: Request) -> Response:
+            if self.waiting >= MOST_WAITING:
+                return refuse(503, "too many requests wait here; try again", {"Retry-After": "1"})
+            self.waiting += 1
+            try:
+                return await anyio.to_thread.run_sync(
+                    self._answer, answer, request, limiter=self.threads
+                )
+            finally:
+                self.waiting -= 1
+
+        return endpoint
+
+    def _answer(self, answer: Answer, request: Request) -> Response:
+        try:
+            given = Parameters(request.query_params.multi_items())
+            state = given.text("state", "", longest=32)
+            response = answer(self.room, given)
+        except NoInputError as error:
+            return refuse(404, str(error))
+        except UsageError as error:
+            return refuse(400, str(error))
+        except (FadaeError, OSError) as error:
+            log.warning("%s: %s", request.url.path, error)
+            return refuse(503, "the workspace does not answer; try again", {"Retry-After": "2"})
+        if state and state == self.room.open()[1]:
+            # The address names the state it shows: what it returned once, it will return again.
+            response.headers["Cache-Control"] = "private, max-age=86400"
+        return response
+
+
+def _workspace(room: Room, given: Parameters) -> Response:
+    given.done()
+    return _json(room.about())
+
+
+def _recordings(room: Room, given: Parameters) -> Response:
+    text = given.text("search", "", longest=200)
+    offset, limit = given.whole("offset", 0), given.whole("limit", 50, most=MOST_RESULTS)
+    given.done()
+    return _json(room.search(text, offset, limit))
+
+
+def _recording(room: Room, given: Parameters) -> Response:
+    recording_id = given.text("recording")
+    given.done()
+    return _json(room.recording(recording_id))
+
+
+def _audio(room: Room, given: Parameters) -> Response:
+    recording_id, source = given.text("recording"), given.text("source", ORIGINAL)
+    seconds, hz = given.span(LONGEST_AUDIO_SECONDS), given.band()
+    given.done()
+    return _wav(*room.audio(recording_id, seconds, source, hz))
+
+
+def _bands(room: Room, given: Parameters) -> Response:
+    recording_id, source = given.text("recording"), given.text("source", ORIGINAL)
+    seconds = given.span(LONGEST_PICTURE_SECONDS)
+    columns = given.whole("columns", 8, least=2, most=32)
+    given.done()
+    if columns % 2:
+        raise UsageError("parameter 'columns' is even")
+    return _raster(room.band_picture(recording_id, seconds, source, columns))
+
+
+def _bark(room: Room, given: Parameters) -> Response:
+    recording_id, source = given.text("recording"), given.text("source", ORIGINAL)
+    seconds = given.span(LONGEST_BARK_SECONDS)
+    columns = given.whole("columns", 600, least=1, most=MOST_COLUMNS)
+    given.done()
+    return _raster(room.bark_picture(recording_id, seconds, source, columns))
+
+
+def _codes(room: Room, given: Parameters) -> Response:
+    recording_id, run = given.text("recording"), given.text("run")
+    seconds = given.span(LONGEST_PICTURE_SECONDS)
+    given.done()
+    return _raster(room.code_picture(recording_id, seconds, run))
+
+
+def _generated(room: Room, given: Parameters) -> Response:
+    run, manner = given.text("run"), given.choice("manner", MANNERS, "walk")
+    seed = given.whole("seed", 0, most=2**32 - 1)
+    seconds = given.number("seconds", 10.0, least=0.5, most=LONGEST_GENERATED_SECONDS)
+    shown = given.choice("as", ("audio", "picture"), "audio")
+    given.done()
+    generated = room.generated(run, manner, seed, seconds)
+    if shown == "picture":
+        return _raster(generated.picture)
+    return _wav(generated.samples, room.open()[0].rate_hz)
+
+
+def _curves(room: Room, given: Parameters) -> Response:
+    run = given.text("run")
+    given.done()
+    return _json(room.curves(run))
+
+
+ANSWERS: dict[str, Answer] = {
+    "workspace": _workspace,
+    "recordings": _recordings,
+    "recording": _recording,
+    "audio": _audio,
+    "bands": _bands,
+    "bark": _bark,
+    "codes": _codes,
+    "generated": _generated,
+    "curves": _curves,
+}
+
+
+def _json(value: dict[str, Any]) -> Response:
+    body = json.dumps(finite(value), allow_nan=False, ensure_ascii=False)
+    # Texts come from outside: half a surrogate pair must not stop the rest.
+    return Response(body.encode("utf-8", "replace"), media_type="application/json")
+
+
+def _wav(samples: Any, rate_hz: int) -> Response:
+    return Response(encode(samples, rate_hz, "wav"), media_type="audio/wav")
+
+
+def _raster(raster: Raster) -> Response:
+    rows, columns = raster.values.shape
+    headers = {
+        "Fadae-Rows": str(rows),
+        "Fadae-Columns": str(columns),
+        "Fadae-Start": repr(raster.start_seconds),
+        "Fadae-Stop": repr(raster.stop_seconds),
+    }
+    return Response(raster.values.tobytes(), 200, headers, "application/octet-stream")

@@ -1,0 +1,245 @@
+"""The listening room's view of a workspace: kept open, opened anew when it has changed.
+
+All methods are plain and blocking; the app calls them in threads. What is costly and small (peaks,
+statistics, generated sounds) is kept, least recently used first out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fadae.errors import NoInputError, UsageError
+from fadae.store.dataset import FEATURES
+from fadae.store.location import Location
+from fadae.web import pictures
+from fadae.web.curves import curves
+from fadae.web.generated import Generated, code_statistics, generate
+from fadae.web.pictures import Raster
+from fadae.workspace import ORIGINAL, TRANSFORM, Workspace, reconstruction_path
+
+LOOK_SECONDS = 5.0  # how long a change of the workspace may go unseen
+_KEPT = 64
+_Value = TypeVar("_Value")
+
+
+class Room:
+    """A workspace as the page asks for it."""
+
+    def __init__(self, location: Location, look_seconds: float = LOOK_SECONDS) -> None:
+        """Take the location; a look at it is kept for `look_seconds`."""
+        self.location = location
+        self._look_seconds = look_seconds
+        self._lock = threading.Lock()
+        self._looked = -float("inf")
+        self._state = ""
+        self._workspace = Workspace(location)
+        self._kept: OrderedDict[Hashable, Any] = OrderedDict()
+
+    # --- the state of the workspace ---
+
+    def open(self) -> tuple[Workspace, str]:
+        """Return the workspace and the name of its state, looked at anew every few seconds."""
+        with self._lock:
+            if time.monotonic() - self._looked >= self._look_seconds:
+                state = self._look()
+                if state != self._state:
+                    self._workspace, self._state = Workspace(self.location), state
+                    self._kept.clear()
+                self._looked = time.monotonic()
+            return self._workspace, self._state
+
+    def _look(self) -> str:
+        """Return a hash of what says that rows, runs or reconstructions have come or gone."""
+        digest = hashlib.sha256()
+        paths = [f"{FEATURES}/zarr.json"]
+        for run in self.location.names("runs"):
+            paths.append(f"runs/{run}/config.json")
+            digest.update(repr((run, self._has_model(run))).encode())
+        for name in self.location.names("reconstructions"):
+            paths.append(f"{reconstruction_path(name.removesuffix('.zarr'))}/zarr.json")
+        for path in paths:
+            digest.update(path.encode())
+            digest.update(self._bytes_of(path))
+        return digest.hexdigest()[:16]
+
+    def _bytes_of(self, path: str) -> bytes:
+        try:
+            return self.location.read_bytes(path)
+        except FileNotFoundError:
+            return b""
+
+    def _has_model(self, run: str) -> bool:
+        return self.location.exists(f"runs/{run}/model.safetensors")
+
+    def _keep(self, key: Hashable, make: Callable[[], _Value]) -> _Value:
+        """Return what was made for the key, or make it now; two threads may both make it."""
+        _, state = self.open()
+        with self._lock:
+            if (state, key) in self._kept:
+                self._kept.move_to_end((state, key))
+                kept: _Value = self._kept[state, key]
+                return kept
+        made = make()
+        with self._lock:
+            self._kept[state, key] = made
+            while len(self._kept) > _KEPT:
+                self._kept.popitem(last=False)
+        return made
+
+    # --- what there is ---
+
+    def about(self) -> dict[str, Any]:
+        """Return what the page needs before it shows anything."""
+        workspace, state = self.open()
+        about: dict[str, Any] = {
+            "name": self.location.url.rstrip("/").rpartition("/")[2],
+            "state": state,
+            "runs": self._runs(workspace),
+            "recordings": 0,
+            "seconds": 0.0,
+            "transform": None,
+        }
+        try:
+            transform = workspace.transform
+        except NoInputError:
+            return about
+        about["recordings"] = len(workspace.recordings)
+        about["seconds"] = self._keep("seconds", lambda: _own_seconds(workspace))
+        about["transform"] = {
+            "name": transform.name,
+            "rate_hz": workspace.rate_hz,
+            "hop_samples": transform.hop_samples,
+            "band_low_hz": np.round(transform.band_low_hz, 3).tolist(),
+            "band_centre_hz": np.round(transform.band_centre_hz, 3).tolist(),
+            "band_high_hz": np.round(transform.band_high_hz, 3).tolist(),
+            "bark_bands": pictures.BARK_BANDS,
+        }
+        return about
+
+    def _runs(self, workspace: Workspace) -> list[dict[str, Any]]:
+        made = set(workspace.reconstructions)
+        names = sorted(made | set(workspace.runs))
+        return [
+            {"name": name, "trained": self._has_model(name), "reconstructed": name in made}
+            for name in names
+        ]
+
+    def search(self, text: str, offset: int, limit: int) -> dict[str, Any]:
+        """Return one page of the recordings that hold every word."""
+        workspace, _ = self.open()
+        try:
+            found = workspace.search(text) if text.split() else workspace.recordings
+        except NoInputError:
+            found = []
+        page = [
+            {
+                "id": recording.id,
+                "title": recording.title or recording.file,
+                "creator": recording.creator,
+                "item": recording.item,
+                "seconds": recording.seconds,
+            }
+            for recording in found[offset : offset + limit]
+        ]
+        return {"total": len(found), "offset": offset, "recordings": page}
+
+    def recording(self, recording_id: str) -> dict[str, Any]:
+        """Return all about one recording, its scores in every reconstruction included."""
+        workspace, _ = self.open()
+        recording = workspace.recording(recording_id)
+        scores = {}
+        for run in workspace.reconstructions:
+            kept = self._keep(("scores", run), lambda run=run: workspace.scores(run))  # type: ignore[misc]
+            scores[run] = {
+                name: float(values[recording.row])
+                for name, values in kept.items()
+                if recording.row < len(values)
+            }
+        return {
+            "id": recording.id,
+            "item": recording.item,
+            "file": recording.file,
+            "title": recording.title or recording.file,
+            "creator": recording.creator,
+            "licence": recording.licence,
+            "url": recording.url,
+            "rate_hz": recording.rate_hz,
+            "samples": recording.samples,
+            "seconds": recording.seconds,
+            "frames": recording.frame_count,
+            "scores": scores,
+        }
+
+    # --- sound and pictures ---
+
+    def audio(
+        self, recording_id: str, seconds: slice, source: str, hz: slice | None
+    ) -> tuple[NDArray[np.float32], int]:
+        """Return samples of a span from a source, only of a range of bands if given."""
+        workspace = self._with(source)
+        return workspace.audio(recording_id, seconds, source=source, hz=hz), workspace.rate_hz
+
+    def band_picture(self, recording_id: str, seconds: slice, source: str, columns: int) -> Raster:
+        """Return the frequency-adaptive picture of a span."""
+        workspace = self._with(source)
+        workspace.recording(recording_id)
+        peak = self._keep(
+            ("peak", recording_id), lambda: pictures.peak_magnitude(workspace, recording_id)
+        )
+        return pictures.band_picture(workspace, recording_id, seconds, source, columns, peak)
+
+    def bark_picture(self, recording_id: str, seconds: slice, source: str, columns: int) -> Raster:
+        """Return the Bark-band spectrogram of a span."""
+        workspace = self._with(source)
+        return pictures.bark_picture(workspace, recording_id, seconds, source, columns)
+
+    def code_picture(self, recording_id: str, seconds: slice, run: str) -> Raster:
+        """Return a run's codes of a span."""
+        workspace = self._with(run)
+        workspace.recording(recording_id)
+        limit = self._keep(
+            ("code limit", run), lambda: pictures.code_limit(workspace, recording_id, run)
+        )
+        return pictures.code_picture(workspace, recording_id, seconds, run, limit)
+
+    def generated(self, run: str, manner: str, seed: int, seconds: float) -> Generated:
+        """Return a sound that no recording has, from codes with the statistics of a run's."""
+        workspace = self._with(run)
+        statistics = self._keep(("statistics", run), lambda: code_statistics(workspace, run))
+        return self._keep(
+            ("generated", run, manner, seed, seconds),
+            lambda: generate(workspace, run, statistics, manner, seed, seconds),
+        )
+
+    def curves(self, run: str) -> dict[str, Any]:
+        """Return a run's settings and its metrics over the steps."""
+        workspace, _ = self.open()
+        return {
+            "run": run,
+            "config": workspace.config(run),
+            "curves": curves(workspace.metrics(run)),
+        }
+
+    def _with(self, source: str) -> Workspace:
+        """Return the workspace, sure that the source can be had from it."""
+        workspace, _ = self.open()
+        if source in (ORIGINAL, TRANSFORM) or source in workspace.reconstructions:
+            return workspace
+        if source not in workspace.runs:
+            raise UsageError(f"no source {source[:80]!r}: original, transform or a run's name")
+        if not self._has_model(source):
+            raise UsageError(f"run {source!r} has no model yet: it is still training")
+        return workspace
+
+
+def _own_seconds(workspace: Workspace) -> float:
+    """Return the duration of all recordings, those with the same samples counted once."""
+    return float(sum(r.seconds for r in workspace.recordings if r.same_as < 0))

@@ -1,0 +1,94 @@
+"""Serving the listening room until it is stopped."""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import uvicorn
+
+from fadae.errors import UsageError
+from fadae.store.location import Location
+from fadae.web.app import create_app
+from fadae.web.guard import hosts_for
+from fadae.web.room import Room
+
+MOST_CONNECTIONS = 128
+
+
+def serve(
+    url: str,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8642,
+    ready: Callable[[str], None] = lambda address: None,
+    storage_options: dict[str, Any] | None = None,
+) -> None:
+    """Serve a workspace until SIGINT or SIGTERM; `ready` is called with the page's address.
+
+    Port 0 takes a free one. Raises UsageError where there is no workspace or the address cannot be
+    had.
+    """
+    location = Location(url, storage_options)
+    if not location.names(""):
+        raise UsageError(f"no workspace at {location.url}: `fadae ingest` makes one")
+    app = create_app(Room(location), hosts_for(host))
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        ws="none",
+        limit_concurrency=MOST_CONNECTIONS,
+        timeout_keep_alive=15,
+        timeout_graceful_shutdown=3,
+    )
+    with _listening(host, port) as listener:
+        ready(_address(host, listener.getsockname()[1]))
+        with _stopping_quietly():
+            uvicorn.Server(config).run(sockets=[listener])
+
+
+@contextlib.contextmanager
+def _listening(host: str, port: int) -> Iterator[socket.socket]:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        listener = socket.create_server((host, port), family=family, backlog=128)
+    except OSError as error:
+        raise UsageError(
+            f"cannot listen on {host} port {port}: {error.strerror or error}"
+        ) from None
+    with listener:
+        yield listener
+
+
+@contextlib.contextmanager
+def _stopping_quietly() -> Iterator[None]:
+    """A signal is how a server ends: it is done then, not interrupted.
+
+    uvicorn raises the signals it has taken once more when it has shut down.
+    """
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        yield
+    except KeyboardInterrupt:
+        pass
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _address(host: str, port: int) -> str:
+    """Return the page's URL; for an address that means "any", one that a browser can open.
+
+    >>> _address("0.0.0.0", 80), _address("::1", 8642)
+    ('http://127.0.0.1:80/', 'http://[::1]:8642/')
+    """
+    with contextlib.suppress(ValueError):
+        if ipaddress.ip_address(host).is_unspecified:
+            host = "::1" if ":" in host else "127.0.0.1"
+    return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
