@@ -40,6 +40,8 @@ class TransientError(FadaeError):
 class RecordingFailure(FadaeError):  # noqa: N818 - raised about one recording, ends as a value
     """One recording cannot be had; ingest turns it into that recording's commit."""
 
+    attempts = 1  # how often it was tried; set by whoever tried again
+
 
 class TransientFailure(RecordingFailure):
     """The recording may be had later: refused, timed out, throttled, cut short."""

@@ -16,12 +16,12 @@ DEFAULT_FORMATS = (
     "96Kbps MP3", "56Kbps MP3", "48Kbps MP3", "32Kbps MP3", "Opus", "AAC", "M4A",
     "MPEG-4 Audio", "Shorten", "Monkey's Audio", "Windows Media Audio", "AU", "CAF",
 )  # fmt: skip
-"""What the archive calls its audio encodings: small and good first, then lossless, then the rest."""
+"""The archive's names of its audio encodings: small and good, then lossless, then the rest."""
 
 File = Mapping[str, Any]
 
 
-def choose(metadata: Mapping[str, Any], formats: Sequence[str] = ()) -> list[Track]:
+def choose(item: str, metadata: Mapping[str, Any], formats: Sequence[str] = ()) -> list[Track]:
     """Return an item's tracks in the order of their names, one file for each.
 
     metadata: the archive's answer about the item. formats: the archive's format names in order of
@@ -32,12 +32,11 @@ def choose(metadata: Mapping[str, Any], formats: Sequence[str] = ()) -> list[Tra
     >>> files = [
     ...     {"name": "a.flac", "format": "Flac", "source": "original", "private": "true"},
     ...     {"name": "a.mp3", "format": "VBR MP3", "source": "derivative", "original": "a.flac"}]
-    >>> [track.id for track in choose({"metadata": {"identifier": "item"}, "files": files})]
+    >>> [track.id for track in choose("item", {"files": files})]
     ['item/a.mp3']
     """
     about = metadata.get("metadata")
     about = about if isinstance(about, dict) else {}
-    item = str(about.get("identifier", ""))
     files = {str(file["name"]): file for file in _files(metadata) if _is_content(item, file)}
     rank = {name.casefold(): place for place, name in enumerate(formats or DEFAULT_FORMATS)}
     groups: dict[str, list[File]] = defaultdict(list)

@@ -45,6 +45,9 @@ class Manners:
         return random.uniform(0, min(self.backoff_cap_seconds, longest))  # noqa: S311 - jitter
 
 
+DEFAULT_MANNERS = Manners()
+
+
 class Pace:
     """Spaces the requests of a process's threads: each waits for its own time slot."""
 

@@ -1,0 +1,160 @@
+"""One GET from the archive: redirects, time-outs and statuses, every failure classified."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import time
+import urllib.request
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from urllib.parse import urljoin, urlsplit
+
+import urllib3
+from urllib3 import BaseHTTPResponse
+from urllib3.exceptions import HTTPError, LocationParseError, NewConnectionError
+from urllib3.util import Timeout
+
+from fadae.archive.manners import Block, Manners, retry_after_seconds
+from fadae.archive.persistence import BlockedFailure, ThrottledFailure
+from fadae.archive.text import clean_text
+from fadae.errors import PermanentFailure, TransientFailure
+
+ARCHIVE_HOST = "archive.org"
+_CHUNK_BYTES = 2**16
+_REDIRECTS = 5
+_CONNECTIONS_A_HOST = 8
+
+
+class Connection:
+    """GETs from one archive's hosts; for many threads, not to be pickled.
+
+    Only the configured host, archive.org and the hosts below it are ever asked, whatever a
+    redirect says, and never a plain-text one after an encrypted one.
+    """
+
+    def __init__(self, url: str, user_agent: str, manners: Manners) -> None:
+        """Take the archive's URL; nothing is asked yet."""
+        self._home = urlsplit(url).hostname or ""
+        self._manners = manners
+        self._pool = _pool(url, user_agent)
+        self._blocks: dict[str, Block] = defaultdict(
+            functools.partial(Block, manners.refusals, manners.block_seconds)
+        )
+
+    @contextlib.contextmanager
+    def get(
+        self, url: str, headers: Mapping[str, str], deadline: float
+    ) -> Iterator[BaseHTTPResponse]:
+        """Yield the answer to a GET, redirects followed, its body unread.
+
+        deadline: a time.monotonic(). Network errors become TransientFailure inside the block too.
+        """
+        for _ in range(_REDIRECTS + 1):
+            with self._ask(url, headers, deadline) as response:
+                target = response.get_redirect_location()
+                if not target:
+                    yield response
+                    return
+                url = self._allowed(url, urljoin(url, target))
+        raise TransientFailure(f"more than {_REDIRECTS} redirects from {_shown(url)}")
+
+    @contextlib.contextmanager
+    def _ask(
+        self, url: str, headers: Mapping[str, str], deadline: float
+    ) -> Iterator[BaseHTTPResponse]:
+        block = self._blocks[urlsplit(url).netloc]
+        block.wait()
+        try:
+            response = self._pool.request(
+                "GET", url, headers=dict(headers), timeout=self._timeout(deadline),
+                redirect=False, retries=False, preload_content=False,
+            )  # fmt: skip
+            block.accepted()
+            try:
+                yield response
+            finally:
+                # A body not wanted to its end is cheaper to cut off than to read.
+                response.release_conn() if response.length_remaining == 0 else response.close()
+        except NewConnectionError as error:
+            if isinstance(error.__cause__, ConnectionRefusedError) and block.refused():
+                block.wait()
+                raise BlockedFailure(f"{_shown(url)} refuses connections") from error
+            raise TransientFailure(f"cannot connect to {_shown(url)}: {_reason(error)}") from error
+        except LocationParseError as error:
+            raise PermanentFailure(f"not an address: {_shown(url)}") from error
+        except (HTTPError, OSError) as error:
+            raise TransientFailure(f"lost {_shown(url)}: {_reason(error)}") from error
+
+    def _timeout(self, deadline: float) -> Timeout:
+        left = max(0.01, deadline - time.monotonic())
+        return Timeout(
+            connect=min(self._manners.connect_seconds, left),
+            read=min(self._manners.read_seconds, left),
+        )
+
+    def _allowed(self, source: str, target: str) -> str:
+        """Return a redirect's target; raises PermanentFailure for a foreign host."""
+        try:
+            old, new = urlsplit(source), urlsplit(target)
+            host = new.hostname or ""
+        except ValueError as error:
+            raise PermanentFailure(f"{_shown(source)} redirects to nowhere") from error
+        ours = host in (self._home, ARCHIVE_HOST) or host.endswith("." + ARCHIVE_HOST)
+        weaker = old.scheme == "https" and new.scheme == "http"
+        if not ours or weaker or new.scheme not in ("http", "https"):
+            raise PermanentFailure(
+                f"{_shown(source)} redirects to a foreign host, {_shown(target)}"
+            )
+        return target
+
+    def chunks(self, response: BaseHTTPResponse, deadline: float) -> Iterator[bytes]:
+        """Yield a body as it arrives, decompressed if it was compressed.
+
+        Raises TransientFailure past the deadline, and below the minimum throughput.
+        """
+        manners = self._manners
+        began, received = time.monotonic(), 0
+        while chunk := response.read1(_CHUNK_BYTES, decode_content=True):
+            yield chunk
+            received += len(chunk)
+            now = time.monotonic()
+            if now > deadline:
+                raise TransientFailure(f"not done within {manners.deadline_seconds:g} s")
+            if now - began >= manners.throughput_seconds:
+                if received < manners.minimum_bytes_per_second * (now - began):
+                    raise TransientFailure(f"only {received / (now - began):.0f} bytes/s")
+                began, received = now, 0
+
+
+def check_status(response: BaseHTTPResponse, what: str) -> None:
+    """Return where the answer is one to read; raises the failure that its status stands for."""
+    status = response.status
+    if status in (200, 206):
+        return
+    message = f"{what}: {status} {clean_text(response.reason or '', 60)}".rstrip()
+    if status in (429, 503):
+        raise ThrottledFailure(message, retry_after_seconds(response.headers.get("Retry-After")))
+    if status >= 500 or status in (408, 416, 425):
+        raise ThrottledFailure(message, retry_after_seconds(response.headers.get("Retry-After")))
+    raise PermanentFailure(message)
+
+
+def _pool(url: str, user_agent: str) -> urllib3.PoolManager:
+    """Return a connection pool, through the proxy that the environment names, if it does."""
+    headers = {"User-Agent": user_agent}
+    parts = urlsplit(url)
+    proxy = urllib.request.getproxies().get(parts.scheme)
+    if proxy and not urllib.request.proxy_bypass(parts.netloc):
+        return urllib3.ProxyManager(proxy, maxsize=_CONNECTIONS_A_HOST, headers=headers)
+    return urllib3.PoolManager(maxsize=_CONNECTIONS_A_HOST, headers=headers)
+
+
+def _shown(url: str) -> str:
+    return clean_text(url.partition("?")[0], 200)
+
+
+def _reason(error: Exception) -> str:
+    return clean_text(
+        str(error.__cause__ or error).rpartition(": ")[2] or type(error).__name__, 200
+    )

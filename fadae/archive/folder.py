@@ -1,0 +1,207 @@
+"""Recordings in a folder or bucket: every audio file below a URL that fsspec understands."""
+
+from __future__ import annotations
+
+import contextlib
+import posixpath
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import fsspec
+from fsspec.utils import get_protocol
+
+from fadae.archive.manners import DEFAULT_MANNERS, Manners
+from fadae.archive.persistence import persist
+from fadae.archive.source import Page, Turn
+from fadae.archive.text import clean_text, is_valid_name
+from fadae.errors import (
+    NoInputError,
+    PermanentFailure,
+    RecordingFailure,
+    TransientError,
+    TransientFailure,
+    UsageError,
+)
+from fadae.nouns import Failure, Track
+
+PAGE_FILES = 100
+AUDIO_SUFFIXES = frozenset(
+    f".{name}"
+    for name in (
+        "aac",
+        "ac3",
+        "aif",
+        "aifc",
+        "aiff",
+        "ape",
+        "au",
+        "caf",
+        "flac",
+        "m4a",
+        "m4b",
+        "mka",
+        "mp2",
+        "mp3",
+        "mpc",
+        "oga",
+        "ogg",
+        "opus",
+        "shn",
+        "snd",
+        "spx",
+        "tta",
+        "voc",
+        "w64",
+        "wav",
+        "wma",
+        "wv",
+    )  # fmt: skip
+)
+# By default a stalled connection hangs for 400 s.
+_S3_OPTIONS = {"config_kwargs": {"connect_timeout": 5, "read_timeout": 30}}
+_DEFINITE = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)
+
+
+@dataclass(frozen=True, slots=True)
+class FolderSource:
+    """All audio files below a folder or bucket, as one item named like the folder.
+
+    url: a local path, or a URL such as s3://bucket/prefix. Credentials come from the environment
+    of each process. Files are audio by their suffix; hidden ones are passed over.
+    """
+
+    url: str
+    manners: Manners = DEFAULT_MANNERS
+
+    def __post_init__(self) -> None:
+        """Make a local path absolute: workers may run elsewhere."""
+        if self._is_local:
+            path = self.url.removeprefix("file://").removeprefix("local://")
+            object.__setattr__(self, "url", str(Path(path).expanduser().absolute()))
+
+    @property
+    def item(self) -> str:
+        """The folder's name, which stands in its recordings' ids.
+
+        >>> FolderSource("s3://bucket/bach/organ/").item
+        'organ'
+        """
+        name = posixpath.basename(self.url.rstrip("/"))
+        return clean_text(name.partition("://")[2] or name, 100) or "folder"
+
+    def selection(self) -> dict[str, Any]:
+        """Return what is asked for."""
+        return {"source": "folder", "url": self.url}
+
+    def pages(self, after: Page | None = None) -> Iterator[Page]:
+        """Yield the files' names below the folder, sorted, in pages of 100.
+
+        Raises UsageError for a folder that cannot be read, NoInputError where it holds no audio,
+        TransientError where the bucket does not answer.
+        """
+        if after is not None and after.is_last:
+            return
+        names = self._names()
+        if not names:
+            raise NoInputError(f"no audio files below {self.url}")
+        number = 0
+        if after is not None:
+            number = after.number + 1
+            names = [name for name in names if name > after.resume]
+        for start in range(0, max(1, len(names)), PAGE_FILES):
+            entries = tuple(names[start : start + PAGE_FILES])
+            is_last = start + PAGE_FILES >= len(names)
+            yield Page(number, entries, "" if is_last else entries[-1])
+            number += 1
+
+    def tracks(self, page: Page, turn: Turn | None = None) -> Iterator[Track | Failure]:
+        """Yield a page's files as tracks; a Failure for a name that is no text."""
+        for name in page.entries:
+            if is_valid_name(name):
+                title = clean_text(PurePosixPath(name).stem)
+                yield Track(self.item, name, title, url=f"{self.url.rstrip('/')}/{name}")
+            else:
+                error = PermanentFailure("the file's name is not valid UTF-8")
+                yield Failure.of(clean_text(f"{self.item}/{name}"), error)
+
+    def fetch(self, track: Track, to: Path) -> None:
+        """Copy a file. Raises TransientFailure or PermanentFailure."""
+        persist(partial(self._copy, track.file, to), self.manners)
+
+    @property
+    def _is_local(self) -> bool:
+        return get_protocol(self.url) in ("file", "local")
+
+    def _filesystem(self) -> tuple[Any, str]:
+        """Return the filesystem and the folder's path in it."""
+        options = _S3_OPTIONS if get_protocol(self.url) in ("s3", "s3a") else {}
+        try:
+            filesystem = fsspec.filesystem(get_protocol(self.url), **options)
+        except (ValueError, ImportError) as error:
+            raise UsageError(f"cannot read folder {self.url}: {error}") from error
+        return filesystem, str(filesystem._strip_protocol(self.url)).rstrip("/")
+
+    def _names(self) -> list[str]:
+        """Return the audio files' paths below the folder, sorted."""
+        filesystem, root = self._filesystem()
+        try:
+            with _classified(self.url):
+                paths = filesystem.find(root)
+                is_missing = not paths and not filesystem.isdir(root)
+        except PermanentFailure as error:
+            raise UsageError(f"cannot read folder {error}") from error
+        except RecordingFailure as error:
+            raise TransientError(f"{error}; run the same command again") from error
+        if is_missing:
+            raise UsageError(f"no folder {self.url}")
+        names = (path[len(root) :].lstrip("/") for path in paths)
+        return sorted(name for name in names if _is_audio(name))
+
+    def _copy(self, name: str, to: Path, deadline: float) -> None:
+        filesystem, root = self._filesystem()
+        path = f"{root}/{name}"
+        # A name comes back from a stored listing: it must not lead out of the folder.
+        if ".." in name.split("/"):
+            raise PermanentFailure("the file's name leads out of the folder")
+        with _classified(name):
+            info = filesystem.info(path)
+            if info["type"] != "file" and not (self._is_local and Path(path).is_file()):
+                raise PermanentFailure("not a regular file")
+            if info["size"] > self.manners.file_bytes:
+                raise PermanentFailure(f"larger than the limit of {self.manners.file_bytes} bytes")
+            if self._is_local:
+                shutil.copyfile(path, to)
+                return
+            with filesystem.open(path, "rb") as source, to.open("wb") as target:
+                shutil.copyfileobj(source, target, 2**20)
+        if to.stat().st_size != info["size"]:
+            raise TransientFailure(f"only {to.stat().st_size} of {info['size']} bytes arrived")
+
+
+@contextlib.contextmanager
+def _classified(what: str) -> Iterator[None]:
+    """Turn a filesystem's errors into failures."""
+    try:
+        yield
+    except _DEFINITE as error:
+        reason = error.strerror or str(error) or type(error).__name__
+        raise PermanentFailure(f"{clean_text(what)}: {clean_text(reason)}") from error
+    except _passing() as error:
+        raise TransientFailure(f"{clean_text(what)}: {clean_text(repr(error))}") from error
+
+
+def _passing() -> tuple[type[Exception], ...]:
+    """Return the errors that may go away; the S3 libraries are loaded by who uses them."""
+    import aiohttp
+    import botocore.exceptions
+
+    return (OSError, aiohttp.ClientError, botocore.exceptions.BotoCoreError)
+
+
+def _is_audio(name: str) -> bool:
+    path = PurePosixPath(name)
+    return path.suffix.lower() in AUDIO_SUFFIXES and not path.name.startswith(".")
