@@ -14,9 +14,10 @@ import typer
 import fadae
 from fadae.cli.extract import extract
 from fadae.cli.reporting import reporting
+from fadae.cli.train import train
 
 # In the order `fadae --help` shows them.
-COMMANDS: tuple[Callable[..., dict[str, Any] | None], ...] = (extract,)
+COMMANDS: tuple[Callable[..., dict[str, Any] | None], ...] = (extract, train)
 
 app = typer.Typer(
     name="fadae",

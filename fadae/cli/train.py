@@ -1,0 +1,96 @@
+"""`fadae train`: features to a trained run."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from fadae.cli.options import DEFAULT_WORKSPACE, Device, Run, Scheduler, Summary, Workspace
+
+Epochs = Annotated[int, typer.Option(min=1, help="Times over the training frames; may grow.")]
+MaxSteps = Annotated[int | None, typer.Option(min=1, help="Stop after so many steps; may grow.")]
+BatchSize = Annotated[int, typer.Option(min=1, help="Frames a step, over all ranks.")]
+LearningRate = Annotated[float, typer.Option("--lr", help="Of Adam.")]
+Holdout = Annotated[float, typer.Option(help="Share of the frames held out, by recording.")]
+Seed = Annotated[int, typer.Option(min=0, help="Of weights, holdout, samples and order.")]
+MaxFrames = Annotated[int | None, typer.Option(min=1, help="Train on a seeded sample of frames.")]
+Ranks = Annotated[int, typer.Option(min=1, help="Processes that share every batch.")]
+Launcher = Annotated[
+    str | None,
+    typer.Option(help="local, torchrun or dask; torchrun where RANK and WORLD_SIZE are set."),
+]
+Precision = Annotated[str, typer.Option(help="fp32, or bf16: autocast, weights stay fp32.")]
+Reduction = Annotated[str, typer.Option(help="fast, or exact: the same bits at 1, 2, 4 ranks.")]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Discard the run first.")]
+
+
+def train(
+    workspace: Workspace = DEFAULT_WORKSPACE,
+    run: Run = "default",
+    model: Annotated[str, typer.Option(help="dense or pca.")] = "dense",
+    widths: Annotated[
+        str, typer.Option(help="Widths of the encoder's layers, the code's last.")
+    ] = "1024,512,256",
+    epochs: Epochs = 100,
+    max_steps: MaxSteps = None,
+    batch_size: BatchSize = 64,
+    lr: LearningRate = 5e-5,
+    warmup_steps: Annotated[int, typer.Option(min=0, help="Steps up to the learning rate.")] = 0,
+    schedule: Annotated[str, typer.Option(help="constant or cosine.")] = "constant",
+    weight_decay: Annotated[float, typer.Option(min=0, help="Decoupled (AdamW).")] = 0.0,
+    clip_norm: Annotated[float | None, typer.Option(help="Greatest norm of a gradient.")] = None,
+    holdout: Holdout = 0.5,
+    max_frames: MaxFrames = None,
+    seed: Seed = 0,
+    ranks: Ranks = 2,
+    launcher: Launcher = None,
+    scheduler: Scheduler = None,
+    device: Device = "auto",
+    precision: Precision = "fp32",
+    reduction: Reduction = "fast",
+    micro_batch: Annotated[
+        int | None, typer.Option(min=1, help="Frames at a time on a rank; gradients add up.")
+    ] = None,
+    evaluate_epochs: Annotated[
+        int | None, typer.Option(min=1, help="Evaluate every so many; default ten times a run.")
+    ] = None,
+    early_stopping: Annotated[
+        int | None, typer.Option(min=1, help="Stop after so many evaluations without a better.")
+    ] = None,
+    checkpoint_seconds: Annotated[float, typer.Option(help="Time between checkpoints.")] = 120.0,
+    checkpoint_steps: Annotated[
+        int | None, typer.Option(min=1, help="Steps between checkpoints as well.")
+    ] = None,
+    keep: Annotated[int, typer.Option(min=1, help="Newest checkpoints to keep.")] = 2,
+    cache_gb: Annotated[float, typer.Option(min=0, help="Memory of a rank for frames.")] = 4.0,
+    restarts: Annotated[int, typer.Option(min=0, help="Times to start lost ranks again.")] = 3,
+    timeout: Annotated[
+        float, typer.Option(metavar="SECONDS", help="To wait for a rank before it is lost.")
+    ] = 300.0,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Write its events too.")
+    ] = False,
+    fresh: Fresh = False,
+) -> Summary:
+    """Train an autoencoder on the features, from wherever the run stands."""
+    from fadae.errors import UsageError
+    from fadae.store.location import Location
+    from fadae.training import launch
+    from fadae.training.config import TrainConfig
+
+    if not all(width.strip().isdigit() for width in widths.split(",")):
+        raise UsageError(f"--widths {widths}: whole numbers with commas between, as 1024,512,256")
+    config = TrainConfig(
+        run=run, model=model, widths=tuple(int(width) for width in widths.split(",")),
+        epochs=epochs, max_steps=max_steps, batch_size=batch_size, learning_rate=lr,
+        warmup_steps=warmup_steps, schedule=schedule, weight_decay=weight_decay,
+        clip_norm=clip_norm, holdout=holdout, max_frames=max_frames, seed=seed, ranks=ranks,
+        launcher=launcher or ("torchrun" if launch.in_environment() else "local"),
+        scheduler=scheduler, device=device, precision=precision, reduction=reduction,
+        micro_batch=micro_batch, evaluate_epochs=evaluate_epochs, early_stopping=early_stopping,
+        checkpoint_seconds=checkpoint_seconds, checkpoint_steps=checkpoint_steps, keep=keep,
+        cache_bytes=int(cache_gb * 2**30), restarts=restarts, timeout_seconds=timeout,
+        tensorboard=tensorboard, fresh=fresh,
+    )  # fmt: skip
+    return launch.train(Location(workspace), config)

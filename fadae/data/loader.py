@@ -1,0 +1,235 @@
+"""Batches of one rank, read and prepared in background threads while the last one is learned.
+
+Every window of a lane is fetched once an epoch, one window ahead of its first row; resident are
+two windows a lane and the cache. Threads, never forked processes: s3fs and zarr's event loop
+hang in a forked child.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fadae.data.order import DataOrder, Window
+from fadae.data.rows import Rows
+from fadae.errors import TransientError
+
+log = logging.getLogger("fadae.data")
+
+Array = NDArray[Any]
+Prepared = TypeVar("Prepared")
+Read = Callable[[int, int], Array]  # rows [start, stop) -> [stop - start, C] as stored
+
+READ_ATTEMPTS = 4
+BATCHES_AHEAD = 3
+
+
+@dataclass(frozen=True)
+class Batch(Generic[Prepared]):
+    """One rank's part of a global batch, a part for each group of its lanes."""
+
+    epoch: int
+    step: int  # within the epoch
+    parts: list[Prepared]
+
+
+class Units(Protocol):
+    """Rows in blocks of `unit_rows`."""
+
+    @property
+    def unit_rows(self) -> int:
+        """Rows of the store that a unit spans."""
+
+    def unit(self, unit: int) -> Rows:
+        """Return the wanted rows of a unit, rising."""
+
+
+class UnitReader:
+    """Reads the wanted rows of units, and keeps them as long as its memory budget lasts.
+
+    A dataset within the budget is read once a run; of a larger one, what came first stays: any
+    replacement policy would throw out what a later epoch, in another order, wants as much.
+    """
+
+    def __init__(self, read: Read, units: Units, cache_bytes: int, rows: int) -> None:
+        """Take the source, what is wanted of it, and the source's number of rows."""
+        self._read, self._units, self._rows = read, units, rows
+        self._free_bytes = cache_bytes
+        self._kept: dict[int, tuple[Array, Array]] = {}
+        self._lock = threading.Lock()
+        self.rows_read = 0
+
+    def unit(self, unit: int) -> tuple[Array, Array]:
+        """Return (rows [n] rising, features [n, C]) of a unit."""
+        kept = self._kept.get(unit)
+        if kept is not None:
+            return kept
+        rows = self._units.unit(unit)
+        start, stop = int(rows[0]), int(rows[-1]) + 1
+        size = self._units.unit_rows
+        if 2 * (stop - start) > size:  # mostly wanted: a whole shard is one object, one request
+            start, stop = unit * size, min((unit + 1) * size, self._rows)
+        features = read_again(self._read, start, stop)
+        if len(rows) < len(features):
+            features = features[rows - start]
+        with self._lock:
+            self.rows_read += stop - start
+            if features.nbytes <= self._free_bytes and unit not in self._kept:
+                self._free_bytes -= features.nbytes
+                self._kept[unit] = (rows, features)
+        return rows, features
+
+
+def read_again(read: Read, start: int, stop: int) -> Array:
+    """Return read(start, stop), asked up to four times where the storage fails.
+
+    Raises TransientError when it keeps failing; a wrong checksum (ValueError) is not retried.
+    """
+    for attempt in range(READ_ATTEMPTS):
+        try:
+            return read(start, stop)
+        except OSError as error:
+            if attempt + 1 == READ_ATTEMPTS:
+                raise TransientError(f"cannot read rows {start} to {stop}: {error}") from error
+            log.warning("reading rows %d to %d again: %s", start, stop, error)
+            time.sleep(2.0**attempt / 2)
+    raise AssertionError("unreachable")
+
+
+class Loader(Generic[Prepared]):
+    """An endless stream of one rank's batches from a step on, epoch after epoch.
+
+    `groups` are ranges of lanes: each becomes one part of every batch, its raw rows [n, C] turned
+    by `prepare` into what the trainer takes. Use as a context manager; leaving it stops all
+    threads.
+    """
+
+    def __init__(
+        self, reader: UnitReader, order: DataOrder, groups: Sequence[range],
+        prepare: Callable[[Array], Prepared], features: int, dtype: Any, first_step: int = 0,
+    ) -> None:  # fmt: skip
+        """Take the source and where to begin, counted in steps since epoch 0."""
+        self._reader, self._order, self._groups, self._prepare = reader, order, groups, prepare
+        self._empty = np.zeros((0, features), dtype=dtype)
+        self._first_step = first_step
+        self._ready: queue.Queue[Batch[Prepared] | Exception] = queue.Queue(BATCHES_AHEAD)
+        self._stopping = threading.Event()
+        self._pool = ThreadPoolExecutor(2, "read")
+        self._thread = threading.Thread(target=self._produce, name="batches", daemon=True)
+        self.seconds_waited = 0.0
+
+    def __enter__(self) -> Loader[Prepared]:
+        """Start reading."""
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """Stop all threads."""
+        self._stopping.set()
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        self._thread.join()
+
+    def next(self) -> Batch[Prepared]:
+        """Return the next batch; raises what reading it raised."""
+        started = time.monotonic()
+        batch = self._ready.get()
+        self.seconds_waited += time.monotonic() - started
+        if isinstance(batch, Exception):
+            raise batch
+        return batch
+
+    def _produce(self) -> None:
+        try:
+            for batch in self._batches():
+                while not self._stopping.is_set():
+                    try:
+                        self._ready.put(batch, timeout=0.1)
+                        break
+                    except queue.Full:
+                        continue
+                if self._stopping.is_set():
+                    return
+        except Exception as error:  # noqa: BLE001 - raised again in the training thread
+            if not self._stopping.is_set():
+                self._ready.put(error)
+
+    def _batches(self) -> Iterator[Batch[Prepared]]:
+        epoch, first = divmod(self._first_step, self._order.steps)
+        lanes = {
+            lane: _Lane(self._reader, self._order, self._pool, lane, epoch, first)
+            for group in self._groups
+            for lane in group
+        }
+        while True:
+            for step in range(first, self._order.steps):
+                parts = []
+                for group in self._groups:
+                    found = [
+                        piece
+                        for lane in group
+                        for piece in lanes[lane].take(self._order.share(step, lane))
+                    ]
+                    parts.append(self._prepare(np.concatenate([self._empty, *found])))
+                yield Batch(epoch, step, parts)
+            epoch, first = epoch + 1, 0
+
+
+class _Lane:
+    """One lane's rows in order, its next window being fetched while this one is used."""
+
+    def __init__(
+        self, reader: UnitReader, order: DataOrder, pool: ThreadPoolExecutor,
+        lane: int, epoch: int, step: int,
+    ) -> None:  # fmt: skip
+        self._reader, self._order, self._pool = reader, order, pool
+        self._windows = self._fetches(lane, epoch, step)
+        self._next: Future[Array] | None = next(self._windows, None)
+        self._rows: Array | None = None
+        self._used = 0
+
+    def _fetches(self, lane: int, epoch: int, step: int) -> Iterator[Future[Array]]:
+        """Start fetching a window a time the iterator is asked, from a step on, for ever."""
+        skip = self._order.taken(step, lane)
+        while self._order.lane_rows(lane):
+            for window in self._order.windows(epoch, lane):
+                if window.first + window.rows > skip:
+                    after = max(0, skip - window.first)
+                    yield self._pool.submit(self._fetch, epoch, window, after)
+            epoch, skip = epoch + 1, 0
+
+    def _fetch(self, epoch: int, window: Window, after: int) -> Array:
+        """Return a window's features from its row `after` on, in the order of the batches."""
+        wanted = self._order.window_order(epoch, window)
+        rows, features = [], []
+        for piece in window.pieces:
+            unit_rows, unit_features = self._reader.unit(piece.unit)
+            rows.append(unit_rows)
+            features.append(unit_features)
+        where = np.concatenate(rows)
+        by_row = np.argsort(where)
+        index = by_row[np.searchsorted(where[by_row], wanted[after:])]
+        found = features[0] if len(features) == 1 else np.concatenate(features)
+        return found[index]
+
+    def take(self, count: int) -> Iterator[Array]:
+        """Yield the next `count` rows, in as many pieces as there are windows."""
+        while count:
+            if self._rows is None:
+                assert self._next is not None, "a lane without rows is asked for none"
+                self._rows, self._used = self._next.result(), 0
+                self._next = next(self._windows, None)
+            piece = self._rows[self._used : self._used + count]
+            self._used += len(piece)
+            count -= len(piece)
+            if self._used == len(self._rows):
+                self._rows = None
+            yield piece

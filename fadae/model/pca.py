@@ -1,0 +1,104 @@
+"""Principal component analysis as a model: the linear code of the same size, in closed form.
+
+Fitted by block Krylov iteration (Musco and Musco, NeurIPS 2015: Randomized block Krylov methods),
+which needs nothing of the frames but products with their Gram matrix, so that any number of
+ranks can hold them. Music's spectra fall slowly; there it converges where plain randomised
+iteration does not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+
+from fadae.model.contract import Sample
+
+OVERSAMPLING = 16
+BLOCKS = 4
+
+
+class Pca(nn.Module):
+    """Projection on the leading principal components; its output is clipped as tanh bounds.
+
+    A code's coordinates are projections of values in [-1, 1]; a frame comes back within [-1, 1],
+    which is the frame's own scale.
+    """
+
+    mean: Tensor
+    components: Tensor
+
+    def __init__(self, features: int, code_size: int) -> None:
+        """Take the widths of a frame and of a code."""
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(features))
+        self.register_buffer("components", torch.zeros(code_size, features))
+
+    @classmethod
+    def create(cls, features: int, widths: Sequence[int], frames: int) -> Self:
+        """Return a new model with as many components as asked for and as the frames can give."""
+        return cls(features, min(widths[-1], frames, features))
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """Return the model that `config` describes."""
+        return cls(config["features"], config["code_size"])
+
+    def config(self) -> dict[str, Any]:
+        """Return what `from_config` needs."""
+        return {"features": self.mean.shape[0], "code_size": self.code_size}
+
+    @property
+    def code_size(self) -> int:
+        """Dimensions of a code."""
+        return self.components.shape[0]
+
+    def encode(self, values: Tensor) -> Tensor:
+        """Return codes [n, code_size] of values [n, features]."""
+        return (values - self.mean) @ self.components.T
+
+    def decode(self, codes: Tensor) -> Tensor:
+        """Return values [n, features], clipped to [-1, 1], of codes [n, code_size]."""
+        return torch.addmm(self.mean, codes, self.components).clamp_(-1, 1)
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Return decode(encode(values))."""
+        return self.decode(self.encode(values))
+
+    def fit(self, sample: Sample) -> None:
+        """Compute mean and components from sums over a sample."""
+        features, device = self.mean.shape[0], self.mean.device
+        mean = sample.total(lambda x: x.sum(0)) / sample.frames
+
+        def gram_times(basis: Tensor) -> Tensor:
+            return sample.total(lambda x: (x - mean).T @ ((x - mean) @ basis))
+
+        generator = torch.Generator().manual_seed(sample.seed)
+        most = min(sample.frames, features)
+        width = min(self.code_size + OVERSAMPLING, most)
+        blocks = BLOCKS
+        if most <= width * BLOCKS:  # the whole row space fits: one block of it is exact
+            width, blocks = most, 1
+        block = torch.randn(features, width, generator=generator).to(device)
+        basis = torch.zeros(features, 0, device=device)
+        for _ in range(blocks):
+            block = _orthonormal(gram_times(torch.linalg.qr(block).Q), basis)
+            basis = torch.cat([basis, block], dim=1)
+        projected = basis.T @ gram_times(basis)
+        vectors = torch.linalg.eigh((projected + projected.T) / 2).eigenvectors
+        leading = vectors.flip(1)[:, : self.code_size]
+        self.mean.copy_(mean)
+        self.components.copy_((basis @ leading).T)
+
+
+def _orthonormal(block: Tensor, basis: Tensor) -> Tensor:
+    """Return an orthonormal basis of what the block adds to an orthonormal one."""
+    block = torch.linalg.qr(block).Q
+    for _ in range(2):  # twice is enough (Giraud, Langou, Rozloznik, 2005)
+        block = torch.linalg.qr(block - basis @ (basis.T @ block)).Q
+    return block
+
+
+MODEL = Pca

@@ -1,0 +1,1 @@
+"""Training: one trainer for any number of ranks, resumable to the bit, and its launchers."""

@@ -1,0 +1,88 @@
+"""`train`: one trainer, three ways to start its ranks."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from fadae.errors import UsageError
+from fadae.store.location import Location
+from fadae.training.config import TrainConfig
+from fadae.training.run import Run
+
+_FROM_ENVIRONMENT = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+
+
+def train(location: Location, config: TrainConfig) -> dict[str, Any]:
+    """Train a run to its end, from wherever it stands; return its summary.
+
+    A finished run answers at once. Raises UsageError where it was begun with other settings,
+    NoInputError where there is nothing to train on, TransientError when it was preempted or lost
+    ranks too often (what is saved remains), FadaeError when the loss is not finite.
+    """
+    run = Run(location, config.run)
+    if config.launcher == "torchrun":
+        return _train_as_one_rank(location, config)
+    if location.is_in_process and (config.ranks > 1 or config.launcher == "dask"):
+        raise UsageError(f"{location.url} exists inside this process only: train with --ranks 1")
+    config.check_ranks(config.ranks)
+    if config.fresh:
+        run.discard()
+    done = run.finished(config)
+    if done is not None:
+        return done
+    if config.launcher == "dask":
+        from fadae.training.launch_dask import train_on_workers
+
+        return train_on_workers(location, config)
+    if config.ranks == 1:
+        return _train_here(location, config)
+    from fadae.training.launch_local import train_in_processes
+
+    return train_in_processes(location, config)
+
+
+def in_environment() -> bool:
+    """Return whether this process was started as one rank, by torchrun or a Kubernetes Job."""
+    return all(name in os.environ for name in _FROM_ENVIRONMENT)
+
+
+def _train_here(location: Location, config: TrainConfig) -> dict[str, Any]:
+    """Train as the only rank, in this process."""
+    from fadae.training.loop import train_rank
+    from fadae.training.ranks import join_ranks
+    from fadae.training.stopping import stop_flag
+
+    with (
+        stop_flag() as stopping,
+        join_ranks(0, 1, None, config.device, config.timeout_seconds) as ranks,
+    ):
+        return train_rank(location, config, ranks, stopping)
+
+
+def _train_as_one_rank(location: Location, config: TrainConfig) -> dict[str, Any]:
+    """Train as the rank that the environment says; whoever started it starts it again on 75."""
+    if not in_environment():
+        raise UsageError(
+            f"--launcher torchrun takes {', '.join(_FROM_ENVIRONMENT)} from the environment; "
+            "start under torchrun, set them, or use --launcher local"
+        )
+    from fadae.training.loop import train_rank
+    from fadae.training.ranks import join_ranks
+    from fadae.training.stopping import stop_flag
+
+    rank, world = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    config.check_ranks(world)
+    run = Run(location, config.run)
+    done = None if config.fresh else run.finished(config)
+    if done is not None:
+        return done
+    with (
+        stop_flag() as stopping,
+        join_ranks(rank, world, None, config.device, config.timeout_seconds) as ranks,
+    ):
+        if config.fresh:
+            if ranks.is_first:
+                run.discard()
+            ranks.total([0.0])  # nobody looks before it is gone
+        return train_rank(location, config, ranks, stopping)

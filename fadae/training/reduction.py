@@ -1,0 +1,180 @@
+"""How a global batch becomes one gradient: `fast` (DDP), or `exact`, one result at any ranks.
+
+Both take the rank's rows in parts and leave the gradient of the batch's mean loss in `.grad`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import mse_loss
+from torch.nn.parallel import DistributedDataParallel
+
+from fadae.data.order import lanes_of
+from fadae.training.config import TrainConfig
+from fadae.training.ranks import Ranks, collective, tree_sum
+
+_THROWAWAY_PASSES = 2
+
+
+class Reduction(Protocol):
+    """Computes gradients and other sums over the ranks."""
+
+    def groups(self) -> list[range]:
+        """Return the ranges of this rank's lanes whose rows make up one part each."""
+
+    def backward(self, parts: Sequence[Tensor], count: int, draw: int) -> Tensor:
+        """Leave the mean loss's gradient over all ranks in `.grad`; return this rank's loss sum.
+
+        parts: [n_i, C]; count: rows of the global batch; draw: the step, which seeds what a
+        model draws at random (dropout), so that no random state needs to be saved.
+        """
+
+    def total(self, parts: Sequence[Tensor]) -> Tensor:
+        """Return the sum of all ranks' parts, one for each group."""
+
+
+def make_reduction(model: nn.Module, config: TrainConfig, ranks: Ranks) -> Reduction:
+    """Return the reduction a config asks for."""
+    kind = _Exact if config.reduction == "exact" else _Fast
+    return kind(model, config, ranks)
+
+
+class _Losses:
+    """Forward and backward of some rows, in micro-batches, under the run's precision."""
+
+    def __init__(self, config: TrainConfig, ranks: Ranks) -> None:
+        self._seed, self._micro_batch = config.seed, config.micro_batch
+        self._device = ranks.device.type
+        self._bf16 = config.precision == "bf16"
+
+    def micro_batches(self, rows: Tensor) -> Sequence[Tensor]:
+        return torch.split(rows, self._micro_batch) if self._micro_batch else [rows]
+
+    def backward(self, model: nn.Module, rows: Tensor, factor: float, draw: int) -> Tensor:
+        """Add factor * (sum over the rows of their mean squared error) to what gradients hold."""
+        torch.manual_seed((self._seed * 1_000_003 + draw) % 2**63)
+        with torch.autocast(self._device, dtype=torch.bfloat16, enabled=self._bf16):
+            found = model(rows)
+        loss = mse_loss(found.float(), rows, reduction="sum") / rows.shape[1]
+        (loss * factor).backward()  # type: ignore[no-untyped-call]
+        return loss.detach().double()
+
+
+class _Fast:
+    """DistributedDataParallel: bit-identical across kill and resume at the same number of ranks."""
+
+    def __init__(self, model: nn.Module, config: TrainConfig, ranks: Ranks) -> None:
+        self._ranks, self._losses = ranks, _Losses(config, ranks)
+        self._lanes = lanes_of(ranks.rank, ranks.world, config.lanes)
+        self._model: nn.Module = model
+        if ranks.world > 1 and any(p.requires_grad for p in model.parameters()):
+            with collective():
+                self._model = DistributedDataParallel(model, gradient_as_bucket_view=True)
+            self._settle_buckets(model)
+
+    def _settle_buckets(self, model: nn.Module) -> None:
+        """Run two passes for nothing: DDP rebuilds its buckets after the first of a process.
+
+        Where buckets end decides where sums are rounded; without this, the first step after a
+        resume is rounded as the first step of the run was, not as its neighbours.
+        """
+        features = int(next(model.parameters()).shape[-1])
+        for _ in range(_THROWAWAY_PASSES):
+            nothing = torch.zeros(1, features, device=self._ranks.device)
+            with collective():
+                self._losses.backward(self._model, nothing, 0.0, 0)
+            model.zero_grad(set_to_none=True)
+
+    def groups(self) -> list[range]:
+        return [self._lanes]
+
+    def backward(self, parts: Sequence[Tensor], count: int, draw: int) -> Tensor:
+        total = torch.zeros((), dtype=torch.float64, device=self._ranks.device)
+        factor = self._ranks.world / count  # DDP divides the sum by the number of ranks
+        pieces = self._losses.micro_batches(parts[0])
+        for index, rows in enumerate(pieces):
+            last = index + 1 == len(pieces)
+            with self._local(last), collective():
+                draw_here = draw * self._ranks.world + self._ranks.rank
+                total += self._losses.backward(self._model, rows, factor, draw_here)
+        return total
+
+    def _local(self, last: bool) -> contextlib.AbstractContextManager[None]:
+        """Keep gradients on this rank until its last micro-batch."""
+        if last or not isinstance(self._model, DistributedDataParallel):
+            return contextlib.nullcontext()
+        return self._model.no_sync()
+
+    def total(self, parts: Sequence[Tensor]) -> Tensor:
+        return self._ranks.add(parts[0])
+
+
+class _Exact:
+    """V leaves of the batch, each one's gradient computed alone, added as a binary tree.
+
+    A rank of W holds V/W neighbouring leaves, a whole subtree, so that every addition happens
+    with the same operands at any W; V is a power of two that W divides.
+    """
+
+    def __init__(self, model: nn.Module, config: TrainConfig, ranks: Ranks) -> None:
+        self._ranks, self._losses, self._model = ranks, _Losses(config, ranks), model
+        self._parameters = [p for p in model.parameters() if p.requires_grad]
+        lanes_a_leaf = config.lanes // config.leaves
+        own = lanes_of(ranks.rank, ranks.world, config.leaves)
+        self._leaves = [(leaf, range(leaf * lanes_a_leaf, (leaf + 1) * lanes_a_leaf))
+                        for leaf in own]  # fmt: skip
+
+    def groups(self) -> list[range]:
+        return [lanes for _, lanes in self._leaves]
+
+    def backward(self, parts: Sequence[Tensor], count: int, draw: int) -> Tensor:
+        losses, subtrees = [], _Subtrees()
+        for (leaf, _), rows in zip(self._leaves, parts, strict=True):
+            for parameter in self._parameters:
+                parameter.grad = None
+            # Drawn for the leaf and the step, wherever the leaf is computed.
+            found = [
+                self._losses.backward(self._model, piece, 1 / count, draw * 4096 + leaf)
+                for piece in self._losses.micro_batches(rows)
+            ]
+            losses.append(torch.stack(found).sum())
+            subtrees.push([p.grad for p in self._parameters if p.grad is not None])
+        gradients = subtrees.root()
+        if self._ranks.world > 1:
+            flat = self._ranks.add_in_order(torch.cat([g.reshape(-1) for g in gradients]))
+            pieces = torch.split(flat, [p.numel() for p in self._parameters])
+            gradients = [g.view_as(p) for g, p in zip(pieces, self._parameters, strict=True)]
+        for parameter, gradient in zip(self._parameters, gradients, strict=True):
+            parameter.grad = gradient
+        return torch.stack(losses).sum()
+
+    def total(self, parts: Sequence[Tensor]) -> Tensor:
+        own = tree_sum(parts)
+        return self._ranks.add_in_order(own.reshape(-1)).view_as(own)
+
+
+class _Subtrees:
+    """A binary counter of partial sums: log2(V) gradients in memory instead of V."""
+
+    def __init__(self) -> None:
+        self._held: list[tuple[int, list[Tensor]]] = []
+
+    def push(self, tensors: list[Tensor]) -> None:
+        """Take the next leaf; add equal subtrees, the left one first."""
+        leaves = 1
+        while self._held and self._held[-1][0] == leaves:
+            _, left = self._held.pop()
+            for a, b in zip(left, tensors, strict=True):
+                a.add_(b)
+            leaves, tensors = 2 * leaves, left
+        self._held.append((leaves, tensors))
+
+    def root(self) -> list[Tensor]:
+        """Return the sum of all leaves pushed, 2^n of them."""
+        ((_, tensors),) = self._held
+        return tensors

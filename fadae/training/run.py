@@ -1,0 +1,157 @@
+"""A run's folder: what it is bound to, whether it may go on, and whether it is done."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+import fadae
+from fadae.data.rows import Split, split_rows
+from fadae.errors import NoInputError, UsageError
+from fadae.nouns import canonical_json, sha256_hex
+from fadae.store.dataset import FeatureSet
+from fadae.store.location import Location
+from fadae.training.config import TrainConfig, changed_settings
+
+log = logging.getLogger("fadae.training")
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The rows a run is bound to: those published when it began."""
+
+    features: FeatureSet
+    rows: int
+    split: Split
+    description: dict[str, Any]  # as config.json records it
+
+
+def open_dataset(location: Location, config: TrainConfig, rows: int | None) -> Dataset:
+    """Return the first `rows` rows of the store (None: all published) as a run sees them.
+
+    Raises NoInputError where no row can be trained on.
+    """
+    features = FeatureSet.open(location)
+    if rows is not None and rows > features.rows:
+        raise UsageError(
+            f"runs/{config.run} was begun on {rows} rows, the store has {features.rows}: it is "
+            "another one; train under another --run, or --fresh"
+        )
+    rows = features.rows if rows is None else rows
+    table = features.recordings
+    used = np.flatnonzero(table.canonical & (table.frame_start < rows) & (table.frame_count > 0))
+    ids = [str(i) for i in table.id[used]]
+    starts = table.frame_start[used].astype(np.int64)
+    counts = table.frame_count[used].astype(np.int64)
+    split = split_rows(ids, starts, counts, rows, config.holdout, config.seed)
+    if config.max_frames is not None:
+        split = dataclasses.replace(split, train=split.train.thinned(config.max_frames))
+    if not split.train.count:
+        raise NoInputError(f"{location.url} holds no frames to train on")
+    transform = features.transform
+    table_text = canonical_json([ids, starts.tolist(), counts.tolist()])
+    description = {
+        "rows": rows,
+        "recordings_sha256": sha256_hex(table_text),
+        "transform": features.attrs["transform"],
+        "hop_seconds": transform.hop_samples / transform.sample_rate_hz,
+        "train_frames": split.train.count,
+        "holdout_frames": split.holdout.count,
+        "padding_rows": split.padding_rows,
+    }
+    return Dataset(features, rows, split, description)
+
+
+class Run:
+    """runs/<run>/ of a workspace."""
+
+    def __init__(self, location: Location, name: str) -> None:
+        """Name the run; nothing is read or created."""
+        self.location, self.name = location, name
+
+    def path(self, *parts: str) -> str:
+        """Return a path in the run's folder."""
+        return self.location.join("runs", self.name, *parts)
+
+    def read(self, name: str) -> dict[str, Any] | None:
+        """Return a JSON document of the run, None where there is none."""
+        try:
+            document: dict[str, Any] = json.loads(self.location.read_bytes(self.path(name)))
+        except FileNotFoundError:
+            return None
+        return document
+
+    def write(self, name: str, document: dict[str, Any]) -> None:
+        """Write a JSON document of the run."""
+        text = json.dumps(document, indent=2, sort_keys=True) + "\n"
+        self.location.write_bytes(self.path(name), text.encode())
+
+    def finished(self, config: TrainConfig) -> dict[str, Any] | None:
+        """Return the summary of this very training where it is done already.
+
+        Raises UsageError, naming what differs, where the run was begun with other settings.
+        """
+        recorded = self.read("config.json")
+        if recorded is None:
+            return None
+        self._check_recipe(recorded, config)
+        done = self.read("summary.json")
+        if done is None or done["recipe"] != config.recipe():
+            return None
+        summary: dict[str, Any] = done["summary"]
+        return summary
+
+    def bind(self, config: TrainConfig) -> Dataset:
+        """Return the run's dataset, checked against what the run recorded when it began.
+
+        Raises UsageError where recipe or dataset differ.
+        """
+        recorded = self.read("config.json")
+        if recorded is None:
+            return open_dataset(self.location, config, None)
+        self._check_recipe(recorded, config)
+        dataset = open_dataset(self.location, config, recorded["dataset"]["rows"])
+        if dataset.description != recorded["dataset"]:
+            raise UsageError(
+                f"the features of {self.location.url} are not those that runs/{self.name} was "
+                "begun on; train under another --run, or --fresh"
+            )
+        return dataset
+
+    def begin(self, config: TrainConfig, dataset: Dataset, model: dict[str, Any]) -> None:
+        """Record what the run is bound to."""
+        document = {
+            "fadae_version": fadae.__version__,
+            "model": {"name": config.model, **model},
+            "recipe": config.recipe(),
+            "dataset": dataset.description,
+        }
+        if self.read("config.json") != document:
+            self.write("config.json", document)
+
+    def _check_recipe(self, recorded: dict[str, Any], config: TrainConfig) -> None:
+        changed = changed_settings(recorded["recipe"], config.recipe())
+        if changed:
+            raise UsageError(
+                f"runs/{self.name} was begun with other settings: {'; '.join(changed)}. Ask for "
+                "the same, train under another --run, or discard it with --fresh"
+            )
+
+    def discard(self) -> None:
+        """Remove the run, its checkpoints included."""
+        log.info("discarding runs/%s", self.name)
+        self.location.delete(self.path())
+
+
+def finite(figures: dict[str, Any]) -> dict[str, Any]:
+    """Return figures with those that are not finite as None: JSON knows no NaN."""
+    return {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in figures.items()
+    }

@@ -1,0 +1,30 @@
+"""SIGTERM as a flag that is looked at between steps, not an exception in the middle of one."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from types import FrameType
+
+
+@contextlib.contextmanager
+def stop_flag() -> Iterator[Callable[[], bool]]:
+    """Yield a function that tells whether SIGTERM came; the handler before is put back.
+
+    Outside of the main thread signals cannot be caught: the flag then stays down.
+    """
+    raised = threading.Event()
+
+    def note(number: int, frame: FrameType | None) -> None:
+        raised.set()
+
+    if threading.current_thread() is not threading.main_thread():
+        yield raised.is_set
+        return
+    before = signal.signal(signal.SIGTERM, note)
+    try:
+        yield raised.is_set
+    finally:
+        signal.signal(signal.SIGTERM, before)

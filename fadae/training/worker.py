@@ -1,0 +1,136 @@
+"""One rank as a process of its own: `python -m fadae.training.worker ORDER RANK`.
+
+ORDER is a JSON file of the launcher's. The rank writes its end into a file beside it, and ends
+when its standard input does: a launcher that was killed takes its ranks along.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+import traceback
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from fadae import logs
+from fadae.errors import FadaeError, NoInputError, TransientError, UsageError
+from fadae.store.location import Location
+from fadae.training.config import TrainConfig
+
+_ERRORS = {
+    error.exit_code: error for error in (FadaeError, UsageError, NoInputError, TransientError)
+}
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a rank's process is told: small and JSON-able, no credentials."""
+
+    url: str
+    config: dict[str, Any]
+    world: int
+    store_host: str
+    store_port: int  # 0: rank 0 opens the store and prints its port
+    log_format: str
+
+    @classmethod
+    def read(cls, path: Path) -> Order:
+        """Return the order in a file."""
+        return cls(**json.loads(path.read_text()))
+
+    def write(self, path: Path) -> None:
+        """Write the order to a file."""
+        path.write_text(json.dumps(asdict(self)))
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a rank ended: with a summary, or with an error."""
+
+    summary: dict[str, Any] | None = None
+    message: str = ""
+    exit_code: int = 0
+    lost_peer: bool = False
+
+    @property
+    def error(self) -> FadaeError:
+        """The error to raise for it."""
+        return _ERRORS[self.exit_code](self.message, self.summary)
+
+
+def ending_path(order: Path, rank: int) -> Path:
+    """Return the file a rank leaves its ending in."""
+    return order.with_name(f"rank-{rank}.json")
+
+
+def read_ending(order: Path, rank: int) -> Ending | None:
+    """Return a rank's ending, None where it was killed before it could leave one."""
+    try:
+        return Ending(**json.loads(ending_path(order, rank).read_text()))
+    except FileNotFoundError:
+        return None
+
+
+def main(order_path: Path, rank: int) -> int:
+    """Run one rank to its end and return the exit code."""
+    # Ctrl-C reaches all processes of a terminal; the launcher turns it into one SIGTERM.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_launcher, daemon=True).start()
+    order = Order.read(order_path)
+    logs.set_up(order.log_format)
+    ending = _run(order, rank)
+    partial = ending_path(order_path, rank).with_suffix(".partial")
+    partial.write_text(json.dumps(asdict(ending)))
+    partial.replace(ending_path(order_path, rank))
+    return ending.exit_code
+
+
+def _run(order: Order, rank: int) -> Ending:
+    import torch.distributed as dist
+
+    from fadae.training.loop import train_rank
+    from fadae.training.ranks import PeerLost, collective, join_ranks
+    from fadae.training.stopping import stop_flag
+
+    config = TrainConfig.from_dict(order.config)
+    try:
+        with stop_flag() as stopping:
+            with collective():
+                store = _store(dist, order, rank, config.timeout_seconds)
+            with join_ranks(
+                rank, order.world, store, config.device, config.timeout_seconds
+            ) as ranks:
+                return Ending(train_rank(Location(order.url), config, ranks, stopping))
+    except FadaeError as error:
+        return Ending(error.summary, str(error), error.exit_code, isinstance(error, PeerLost))
+    except Exception as error:  # noqa: BLE001 - the process's boundary: told, not restarted
+        traceback.print_exc()
+        return Ending(None, f"rank {rank}: {type(error).__name__}: {error}", 1)
+
+
+def _store(dist: Any, order: Order, rank: int, timeout_seconds: float) -> Any:
+    """Return the meeting point: the launcher's, or rank 0's own, whose port it prints."""
+    from datetime import timedelta
+
+    opens = order.store_port == 0 and rank == 0
+    store = dist.TCPStore(
+        order.store_host, order.store_port, is_master=opens, wait_for_workers=False,
+        timeout=timedelta(seconds=timeout_seconds),
+    )  # fmt: skip
+    if opens:
+        print(store.port, flush=True)  # noqa: T201 - to the launcher, which reads this pipe
+    return store
+
+
+def _end_with_launcher() -> None:
+    while os.read(0, 1):  # not sys.stdin: its lock must be free when the interpreter ends
+        pass
+    os._exit(TransientError.exit_code)
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1]), int(sys.argv[2])))
