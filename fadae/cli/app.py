@@ -13,11 +13,22 @@ import typer
 
 import fadae
 from fadae.cli.extract import extract
+from fadae.cli.generate import generate
+from fadae.cli.info import info
+from fadae.cli.query import query
+from fadae.cli.reconstruct import reconstruct
 from fadae.cli.reporting import reporting
 from fadae.cli.train import train
 
 # In the order `fadae --help` shows them.
-COMMANDS: tuple[Callable[..., dict[str, Any] | None], ...] = (extract, train)
+COMMANDS: tuple[Callable[..., dict[str, Any] | None], ...] = (
+    extract,
+    train,
+    reconstruct,
+    generate,
+    info,
+    query,
+)
 
 app = typer.Typer(
     name="fadae",

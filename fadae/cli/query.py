@@ -1,0 +1,108 @@
+"""`fadae query`: find recordings; look at, listen to and export a part of one."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fadae.cli.options import DEFAULT_WORKSPACE, Output, Summary, Workspace
+from fadae.errors import UsageError
+
+if TYPE_CHECKING:
+    from fadae.workspace import Workspace as OpenedWorkspace
+
+RecordingId = Annotated[
+    str | None, typer.Argument(metavar="[ID]", help="Recording, item/file; none lists them.")
+]
+Search = Annotated[str, typer.Option(help="List recordings with these words in title or name.")]
+Limit = Annotated[int, typer.Option(min=1, help="List at most this many recordings.")]
+Seconds = Annotated[str | None, typer.Option(metavar="A:B", help="Part in time, as 1:3 or 2.5:")]
+Hertz = Annotated[str | None, typer.Option("--hz", metavar="A:B", help="Bands, as 400:900")]
+Source = Annotated[str, typer.Option(help="original, transform, or the name of a run.")]
+
+Pair = tuple[float | None, float | None]
+
+
+def query(
+    recording_id: RecordingId = None,
+    workspace: Workspace = DEFAULT_WORKSPACE,
+    search: Search = "",
+    limit: Limit = 20,
+    seconds: Seconds = None,
+    hz: Hertz = None,
+    source: Source = "original",
+    to: Output = None,
+) -> Summary:
+    """Export a part of a recording: coefficients .npy, a picture .png, sound .wav .flac .ogg."""
+    import fadae
+
+    opened = fadae.open(workspace)
+    if recording_id is None:
+        found = opened.search(search)
+        shown = [dataclasses.asdict(recording) for recording in found[:limit]]
+        return {"found": len(found), "recordings": shown}
+    span, bands = _pair(seconds, "--seconds"), _pair(hz, "--hz")
+    chosen = opened.select(recording_id, span, bands, source)
+    summary: Summary = {
+        **dataclasses.asdict(opened.recording(recording_id)),
+        "source": source,
+        "selected_frames": chosen.sizes["frame"],
+        "selected_coefficients": chosen.sizes["coefficient"],
+        "selected_bands": chosen.sizes["band"],
+    }
+    if to is not None:
+        summary |= _export(opened, recording_id, span, bands, source, to)
+    return summary
+
+
+def _export(
+    opened: OpenedWorkspace,
+    recording_id: str,
+    span: Pair | None,
+    bands: Pair | None,
+    source: str,
+    to: Path,
+) -> Summary:
+    """Write the part as its file's name says; return what was written."""
+    import numpy as np
+
+    kind = to.suffix.lower().removeprefix(".")
+    written: Summary = {"file": str(to)}
+    try:
+        if kind == "npy":
+            coefficients = opened.select(recording_id, span, bands, source)["features"].to_numpy()
+            np.save(to, coefficients, allow_pickle=False)
+            written["shape"] = list(coefficients.shape)
+        elif kind == "png":
+            from fadae import figures
+
+            picture = opened.rasterize(recording_id, span, bands, source)
+            title = opened.recording(recording_id).title or recording_id
+            to.write_bytes(figures.bands(picture, f"{title} ({source})"))
+        else:
+            from fadae.audio.write import write
+
+            samples = opened.audio(recording_id, span, source, bands)
+            write(to, samples, opened.rate_hz)
+            written |= {"samples": len(samples), "rate_hz": opened.rate_hz}
+    except OSError as error:
+        raise UsageError(f"cannot write {to}: {error.strerror or error}") from error
+    return written
+
+
+def _pair(text: str | None, option: str) -> Pair | None:
+    """Return the two numbers of "A:B", either of which may be left out.
+
+    >>> _pair("1:2.5", "--seconds"), _pair(":900", "--hz")
+    ((1.0, 2.5), (None, 900.0))
+    """
+    if text is None:
+        return None
+    try:
+        low, high = (float(part) if part.strip() else None for part in text.split(":"))
+    except ValueError:
+        raise UsageError(f"{option} takes two numbers, as 1:3 or 2.5:, not {text!r}") from None
+    return low, high
