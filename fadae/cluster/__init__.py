@@ -2,5 +2,6 @@
 
 from fadae.cluster.bags import map_bag
 from fadae.cluster.connection import connect, worker_name
+from fadae.cluster.turns import Turns
 
-__all__ = ["connect", "map_bag", "worker_name"]
+__all__ = ["Turns", "connect", "map_bag", "worker_name"]

@@ -7,6 +7,7 @@ import itertools
 import logging
 import math
 import sys
+import time
 import uuid
 from asyncio import CancelledError
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
@@ -25,10 +26,15 @@ Value = TypeVar("Value")
 Result = TypeVar("Result")
 
 # A task costs the scheduler about 1 ms and 10 kB: few enough tasks for any corpus, and graphs of
-# a few hundred kB whatever its size.
+# at most some MB whatever its size.
 MAX_PARTITIONS = 10_000
 PARTITIONS_A_BAG = 500
 VALUES_A_BAG = 5_000
+# Where nobody knows how many values will come, partitions grow with those drawn so far: a million
+# values make 12,000 partitions, a hundred million 19,000.
+GROWING_FROM = 1_500
+# A bag that fills slowly, as a listing at one request a second does, is sent as it is after this.
+FILLING_SECONDS = 2.0
 RETRIES = 3
 
 
@@ -57,11 +63,10 @@ def map_bag(
     _check_importable(function)
     if total is None and isinstance(values, Sized):
         total = len(values)
-    size = partition_size or partition_size_of(total)
     stage = _Stage(client, label, function)
-    bags = _chunks(values, min(size * PARTITIONS_A_BAG, max(size, VALUES_A_BAG)))
+    bags = _bags(iter(values), partition_size, total)
     with progress.track(label, total, unit) as shown:
-        for results in _partitions(client, stage, bags, size, retries):
+        for results in _partitions(client, stage, bags, retries):
             for result in results:
                 shown.advance(1, **(figures(result) if figures else {}))
                 yield result
@@ -94,7 +99,7 @@ def _prepare_worker(workspace: tuple[str, str] | None, log_format: str, log_leve
 
 
 def _partitions(
-    client: Client, stage: _Stage, bags: Iterator[list[Any]], size: int, retries: int
+    client: Client, stage: _Stage, bags: Iterator[list[list[Any]]], retries: int
 ) -> Iterator[list[Any]]:
     """Yield the partitions' results; the next bag starts before the last one's tail has ended."""
     finished = as_completed(with_results=True, raise_errors=True, loop=client.loop)
@@ -105,7 +110,7 @@ def _partitions(
                 bag = next(bags, None)
                 if bag is None:
                     break
-                futures = _submit(client, stage, bag, size, retries)
+                futures = _submit(client, stage, bag, retries)
                 finished.update(futures)
                 running += len(futures)
                 low_water = 2 * _threads(client)
@@ -128,16 +133,14 @@ def _partitions(
         finished.clear()  # what is not yet finished is no longer wanted
 
 
-def _submit(client: Client, stage: _Stage, values: list[Any], size: int, retries: int) -> list[Any]:
+def _submit(client: Client, stage: _Stage, parts: list[list[Any]], retries: int) -> list[Any]:
     """Start a bag and return its partitions' futures.
 
     The bag is written out, one task a partition: from_sequence and map_partitions make two (the
     second an alias after optimization), and tasks are what a scheduler's time goes into.
     """
     name = f"{stage.__name__}-{uuid.uuid4().hex}"
-    graph = {
-        (name, index): (stage, _Partition(part)) for index, part in enumerate(_chunks(values, size))
-    }
+    graph = {(name, index): (stage, _Partition(part)) for index, part in enumerate(parts)}
     bag = dask.bag.Bag(graph, name, len(graph))
     futures: list[Any] = futures_of(client.persist(bag, retries=retries, optimize_graph=False))
     return futures
@@ -161,20 +164,40 @@ def _threads(client: Client) -> int:
     return max(1, sum(threads.values()))
 
 
-def _chunks(values: Iterable[Value], size: int) -> Iterator[list[Value]]:
-    """Yield lists of at most `size` values, drawn when asked for.
+def _bags(
+    values: Iterator[Value], partition_size: int | None, total: int | None
+) -> Iterator[list[list[Value]]]:
+    """Yield bags, lists of partitions, drawing values only when the next bag is asked for.
 
-    >>> list(_chunks(range(5), 2))
-    [[0, 1], [2, 3], [4]]
+    >>> [len(bag) for bag in _bags(iter(range(1200)), None, None)]
+    [500, 500, 200]
     """
-    drawn = iter(values)
-    while chunk := list(itertools.islice(drawn, size)):
-        yield chunk
+    drawn = 0
+    while True:
+        size = partition_size or partition_size_of(total, drawn)
+        wanted = max(1, min(PARTITIONS_A_BAG, VALUES_A_BAG // size))
+        deadline = time.monotonic() + FILLING_SECONDS
+        bag: list[list[Value]] = []
+        while len(bag) < wanted and (not bag or time.monotonic() < deadline):
+            partition = list(itertools.islice(values, size))
+            if not partition:
+                break
+            bag.append(partition)
+            drawn += len(partition)
+        if not bag:
+            return
+        yield bag
 
 
-def partition_size_of(total: int | None) -> int:
-    """Return how many values a partition holds so that there are never too many partitions."""
-    return max(1, math.ceil((total or 0) / MAX_PARTITIONS))
+def partition_size_of(total: int | None, drawn: int = 0) -> int:
+    """Return how many values a partition holds so that there are never too many partitions.
+
+    >>> partition_size_of(total=1_000_000), partition_size_of(total=None, drawn=15_000)
+    (100, 10)
+    """
+    if total is None:
+        return max(1, drawn // GROWING_FROM)
+    return max(1, math.ceil(total / MAX_PARTITIONS))
 
 
 def _check_importable(function: Callable[..., Any]) -> None:

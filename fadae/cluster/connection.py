@@ -26,7 +26,7 @@ CONNECT_SECONDS = 30.0
 ALLOWED_FAILURES = 20
 # Packages whose differing versions break a job rather than merely differ; Python by its minor.
 _MUST_AGREE = ("python", "dask", "distributed")
-TOKEN_PREFIX = ".cluster-token-"
+_MARKER = ".cluster-"
 
 
 @contextlib.contextmanager
@@ -184,7 +184,7 @@ def _compare(who: str, there: dict[str, str], here: dict[str, str]) -> None:
 @contextlib.contextmanager
 def _token(location: Location) -> Iterator[str]:
     """Keep an object with a name nobody else knows in the workspace while the job runs."""
-    token = TOKEN_PREFIX + uuid.uuid4().hex
+    token = _MARKER + uuid.uuid4().hex
     try:
         location.write_bytes(token, b"fadae")
     except (OSError, ValueError) as error:

@@ -70,11 +70,18 @@ def test_functions_that_workers_cannot_import_are_refused(client) -> None:
         list(map_bag(client, lambda value: value, [1], label="lambda"))
 
 
-def test_partitions_stay_few_for_any_corpus() -> None:
-    assert bags.partition_size_of(None) == 1
-    assert bags.partition_size_of(1_000) == 1
-    assert 1_000_000 / bags.partition_size_of(1_000_000) <= 20_000
-    assert 10**9 / bags.partition_size_of(10**9) <= 20_000
+def test_partitions_stay_few_and_bags_small_for_any_corpus() -> None:
+    for total in (None, 1_000_000):
+        made = list(bags._bags(iter(range(1_000_000)), None, total))
+        assert sum(len(bag) for bag in made) <= 20_000
+        assert max(len(bag) for bag in made) <= 500
+        assert max(sum(map(len, bag)) for bag in made) <= 5_000
+        assert sum(len(part) for bag in made for part in bag) == 1_000_000
+
+
+def test_a_bag_that_fills_slowly_is_sent_as_it_is(monkeypatch) -> None:
+    monkeypatch.setattr(bags, "FILLING_SECONDS", 0.0)
+    assert next(bags._bags(iter(range(100)), None, None)) == [[0]]
 
 
 def test_memory_serves_threads_of_this_process() -> None:
