@@ -84,10 +84,13 @@ def reconstruct(
     model_sha256 = _model_sha256(location, run)
     store = _begin(location, run, features, model_sha256)
     blocks = range(store.rows // BLOCK_FRAMES, features.rows // BLOCK_FRAMES)
-    tasks = _tasks(location, run, model_sha256, device, features, blocks)
-    written = sum(
-        mapper(reconstruct_shard, tasks, label="reconstruct", total=len(blocks), unit="shards")
-    )
+    written = 0
+    if blocks:  # else no cluster need start
+        tasks = _tasks(location, run, model_sha256, device, features, blocks)
+        count = len(blocks)
+        written = sum(
+            mapper(reconstruct_shard, tasks, label="reconstruct", total=count, unit="shards")
+        )
     return _summary(run, _publish(store, features, model_sha256), features, written)
 
 

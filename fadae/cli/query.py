@@ -47,11 +47,11 @@ def query(
     span, bands = _pair(seconds, "--seconds"), _pair(hz, "--hz")
     chosen = opened.select(recording_id, span, bands, source)
     summary: Summary = {
-        **dataclasses.asdict(opened.recording(recording_id)),
+        "recording": dataclasses.asdict(opened.recording(recording_id)),
         "source": source,
-        "selected_frames": chosen.sizes["frame"],
-        "selected_coefficients": chosen.sizes["coefficient"],
-        "selected_bands": chosen.sizes["band"],
+        "frames": chosen.sizes["frame"],
+        "coefficients": chosen.sizes["coefficient"],
+        "bands": chosen.sizes["band"],
     }
     if to is not None:
         summary |= _export(opened, recording_id, span, bands, source, to)
