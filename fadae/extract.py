@@ -7,11 +7,7 @@ Killed anywhere, the next run adopts the plan and ends with the same bytes.
 from __future__ import annotations
 
 import functools
-import itertools
 import json
-import logging
-from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -29,28 +25,17 @@ from fadae.store.dataset import (
     feature_attrs,
     feature_specs,
 )
-from fadae.store.frames import BLOCK_FRAMES, CHUNK_FRAMES, RECORDINGS_PER_CHUNK, Array, FrameStore
+from fadae.store.frames import BLOCK_FRAMES, CHUNK_FRAMES, Array, FrameStore
 from fadae.store.ledger import LedgerRuns, known_digests, read_ledger
 from fadae.store.location import Location
 from fadae.store.mapping import Mapper, map_serially
-from fadae.store.plan import Part, Plan, PlannedRecording, create_plan
-from fadae.store.staging import read_pcm, recording_key
+from fadae.store.plan import BlockTask, Part, Plan, create_plan
+from fadae.store.publication import publish, published_plans
+from fadae.store.staging import read_pcm
 from fadae.transform import FrequencyAdaptiveTransform
 from fadae.transform.half import to_float16
 
-log = logging.getLogger("fadae.extract")
-
 DTYPES = ("float16", "float32")
-
-
-@dataclass(frozen=True, slots=True)
-class ExtractTask:
-    """One block of 1024 frames: where, which, under which plan, and what it holds."""
-
-    location: Location
-    block: int
-    plan: str
-    parts: tuple[Part, ...]
 
 
 def extract(
@@ -77,7 +62,7 @@ def extract(
         store = _existing(location)
         if store is not None:
             _ensure_asked(FEATURES, store.attrs, transform, dtype)
-        plan = Plan.read(location, _published_plans(store))
+        plan = Plan.read(location, published_plans(store))
         if plan is None and not _plan(location, store, transform, dtype, mapper):
             break
         if plan is not None:
@@ -98,18 +83,12 @@ def fill(plan: Plan, mapper: Mapper) -> int:
         feature_attrs(plan.header.transform, plan.header.dtype),
     )
     results = mapper(
-        extract_shard, tasks(plan), label="extract", total=len(plan.blocks), unit="shards"
+        extract_shard, plan.tasks(), label="extract", total=len(plan.blocks), unit="shards"
     )
     return sum(results)
 
 
-def tasks(plan: Plan) -> Iterator[ExtractTask]:
-    """Yield the units of work of a plan."""
-    for block, parts in plan.parts():
-        yield ExtractTask(plan.location, block, plan.token, parts)
-
-
-def extract_shard(task: ExtractTask) -> bool:
+def extract_shard(task: BlockTask) -> bool:
     """Compute and write one block; return whether it had to be. The unit of work.
 
     A pure function of staged PCM and configuration: done twice, it writes the same bytes.
@@ -125,38 +104,11 @@ def extract_shard(task: ExtractTask) -> bool:
     return True
 
 
-def publish(plan: Plan) -> None:
-    """Show a filled plan's rows and recordings to every reader at once.
-
-    A driver that comes late finds the plan published, or even the next one planned, and leaves
-    the metadata alone.
-    """
-    header = plan.header
-    store = FrameStore.open(plan.location, FEATURES)
-    overtaken = Plan.read(plan.location, header.number + 1) is not None
-    if _published_plans(store) > header.number or overtaken:
-        return
-    recordings = plan.recordings()
-    row = header.first_recording
-    # Batches end at the chunks' boundaries: each chunk is written once.
-    while batch := list(
-        itertools.islice(recordings, RECORDINGS_PER_CHUNK - row % RECORDINGS_PER_CHUNK)
-    ):
-        store.write_recordings(row, _columns(batch))
-        row += len(batch)
-    store.publish(header.stop_row, row, {"published_plans": header.number + 1})
-    log.info("published %d recordings, %d rows", row, header.stop_row)
-
-
 def _existing(location: Location) -> FrameStore | None:
     try:
         return FrameStore.open(location, FEATURES)
     except FileNotFoundError:
         return None
-
-
-def _published_plans(store: FrameStore | None) -> int:
-    return 0 if store is None else int(store.attrs["published_plans"])
 
 
 def _plan(
@@ -174,7 +126,7 @@ def _plan(
         if runs.recordings:
             create_plan(
                 location, runs, published,
-                number=_published_plans(store), published_rows=store.rows if store else 0,
+                number=published_plans(store), published_rows=store.rows if store else 0,
                 transform=transform, dtype=dtype, fadae_version=fadae.__version__,
             )  # fmt: skip
         return runs.recordings > 0
@@ -250,30 +202,6 @@ def _analyze_into(transform: FrequencyAdaptiveTransform, signal: Array, out: Arr
             signal[first * hop : (first + len(piece)) * hop + overlap]
         )
         piece[:] = to_float16(frames) if out.dtype == np.float16 else frames
-
-
-def _columns(batch: list[PlannedRecording]) -> dict[str, list[Any]]:
-    """Return planned recordings as the recording_* columns."""
-    track_texts = ("id", "item", "file", "title", "creator", "licence", "url")
-    columns: dict[str, list[Any]] = {
-        name: [_storable(getattr(r.track, name)) for r in batch] for name in track_texts
-    }
-    columns["key"] = [recording_key(r.track.id) for r in batch]
-    columns["sha1"] = [r.decoded.source_sha1 for r in batch]
-    for name in ("pcm_sha256", "rate_hz", "source_rate_hz", "samples", "seconds"):
-        columns[name] = [getattr(r.decoded, name) for r in batch]
-    for name in ("frame_start", "frame_count", "same_as"):
-        columns[name] = [getattr(r, name) for r in batch]
-    return {f"recording_{name}": values for name, values in columns.items()}
-
-
-def _storable(text: str) -> str:
-    r"""Return a text as UTF-8 can hold it: a file name may be no text at all.
-
-    >>> _storable("caf\udce9.ogg")
-    'caf\\udce9.ogg'
-    """
-    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _summary(location: Location, store: FrameStore | None, written: int) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Self
@@ -23,6 +23,7 @@ from zarr.codecs import Crc32cCodec, ZstdCodec
 from zarr.core.array import AsyncArray
 from zarr.core.group import AsyncGroup, GroupMetadata
 
+from fadae.errors import FadaeError
 from fadae.nouns import canonical_json
 from fadae.store.location import Location
 
@@ -77,7 +78,14 @@ class FrameStore:
     @classmethod
     def open(cls, location: Location, path: str) -> Self:
         """Return the group as published now; raises FileNotFoundError where there is none."""
-        return cls(location, path, json.loads(location.read_bytes(f"{path}/zarr.json")))
+        document = f"{path}/zarr.json"
+        try:
+            root = json.loads(location.read_bytes(document))
+        except ValueError as error:
+            raise FadaeError(
+                f"{document} is damaged ({error}); run `fadae verify --repair`, then extract again"
+            ) from error
+        return cls(location, path, root)
 
     @classmethod
     def create(
@@ -154,6 +162,21 @@ class FrameStore:
             self._view(name, stop)[start:stop] = values
         self.location.write_bytes(self._mark(block, under), b"")
 
+    def block_path(self, name: str, block: int) -> str:
+        """Return the path of the one object a block of an array is."""
+        return self._object_path(name, (block,))
+
+    def object_paths(self, name: str) -> list[str]:
+        """Return the paths of an array's published objects along its first axis."""
+        shape, grid = self._metadata[name]["shape"], self._metadata[name]["chunk_grid"]
+        length = grid["configuration"]["chunk_shape"][0]
+        return [self._object_path(name, (i,)) for i in range(-(-shape[0] // length))]
+
+    def _object_path(self, name: str, index: tuple[int]) -> str:
+        array = self.array(name)
+        key = array.metadata.encode_chunk_key(index + (0,) * (array.ndim - 1))
+        return f"{self.path}/{name}/{key}"
+
     def has_block(self, block: int, under: str) -> bool:
         """Return whether a block is complete under its own plan."""
         return self.location.exists(self._mark(block, under))
@@ -161,6 +184,22 @@ class FrameStore:
     def forget_block(self, block: int, under: str) -> None:
         """Take a block for unwritten: the next writer computes it again."""
         self.location.delete(self._mark(block, under))
+
+    def forget_block_under_any(self, block: int) -> None:
+        """Take a block for unwritten whatever plan it was written under."""
+        for under in self.location.names(self._marks()):
+            self.forget_block(block, under)
+
+    def differing_documents(self) -> Iterator[str]:
+        """Yield the paths of the arrays' own documents that are not what the root says."""
+        for name in self.names:
+            path = f"{self.path}/{name}/zarr.json"
+            try:
+                same = json.loads(self.location.read_bytes(path)) == self._metadata[name]
+            except (FileNotFoundError, ValueError):
+                same = False
+            if not same:
+                yield path
 
     def write_recordings(self, start: int, columns: Mapping[str, Sequence[Any] | Array]) -> None:
         """Write rows [start, start + n) of some recording arrays; earlier rows keep their values.
@@ -187,8 +226,8 @@ class FrameStore:
             axis = metadata["dimension_names"][0]
             if axis in lengths:
                 metadata["shape"][0] = lengths[axis]
-                document = canonical_json(metadata).encode()
-                self.location.write_bytes(f"{self.path}/{name}/zarr.json", document)
+            document = canonical_json(metadata).encode()
+            self.location.write_bytes(f"{self.path}/{name}/zarr.json", document)
         self.location.write_bytes(f"{self.path}/zarr.json", canonical_json(root).encode())
         return type(self)(self.location, self.path, root)
 
@@ -205,8 +244,11 @@ class FrameStore:
                    default=0)  # fmt: skip
 
     def _mark(self, block: int, under: str) -> str:
+        return f"{self._marks()}/{under}/{block}"
+
+    def _marks(self) -> str:
         # Inside an array's folder, where Zarr looks for no members: it goes when the group goes.
-        return f"{self.path}/{self.frame_names[0]}/blocks/{under}/{block}"
+        return f"{self.path}/{self.frame_names[0]}/blocks"
 
     @cached_property
     def _group(self) -> zarr.Group:
@@ -249,6 +291,8 @@ def _documents(specs: list[ArraySpec], attrs: Mapping[str, Any]) -> dict[str, by
             array[:] = spec.values
     documents = {key: value.to_bytes() for key, value in store._store_dict.items()}
     metadata = {spec.name: json.loads(documents[f"{spec.name}/zarr.json"]) for spec in specs}
+    for name, values in metadata.items():
+        documents[f"{name}/zarr.json"] = canonical_json(values).encode()
     documents.pop("zarr.json")
     documents["zarr.json"] = canonical_json(
         {

@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Self
 
 import numpy as np
+import numpy.typing as npt
 
 from fadae.nouns import Commit, canonical_json
 from fadae.store.location import Location
@@ -61,11 +62,26 @@ def known_digests(keys: Iterable[str]) -> dict[str, bytes]:
 
 def fresh_names(page: LedgerPage) -> list[str]:
     """Return the names of the commits below a prefix that are not known."""
-    names = [n for n in page.location.names(f"staging/{page.prefix}") if n.endswith(".json")]
-    known = np.frombuffer(page.known, np.uint64)
-    digests = np.array([_digest(name.removesuffix(".json"))[1] for name in names], np.uint64)
-    fresh = ~np.isin(digests, known)
+    names = commit_names(page)
+    fresh = ~np.isin(_digests(names), np.frombuffer(page.known, np.uint64))
     return [name for name, is_fresh in zip(names, fresh, strict=True) if is_fresh]
+
+
+def missing_digests(page: LedgerPage, names: list[str]) -> list[int]:
+    """Return the known recordings of a prefix that none of `names` is the commit of."""
+    known = np.frombuffer(page.known, np.uint64)
+    missing: list[int] = known[~np.isin(known, _digests(names))].tolist()
+    return missing
+
+
+def commit_names(page: LedgerPage) -> list[str]:
+    """Return the names of all commits below a prefix."""
+    return [n for n in page.location.names(f"staging/{page.prefix}") if n.endswith(".json")]
+
+
+def key_digest(key: str) -> int:
+    """Return the number that stands for a recording's key among those of its prefix."""
+    return _digest(key)[1]
 
 
 def read_page(page: LedgerPage) -> LedgerRun:
@@ -133,6 +149,10 @@ def read_ledger(
 def _digest(key: str) -> tuple[str, int]:
     digits = key[-32:]
     return digits[:2], int(digits[2 : 2 + _DIGEST_HEX], 16)
+
+
+def _digests(names: list[str]) -> npt.NDArray[np.uint64]:
+    return np.array([key_digest(name.removesuffix(".json")) for name in names], np.uint64)
 
 
 def _commit(line: bytes) -> Commit:

@@ -7,11 +7,13 @@ decoded sample counts alone, from a block's boundary on.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import gzip
 import hashlib
 import json
 import tempfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import IO, Any, Self
@@ -19,7 +21,7 @@ from typing import IO, Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from fadae.errors import UsageError
+from fadae.errors import FadaeError, UsageError
 from fadae.nouns import Commit, Decoded, Track
 from fadae.store.dataset import NO_RECORDING, RecordingTable
 from fadae.store.frames import BLOCK_FRAMES
@@ -40,6 +42,16 @@ class Part:
     first_frame: int  # within the recording
     first_row: int  # within the block
     frames: int
+
+
+@dataclass(frozen=True, slots=True)
+class BlockTask:
+    """One block of 1024 frames: where, which, under which plan, and what it holds."""
+
+    location: Location
+    block: int
+    plan: str
+    parts: tuple[Part, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +90,9 @@ class Plan:
 
     @classmethod
     def read(cls, location: Location, number: int) -> Self | None:
-        """Return plan `number`, or None where nobody has made it."""
+        """Return plan `number`, or None where nobody has made it; raises FadaeError on damage."""
         try:
-            with location.reading(plan_path(number)) as file:
+            with _sound(number), location.reading(plan_path(number)) as file:
                 digest = _sha256(file)
                 file.seek(0)
                 header = PlanHeader(**json.loads(gzip.GzipFile(fileobj=file).readline()))
@@ -101,8 +113,9 @@ class Plan:
         )
 
     def recordings(self) -> Iterator[PlannedRecording]:
-        """Yield the planned recordings in their order."""
-        with self.location.reading(plan_path(self.header.number)) as file:
+        """Yield the planned recordings in their order; raises FadaeError on a damaged plan."""
+        number = self.header.number
+        with _sound(number), self.location.reading(plan_path(number)) as file:
             lines = gzip.GzipFile(fileobj=file)
             next(lines)
             for offset, line in enumerate(lines):
@@ -116,8 +129,12 @@ class Plan:
                     same_as=values["same_as"],
                 )
 
-    def parts(self) -> Iterator[tuple[int, tuple[Part, ...]]]:
-        """Yield every block with what it holds: one recording's frames after the other's."""
+    def tasks(self) -> Iterator[BlockTask]:
+        """Yield the unit of work of every block, in their order."""
+        for block, parts in self._parts():
+            yield BlockTask(self.location, block, self.token, parts)
+
+    def _parts(self) -> Iterator[tuple[int, tuple[Part, ...]]]:
         block, parts = self.blocks.start, list[Part]()
         for recording in self.recordings():
             if recording.same_as != NO_RECORDING:
@@ -143,6 +160,17 @@ class Plan:
                 done += frames
         if parts:
             yield block, tuple(parts)
+
+
+@contextlib.contextmanager
+def _sound(number: int) -> Iterator[None]:
+    try:
+        yield
+    except (gzip.BadGzipFile, zlib.error, EOFError, ValueError, KeyError, TypeError) as error:
+        raise FadaeError(
+            f"{plan_path(number)} is damaged ({error!r}); restore it from a copy, or remove it "
+            "if nothing was published from it"
+        ) from error
 
 
 def plan_path(number: int) -> str:

@@ -1,0 +1,236 @@
+"""Verifying a workspace: every published chunk, every index, the ledger; and repairing blocks."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from fadae.errors import FadaeError, NoInputError
+from fadae.store.checks import BlockCheck, Problem, check_array, check_block, check_page
+from fadae.store.dataset import FEATURES, feature_specs
+from fadae.store.frames import BLOCK_FRAMES, FrameStore
+from fadae.store.ledger import LedgerPage, key_digest, known_digests
+from fadae.store.location import Location
+from fadae.store.mapping import Mapper, map_serially
+from fadae.store.plan import BlockTask, Plan, plan_path
+from fadae.store.publication import published_plans, write_planned_recordings
+from fadae.store.staging import PREFIXES, commit_path
+from fadae.transform import FrequencyAdaptiveTransform
+
+MAX_PROBLEMS = 1000  # listed in a summary
+Recompute = Callable[[BlockTask], bool]
+
+
+def verify(
+    location: Location, *, recompute: Recompute | None = None, mapper: Mapper = map_serially
+) -> dict[str, Any]:
+    """Read the ledger, features.zarr and every reconstruction; return what was found.
+
+    Keys: recordings_checked, shards_checked, shards_damaged, shards_repaired, problems_found,
+    problems_repaired, problems [{path, problem, repaired}] (the first 1000).
+
+    With `recompute` (`fadae.extract.extract_shard`), exactly the damaged blocks of features.zarr
+    are computed again, and its small arrays written again. A recording whose staged PCM is
+    damaged loses its commit, so that ingest fetches it again. Damaged reconstructions are made
+    again by `fadae reconstruct`, after their damaged blocks are marked unwritten here.
+    Raises NoInputError where there is nothing to verify.
+    """
+    if not {"staging", FEATURES} & set(location.names("")):
+        raise NoInputError(f"{location.url} holds nothing to verify")
+    return _Verification(location, recompute, mapper).run()
+
+
+class _Verification:
+    """One pass over a workspace, gathering what it finds."""
+
+    def __init__(self, location: Location, recompute: Recompute | None, mapper: Mapper) -> None:
+        self.location, self.recompute, self.mapper = location, recompute, mapper
+        self.problems: list[dict[str, Any]] = []
+        self.found = self.repaired = 0
+        self.recordings = self.shards = self.damaged_shards = self.repaired_shards = 0
+        self.lost: set[str] = set()  # paths of commits whose PCM must not be extracted from
+
+    def run(self) -> dict[str, Any]:
+        """Check everything, the ledger first: repairs must not draw on damaged PCM."""
+        store = self._open_features()
+        self._check_ledger(store)
+        if store is not None:
+            plans = self._read_plans(store)
+            self._check_documents(store)
+            self._check_small_arrays(store, plans)
+            self._check_features(store, plans)
+            for name in self.location.names("reconstructions"):
+                self._check_reconstruction(f"reconstructions/{name}")
+        return {
+            "recordings_checked": self.recordings,
+            "shards_checked": self.shards,
+            "shards_damaged": self.damaged_shards,
+            "shards_repaired": self.repaired_shards,
+            "problems_found": self.found,
+            "problems_repaired": self.repaired,
+            "problems": self.problems,
+        }
+
+    def _note(self, problems: Iterable[Problem], *, repaired: bool = False) -> None:
+        for problem in problems:
+            self.found += 1
+            self.repaired += repaired
+            if len(self.problems) < MAX_PROBLEMS:
+                self.problems.append({**dataclasses.asdict(problem), "repaired": repaired})
+
+    def _open_features(self) -> FrameStore | None:
+        document = f"{FEATURES}/zarr.json"
+        try:
+            return FrameStore.open(self.location, FEATURES)
+        except FileNotFoundError:
+            if FEATURES in self.location.names(""):
+                self._note([Problem(document, "missing: `fadae extract` publishes it again")])
+        except FadaeError:
+            if self.recompute:
+                self.location.delete(document)
+            self._note([Problem(document, "damaged: `fadae extract` publishes it again once it "
+                                "is removed (--repair does)")])  # fmt: skip
+        return None
+
+    def _check_ledger(self, store: FrameStore | None) -> None:
+        keys = store.read("recording_key").tolist() if store is not None else []
+        known = known_digests(keys)
+        pages = [LedgerPage(self.location, prefix, known.get(prefix, b"")) for prefix in PREFIXES]
+        missing: set[tuple[str, int]] = set()
+        for report in self.mapper(check_page, pages, label="verify ledger", unit="prefixes"):
+            self.recordings += report.recordings
+            missing.update((report.prefix, digest) for digest in report.missing)
+            self.lost.update(report.broken)
+            if self.recompute:
+                for path in report.broken:
+                    self.location.delete(path)
+            self._note(report.problems)
+        for key in keys if missing else []:
+            prefix = key[-32:][:2]
+            if (prefix, key_digest(key)) in missing:
+                path = f"staging/{prefix}/{key}.json"
+                self.lost.add(path)
+                self._note([Problem(path, "missing: published, but no longer in the ledger")])
+
+    def _read_plans(self, store: FrameStore) -> list[Plan]:
+        plans = []
+        for number in range(published_plans(store)):
+            try:
+                plan = Plan.read(self.location, number)
+                if plan is None:
+                    self._note([Problem(plan_path(number), "missing: its blocks cannot be "
+                                        "repaired, only checked for damage")])  # fmt: skip
+                    continue
+                for _ in plan.recordings():
+                    pass
+                plans.append(plan)
+            except FadaeError as error:
+                self._note([Problem(plan_path(number), str(error))])
+        return plans
+
+    def _check_documents(self, store: FrameStore) -> None:
+        """Compare the arrays' own documents with the consolidated ones of the root."""
+        wrong = list(store.differing_documents())
+        if wrong and self.recompute:
+            store.publish(store.rows, store.recording_rows)
+        self._note(
+            [Problem(path, "missing, or not what was published") for path in wrong],
+            repaired=self.recompute is not None,
+        )
+
+    def _check_small_arrays(self, store: FrameStore, plans: list[Plan]) -> None:
+        """Check the recording table and the fixed arrays; write them again to repair them."""
+        names = [name for name in store.names if name not in store.frame_names]
+        damaged = {name: found for name in names if (found := check_array(store, name))}
+        if damaged and self.recompute:
+            self._write_small_arrays(store, plans, damaged)
+        for name, problems in damaged.items():
+            repaired = self.recompute is not None and not check_array(store, name)
+            self._note(problems, repaired=repaired)
+
+    def _write_small_arrays(
+        self, store: FrameStore, plans: list[Plan], names: Iterable[str]
+    ) -> None:
+        for name in names:
+            for path in store.object_paths(name):
+                self.location.delete(path)
+        for plan in plans:
+            write_planned_recordings(store, plan)
+        transform = FrequencyAdaptiveTransform.from_config(store.attrs["transform"])
+        # Creation leaves alone what is there: it fills in the fixed arrays' missing objects.
+        specs = feature_specs(transform, store.attrs["dtype"])
+        FrameStore.create(self.location, FEATURES, specs, store.attrs)
+
+    def _check_features(self, store: FrameStore, plans: list[Plan]) -> None:
+        blocks = -(-store.rows // BLOCK_FRAMES)
+        damaged = self._check_blocks(_feature_checks(store, plans, blocks), blocks)
+        repaired = self._repair_blocks(store, plans, set(damaged)) if self.recompute else set()
+        self.repaired_shards += len(repaired)
+        for block, problems in sorted(damaged.items()):
+            self._note(problems, repaired=block in repaired)
+
+    def _check_blocks(
+        self, checks: Iterable[BlockCheck], total: int
+    ) -> dict[int, tuple[Problem, ...]]:
+        """Return the problems of the damaged blocks among those checked."""
+        damaged = {}
+        reports = self.mapper(check_block, checks, label="verify", total=total, unit="shards")
+        for report in reports:
+            self.shards += 1
+            if report.problems:
+                damaged[report.block] = report.problems
+        self.damaged_shards += len(damaged)
+        return damaged
+
+    def _repair_blocks(self, store: FrameStore, plans: list[Plan], damaged: set[int]) -> set[int]:
+        """Compute damaged blocks again, save those that need lost PCM; return the sound ones."""
+        assert self.recompute is not None
+        tasks = [task for task in _tasks_of(plans, damaged) if not self._needs_lost_pcm(task)]
+        for task in tasks:
+            store.forget_block(task.block, task.plan)
+        for _ in self.mapper(self.recompute, tasks, label="repair", unit="shards"):
+            pass
+        checks = [BlockCheck(self.location, FEATURES, t.block, t.parts) for t in tasks]
+        reports = self.mapper(check_block, checks, label="verify again", unit="shards")
+        return {report.block for report in reports if not report.problems}
+
+    def _needs_lost_pcm(self, task: BlockTask) -> bool:
+        return any(commit_path(part.recording_id) in self.lost for part in task.parts)
+
+    def _check_reconstruction(self, path: str) -> None:
+        try:
+            store = FrameStore.open(self.location, path)
+        except (FileNotFoundError, FadaeError) as error:
+            self._note([Problem(f"{path}/zarr.json", f"cannot be read: {error}")])
+            return
+        run = path.removeprefix("reconstructions/").removesuffix(".zarr")
+        again = f"; run `fadae reconstruct --run {run}` again"
+        blocks = -(-store.rows // BLOCK_FRAMES)
+        checks = (BlockCheck(self.location, path, block) for block in range(blocks))
+        damaged = self._check_blocks(checks, blocks)
+        if self.recompute:
+            for block in damaged:
+                store.forget_block_under_any(block)
+        small = [name for name in store.names if name not in store.frame_names]
+        problems = [found for name in small for found in check_array(store, name)]
+        problems += [found for block in sorted(damaged) for found in damaged[block]]
+        self._note(Problem(p.path, p.problem + again) for p in problems)
+
+
+def _feature_checks(store: FrameStore, plans: list[Plan], blocks: int) -> Iterator[BlockCheck]:
+    """Yield every published block, with its parts where its plan can be read."""
+    unplanned = set(range(blocks))
+    for plan in plans:
+        for task in plan.tasks():
+            unplanned.discard(task.block)
+            yield BlockCheck(store.location, FEATURES, task.block, task.parts)
+    for block in sorted(unplanned):
+        yield BlockCheck(store.location, FEATURES, block)
+
+
+def _tasks_of(plans: list[Plan], blocks: set[int]) -> Iterator[BlockTask]:
+    """Yield the units of work of some blocks."""
+    for plan in plans:
+        if blocks.intersection(plan.blocks):
+            yield from (task for task in plan.tasks() if task.block in blocks)
