@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Self
@@ -19,6 +20,21 @@ def canonical_json(value: object) -> str:
     '{"a":[1.5,null],"b":1}'
     """
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def finite(value: Any) -> Any:
+    """Return a JSON-able value with every undefined number as None: JSON knows no NaN.
+
+    >>> finite({"nmse_db": float("nan"), "runs": [1.5]})
+    {'nmse_db': None, 'runs': [1.5]}
+    """
+    if isinstance(value, dict):
+        return {key: finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(inner) for inner in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
 
 
 def sha256_hex(text: str) -> str:

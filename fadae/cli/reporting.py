@@ -6,7 +6,6 @@ import functools
 import inspect
 import json
 import logging
-import math
 import signal
 import sys
 from collections.abc import Callable
@@ -17,6 +16,7 @@ import typer
 
 from fadae import logs
 from fadae.errors import FadaeError, TransientError
+from fadae.nouns import finite
 
 log = logging.getLogger("fadae.cli")
 
@@ -79,21 +79,6 @@ def _print_summary(summary: dict[str, Any] | None, as_json: bool) -> None:
         print(json.dumps(finite(summary), allow_nan=False), flush=True)
     else:
         print("\n".join(_lines(finite(summary), "")), flush=True)
-
-
-def finite(value: Any) -> Any:
-    """Return a summary with every undefined number as None: JSON knows no NaN.
-
-    >>> finite({"nmse_db": float("nan"), "runs": [1.5]})
-    {'nmse_db': None, 'runs': [1.5]}
-    """
-    if isinstance(value, dict):
-        return {key: finite(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [finite(inner) for inner in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
 
 
 def _lines(summary: dict[str, Any], indent: str) -> list[str]:

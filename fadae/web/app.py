@@ -24,9 +24,9 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from fadae.audio.write import encode
-from fadae.cli.reporting import finite
 from fadae.errors import FadaeError, NoInputError, UsageError
-from fadae.web.generated import MANNERS
+from fadae.nouns import finite
+from fadae.web.generated import METHODS
 from fadae.web.guard import Guard, refuse
 from fadae.web.parameters import Parameters
 from fadae.web.pictures import Raster
@@ -171,12 +171,15 @@ def _codes(room: Room, given: Parameters) -> Response:
 
 
 def _generated(room: Room, given: Parameters) -> Response:
-    run, manner = given.text("run"), given.choice("manner", MANNERS, "walk")
+    run, method = given.text("run"), given.choice("method", METHODS, "walk")
     seed = given.whole("seed", 0, most=2**32 - 1)
     seconds = given.number("seconds", 10.0, least=0.5, most=LONGEST_GENERATED_SECONDS)
     shown = given.choice("as", ("audio", "picture"), "audio")
+    between = None
+    if method == "interpolate":
+        between = (given.text("first"), given.text("second"))
     given.done()
-    generated = room.generated(run, manner, seed, seconds)
+    generated = room.generated(run, method, seed, seconds, between)
     if shown == "picture":
         return _raster(generated.picture)
     return _wav(generated.samples, room.open()[0].rate_hz)

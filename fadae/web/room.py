@@ -11,6 +11,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
+from concurrent.futures import Future
 from typing import Any, TypeVar
 
 import numpy as np
@@ -19,11 +20,12 @@ from numpy.typing import NDArray
 from fadae.errors import NoInputError, UsageError
 from fadae.store.dataset import FEATURES
 from fadae.store.location import Location
+from fadae.store.reconstruction import reconstruction_path
 from fadae.web import pictures
 from fadae.web.curves import curves
-from fadae.web.generated import Generated, code_statistics, generate
+from fadae.web.generated import Generated, generate
 from fadae.web.pictures import Raster
-from fadae.workspace import ORIGINAL, TRANSFORM, Workspace, reconstruction_path
+from fadae.workspace import ORIGINAL, TRANSFORM, Workspace
 
 LOOK_SECONDS = 5.0  # how long a change of the workspace may go unseen
 _KEPT = 64
@@ -41,7 +43,7 @@ class Room:
         self._looked = -float("inf")
         self._state = ""
         self._workspace = Workspace(location)
-        self._kept: OrderedDict[Hashable, Any] = OrderedDict()
+        self._kept: OrderedDict[Hashable, Future[Any]] = OrderedDict()
 
     # --- the state of the workspace ---
 
@@ -80,18 +82,24 @@ class Room:
         return self.location.exists(f"runs/{run}/model.safetensors")
 
     def _keep(self, key: Hashable, make: Callable[[], _Value]) -> _Value:
-        """Return what was made for the key, or make it now; two threads may both make it."""
+        """Return what was made for the key, or make it now: once, whoever else asks waits."""
         _, state = self.open()
         with self._lock:
-            if (state, key) in self._kept:
-                self._kept.move_to_end((state, key))
-                kept: _Value = self._kept[state, key]
-                return kept
-        made = make()
-        with self._lock:
-            self._kept[state, key] = made
+            future = self._kept.get((state, key))
+            mine = future is None
+            if future is None:
+                future = self._kept[state, key] = Future()
+            self._kept.move_to_end((state, key))
             while len(self._kept) > _KEPT:
                 self._kept.popitem(last=False)
+        if mine:
+            try:
+                future.set_result(make())
+            except BaseException as error:  # noqa: BLE001 - whoever waits gets it too
+                future.set_exception(error)
+                with self._lock:
+                    self._kept.pop((state, key), None)
+        made: _Value = future.result()
         return made
 
     # --- what there is ---
@@ -210,13 +218,14 @@ class Room:
         )
         return pictures.code_picture(workspace, recording_id, seconds, run, limit)
 
-    def generated(self, run: str, manner: str, seed: int, seconds: float) -> Generated:
-        """Return a sound that no recording has, from codes with the statistics of a run's."""
+    def generated(
+        self, run: str, method: str, seed: int, seconds: float, between: tuple[str, str] | None
+    ) -> Generated:
+        """Return a sound that no recording has."""
         workspace = self._with(run)
-        statistics = self._keep(("statistics", run), lambda: code_statistics(workspace, run))
         return self._keep(
-            ("generated", run, manner, seed, seconds),
-            lambda: generate(workspace, run, statistics, manner, seed, seconds),
+            ("generated", run, method, seed, seconds, between),
+            lambda: generate(workspace, run, method, seed, seconds, between),
         )
 
     def curves(self, run: str) -> dict[str, Any]:
