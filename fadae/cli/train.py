@@ -8,13 +8,25 @@ import typer
 
 from fadae.cli.options import DEFAULT_WORKSPACE, Device, Run, Scheduler, Summary, Workspace
 
-Epochs = Annotated[int, typer.Option(min=1, help="Times over the training frames; may grow.")]
-MaxSteps = Annotated[int | None, typer.Option(min=1, help="Stop after so many steps; may grow.")]
-BatchSize = Annotated[int, typer.Option(min=1, help="Frames a step, over all ranks.")]
+# The variables are what k8s/overlays/*/settings.yaml sets.
+Epochs = Annotated[
+    int,
+    typer.Option(min=1, envvar="FADAE_EPOCHS", help="Times over the training frames; may grow."),
+]
+MaxSteps = Annotated[
+    int | None,
+    typer.Option(min=1, envvar="FADAE_MAX_STEPS", help="Stop after so many steps; may grow."),
+]
+BatchSize = Annotated[
+    int, typer.Option(min=1, envvar="FADAE_BATCH_SIZE", help="Frames a step, over all ranks.")
+]
 LearningRate = Annotated[float, typer.Option("--lr", help="Of Adam.")]
 Holdout = Annotated[float, typer.Option(help="Share of the frames held out, by recording.")]
 Seed = Annotated[int, typer.Option(min=0, help="Of weights, holdout, samples and order.")]
-MaxFrames = Annotated[int | None, typer.Option(min=1, help="Train on a seeded sample of frames.")]
+MaxFrames = Annotated[
+    int | None,
+    typer.Option(min=1, envvar="FADAE_MAX_FRAMES", help="Train on a seeded sample of frames."),
+]
 Ranks = Annotated[int, typer.Option(min=1, help="Processes that share every batch.")]
 Launcher = Annotated[
     str | None,
