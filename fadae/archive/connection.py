@@ -37,7 +37,8 @@ class Connection:
         """Take the archive's URL; nothing is asked yet."""
         self._home = urlsplit(url).hostname or ""
         self._manners = manners
-        self._pool = _pool(url, user_agent)
+        self._headers = {"User-Agent": user_agent}
+        self._pool = _pool(url)
         self._blocks: dict[str, Block] = defaultdict(
             functools.partial(Block, manners.refusals, manners.block_seconds)
         )
@@ -67,7 +68,7 @@ class Connection:
         block.wait()
         try:
             response = self._pool.request(
-                "GET", url, headers=dict(headers), timeout=self._timeout(deadline),
+                "GET", url, headers={**self._headers, **headers}, timeout=self._timeout(deadline),
                 redirect=False, retries=False, preload_content=False,
             )  # fmt: skip
             block.accepted()
@@ -140,14 +141,13 @@ def check_status(response: BaseHTTPResponse, what: str) -> None:
     raise PermanentFailure(message)
 
 
-def _pool(url: str, user_agent: str) -> urllib3.PoolManager:
+def _pool(url: str) -> urllib3.PoolManager:
     """Return a connection pool, through the proxy that the environment names, if it does."""
-    headers = {"User-Agent": user_agent}
     parts = urlsplit(url)
     proxy = urllib.request.getproxies().get(parts.scheme)
     if proxy and not urllib.request.proxy_bypass(parts.netloc):
-        return urllib3.ProxyManager(proxy, maxsize=_CONNECTIONS_A_HOST, headers=headers)
-    return urllib3.PoolManager(maxsize=_CONNECTIONS_A_HOST, headers=headers)
+        return urllib3.ProxyManager(proxy, maxsize=_CONNECTIONS_A_HOST)
+    return urllib3.PoolManager(maxsize=_CONNECTIONS_A_HOST)
 
 
 def _shown(url: str) -> str:

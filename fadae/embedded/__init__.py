@@ -1,0 +1,1 @@
+"""An archive inside the package: a small archive.org on loopback, and Bach for it to hold."""
