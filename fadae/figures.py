@@ -165,9 +165,10 @@ def _dress(axes: Axes, title: str, across: str, up: str) -> None:
 def _draw_curve(
     axes: Axes, points: tuple[list[float], list[float]], label: str, colour: str, line: str = "-"
 ) -> None:
-    if points[0]:
-        marker = "o" if len(points[0]) == 1 else ""
-        axes.plot(*points, line, color=colour, label=label, linewidth=1.6, marker=marker)
+    if len(points[0]) == 1:  # known at the end only: a level to compare with
+        axes.axhline(points[1][0], linestyle=line, color=colour, label=label, linewidth=1.6)
+    elif points[0]:
+        axes.plot(*points, line, color=colour, label=label, linewidth=1.6)
 
 
 def hertz_ticks(centre_hz: NDArray[np.float64]) -> tuple[list[float], list[str]]:

@@ -17,13 +17,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 
 from fadae.errors import NoInputError, TransientError, UsageError
-from fadae.model.codec import Codec
 from fadae.nouns import canonical_json, sha256_hex
 from fadae.recordings import unknown
-from fadae.resynthesis import resynthesize
 from fadae.scores import ErrorSums
 from fadae.store.dataset import FeatureSet
 from fadae.store.frames import BLOCK_FRAMES, Array, FrameStore
@@ -99,6 +96,9 @@ def reconstruct_shard(task: ReconstructTask) -> bool:
 
     A pure function of features and model: done twice, it writes the same bytes.
     """
+    # Imported where there is work: a driver that finds nothing to do needs no torch.
+    from fadae.resynthesis import loaded_codec, resynthesize
+
     path = reconstruction_path(task.run)
     if FrameStore.open(task.location, path).has_block(task.block, task.token):
         return False
@@ -110,8 +110,8 @@ def reconstruct_shard(task: ReconstructTask) -> bool:
     # The last hop is heard from its own frame and the next one, which may be the next block's.
     c = features.read("features", start, min(stop + 1, end))
     inside = _inside(task.spans, start, stop, transform.hop_samples)
-    with _one_thread():
-        rows = resynthesize(_codec(task), transform, c, inside)
+    codec = loaded_codec(task.location, task.run, task.model_sha256, task.device)
+    rows = resynthesize(codec, transform, c, inside)
     if features.attrs["dtype"] == "float16":
         rows["features"] = to_float16(rows["features"])
     # Looked at again: a driver of a newer model may have begun this store anew meanwhile.
@@ -149,6 +149,8 @@ def _begin(location: Location, run: str, features: FeatureSet, model_sha256: str
             return store
         log.info("run %s or the features are new since it was reconstructed: all again", run)
     location.delete(path)  # what another model left, or a deletion cut short
+    from fadae.model.codec import Codec
+
     codec = Codec.load(location, run)
     if codec.feature_size != features.transform.size:
         raise UsageError(
@@ -240,8 +242,9 @@ def _pooled_sums(store: FrameStore, features: FeatureSet) -> Array:
     sums = np.zeros((len(features.recordings) - known, len(SUMS)))
     for start in range(store.rows, features.rows, BLOCK_FRAMES):
         recording = features.read("frame_recording", start, start + BLOCK_FRAMES)
-        rows = np.flatnonzero(recording >= 0)
         block = store.read_block("frame_sums", start // BLOCK_FRAMES)
+        # A frame of features that are no numbers is no frame to judge a model by.
+        rows = np.flatnonzero((recording >= 0) & np.isfinite(block).all(axis=1))
         np.add.at(sums, recording[rows] - known, block[rows])
     return sums
 
@@ -294,39 +297,3 @@ def _summary(run: str, store: FrameStore, features: FeatureSet, written: int) ->
 @functools.lru_cache(maxsize=2)
 def _transform(config: str) -> FrequencyAdaptiveTransform:
     return FrequencyAdaptiveTransform.from_config(json.loads(config))
-
-
-# The codec this process used last, and what it is: loaded once a process, not once a block.
-_last_codec: tuple[tuple[str, str, str, str], Codec] | None = None
-
-
-def _codec(task: ReconstructTask) -> Codec:
-    global _last_codec
-    key = (task.location.url, task.run, task.model_sha256, task.device)
-    if _last_codec is None or _last_codec[0] != key:
-        if _model_sha256(task.location, task.run) != task.model_sha256:
-            raise TransientError(f"run {task.run!r} was trained again meanwhile; reconstruct again")
-        _last_codec = key, Codec.load(task.location, task.run, _device(task.device))
-    return _last_codec[1]
-
-
-def _device(wanted: str) -> str:
-    """Return the device to compute on: "auto" takes CUDA where it is."""
-    if wanted == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.empty(0, device=wanted)
-    except (RuntimeError, AssertionError) as error:  # AssertionError: torch built without CUDA
-        raise UsageError(f"no device {wanted!r} here: {error}") from error
-    return wanted
-
-
-@contextlib.contextmanager
-def _one_thread() -> Iterator[None]:
-    """Compute with one thread: how a product is cut into threads shows in its last bits."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -10,14 +13,47 @@ import torch
 from numpy.typing import NDArray
 
 from fadae.audio.pcm import to_pcm
+from fadae.errors import TransientError, UsageError
 from fadae.model.codec import FRAMES_AT_A_TIME, Codec
 from fadae.model.companding import compand, expand
 from fadae.store.dataset import NO_SAMPLE
 from fadae.store.frames import Array
+from fadae.store.location import Location
 from fadae.transform import MODEL_FLOOR, FrequencyAdaptiveTransform
 
 # Power below 100 dB under full scale is silence: rounding noise must not count like music.
 _SILENCE = 1e-10
+
+
+# The codec this process used last, and what it is: loaded once a process, not once a block.
+_last_codec: tuple[tuple[str, str, str, str], Codec] | None = None
+
+
+def loaded_codec(location: Location, run: str, model_sha256: str, device: str) -> Codec:
+    """Return a run's codec on a device: "cpu", "cuda", or "auto" for CUDA where it is.
+
+    Raises TransientError where the run's model is another one by now, UsageError where there is
+    no such device.
+    """
+    global _last_codec
+    key = (location.url, run, model_sha256, device)
+    if _last_codec is None or _last_codec[0] != key:
+        codec = Codec.load(location, run, _present(device))
+        model = location.read_bytes(f"runs/{run}/model.safetensors")
+        if hashlib.sha256(model).hexdigest() != model_sha256:
+            raise TransientError(f"run {run!r} was trained again meanwhile; reconstruct it again")
+        _last_codec = key, codec
+    return _last_codec[1]
+
+
+def _present(device: str) -> str:
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:  # AssertionError: torch built without CUDA
+        raise UsageError(f"no device {device!r} here: {error}") from error
+    return device
 
 
 def resynthesize(
@@ -33,7 +69,8 @@ def resynthesize(
     original = np.zeros((rows + 1, transform.size), np.float32)
     original[: len(c)] = c
     made = np.zeros_like(original)
-    encoded, scale, companded = _through(codec, original[: len(c)], made[: len(c)])
+    with _one_thread():
+        encoded, scale, companded = _through(codec, original[: len(c)], made[: len(c)])
     reference = transform.synthesize_hops(original).reshape(inside.shape)
     estimate = transform.synthesize_hops(made, floor=MODEL_FLOOR).reshape(inside.shape)
     reference *= inside
@@ -69,6 +106,17 @@ def _through(
             error = values.sub_(decoded)
             sums[part, 1] = torch.linalg.vecdot(error, error).cpu().numpy()
     return encoded, scales, sums
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """Compute with one thread: how a product is cut into threads shows in its last bits."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _audio_sums(reference: NDArray[np.float32], estimate: NDArray[np.float32]) -> Array:
