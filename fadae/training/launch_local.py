@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
-import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from torch.distributed import TCPStore  # type: ignore[attr-defined]
-
 from fadae import logs
-from fadae.errors import TransientError
 from fadae.store.location import Location
 from fadae.training.config import TrainConfig
+from fadae.training.generations import together, until_done
+from fadae.training.ranks import LOOPBACK, open_store
 from fadae.training.stopping import stop_flag
 from fadae.training.worker import Ending, Order, read_ending
 
@@ -38,31 +35,15 @@ def train_in_processes(location: Location, config: TrainConfig) -> dict[str, Any
     ranks raised, TransientError when they were lost too often.
     """
     with stop_flag() as stopping:
-        for attempt in range(config.restarts + 1):
-            ending = _generation(location, config, stopping)
-            if ending is not None and not ending.lost_peer:
-                if ending.exit_code:
-                    raise ending.error
-                assert ending.summary is not None
-                return ending.summary
-            if stopping():
-                raise TransientError("stopped; run the same command again to go on")
-            if attempt < config.restarts:
-                log.warning(
-                    "ranks were lost; starting again from the newest checkpoint (%d of %d)",
-                    attempt + 1, config.restarts,
-                )  # fmt: skip
-    raise TransientError(
-        f"ranks were lost {config.restarts + 1} times; run the same command again to go on from "
-        "the newest checkpoint"
-    )
+        return until_done(config, stopping, lambda: _generation(location, config, stopping))
 
 
 def _generation(
     location: Location, config: TrainConfig, stopping: Callable[[], bool]
 ) -> Ending | None:
     """Run all ranks once; return how they ended together, None when some were killed."""
-    with tempfile.TemporaryDirectory(prefix="fadae-train-") as folder, _loopback_store() as store:
+    with tempfile.TemporaryDirectory(prefix="fadae-train-") as folder:
+        store = open_store("127.0.0.1")
         order_path = Path(folder) / "order.json"
         Order(
             location.url, config.to_dict(), config.ranks, "127.0.0.1", store.port,
@@ -76,18 +57,7 @@ def _generation(
                 process.kill()
                 process.wait()
         endings = [read_ending(order_path, rank) for rank in range(config.ranks)]
-    return _together(endings)
-
-
-def _together(endings: list[Ending | None]) -> Ending | None:
-    """Return the one ending that tells what happened: an error of a rank's own before others."""
-    told = [ending for ending in endings if ending is not None]
-    for ending in told:
-        if ending.exit_code and not ending.lost_peer:
-            return ending
-    if len(told) < len(endings):
-        return None
-    return next((ending for ending in told if ending.lost_peer), endings[0])
+    return together(endings)
 
 
 def _watch(
@@ -119,11 +89,8 @@ def _start(order: Path, rank: int, config: TrainConfig) -> subprocess.Popen[byte
         [sys.executable, "-m", "fadae.training.worker", str(order), str(rank)],
         stdin=subprocess.PIPE,  # closed by our death, however sudden: the rank ends
         stdout=subprocess.DEVNULL,
-        env=rank_environment(config.threads) | {"GLOO_SOCKET_IFNAME": _LOOPBACK},
+        env=rank_environment(config.threads) | {"GLOO_SOCKET_IFNAME": LOOPBACK},
     )
-
-
-_LOOPBACK = "lo" if sys.platform == "linux" else "lo0"
 
 
 def rank_environment(threads: int) -> dict[str, str]:
@@ -138,16 +105,3 @@ def rank_environment(threads: int) -> dict[str, str]:
         "MALLOC_MMAP_THRESHOLD_": str(2**30),
         "MALLOC_TRIM_THRESHOLD_": str(2**30),
     }
-
-
-@contextlib.contextmanager
-def _loopback_store() -> Iterator[Any]:
-    """Yield a store on a free port, bound to the loopback interface only."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen()
-        port = listener.getsockname()[1]
-        yield TCPStore(
-            "127.0.0.1", port, None, is_master=True, wait_for_workers=False,
-            master_listen_fd=os.dup(listener.fileno()),
-        )  # fmt: skip

@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import socket
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ import torch.distributed as dist
 from torch import Tensor
 
 from fadae.errors import TransientError
+
+LOOPBACK = "lo" if sys.platform == "linux" else "lo0"
 
 
 class PeerLost(TransientError):  # noqa: N818 - says what happened
@@ -116,6 +119,17 @@ def collective() -> Iterator[None]:
         if any(word in str(error).lower() for word in lost):
             raise PeerLost(f"a rank is lost or late: {str(error).splitlines()[0]}") from error
         raise
+
+
+def open_store(host: str) -> Any:
+    """Return a new meeting point of ranks on a free port, bound to this address only."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as listener:
+        listener.bind((host, 0))
+        listener.listen()
+        return dist.TCPStore(  # type: ignore[attr-defined]
+            host, listener.getsockname()[1], None, is_master=True, wait_for_workers=False,
+            master_listen_fd=os.dup(listener.fileno()),
+        )  # fmt: skip
 
 
 def choose_device(name: str, local_rank: int) -> torch.device:

@@ -13,6 +13,7 @@ import sys
 import threading
 import traceback
 from dataclasses import asdict, dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -90,8 +91,6 @@ def main(order_path: Path, rank: int) -> int:
 
 
 def _run(order: Order, rank: int) -> Ending:
-    import torch.distributed as dist
-
     from fadae.training.loop import train_rank
     from fadae.training.ranks import PeerLost, collective, join_ranks
     from fadae.training.stopping import stop_flag
@@ -100,7 +99,7 @@ def _run(order: Order, rank: int) -> Ending:
     try:
         with stop_flag() as stopping:
             with collective():
-                store = _store(dist, order, rank, config.timeout_seconds)
+                store = _store(order, rank, config.timeout_seconds)
             with join_ranks(
                 rank, order.world, store, config.device, config.timeout_seconds
             ) as ranks:
@@ -112,18 +111,20 @@ def _run(order: Order, rank: int) -> Ending:
         return Ending(None, f"rank {rank}: {type(error).__name__}: {error}", 1)
 
 
-def _store(dist: Any, order: Order, rank: int, timeout_seconds: float) -> Any:
+def _store(order: Order, rank: int, timeout_seconds: float) -> Any:
     """Return the meeting point: the launcher's, or rank 0's own, whose port it prints."""
-    from datetime import timedelta
+    import torch.distributed as dist
 
-    opens = order.store_port == 0 and rank == 0
-    store = dist.TCPStore(
-        order.store_host, order.store_port, is_master=opens, wait_for_workers=False,
+    from fadae.training.ranks import open_store
+
+    if order.store_port == 0 and rank == 0:
+        store = open_store(order.store_host)
+        print(store.port, flush=True)  # noqa: T201 - to the launcher, which reads this pipe
+        return store
+    return dist.TCPStore(  # type: ignore[attr-defined]
+        order.store_host, order.store_port, None, is_master=False,
         timeout=timedelta(seconds=timeout_seconds),
     )  # fmt: skip
-    if opens:
-        print(store.port, flush=True)  # noqa: T201 - to the launcher, which reads this pipe
-    return store
 
 
 def _end_with_launcher() -> None:
