@@ -81,14 +81,15 @@ def reconstruct(
     model_sha256 = _model_sha256(location, run)
     store = _begin(location, run, features, model_sha256)
     blocks = range(store.rows // BLOCK_FRAMES, features.rows // BLOCK_FRAMES)
-    written = 0
+    written: list[bool] = []
     if blocks:  # else no cluster need start
         tasks = _tasks(location, run, model_sha256, device, features, blocks)
-        count = len(blocks)
-        written = sum(
-            mapper(reconstruct_shard, tasks, label="reconstruct", total=count, unit="shards")
+        written += mapper(
+            reconstruct_shard, tasks, label="reconstruct", total=len(blocks), unit="shards"
         )
-    return _summary(run, _publish(store, features, model_sha256), features, written)
+    if len(written) != len(blocks):
+        raise TransientError(f"{len(blocks) - len(written)} blocks are missing; run this again")
+    return _summary(run, _publish(store, features, model_sha256), features, sum(written))
 
 
 def reconstruct_shard(task: ReconstructTask) -> bool:
