@@ -1,0 +1,251 @@
+"""What a job costs before it is run: bytes, objects, requests, core-hours and hours a stage.
+
+Arithmetic on a few measured constants, each with where it comes from, for the preset `seed`.
+`python -m tests.benchmarks.bench_estimate` measures those of a machine again, beside these.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+
+SECONDS_PER_HOUR = 3600.0
+BLOCK_FRAMES = 1024  # rows of a shard: one task's work, one object an array
+CHUNK_FRAMES = 64  # rows of a chunk: the least that is read at once
+MAP_REQUESTS_PER_TASK = 3.0  # look whether it is done, read the store's root, mark it as done
+
+_HERE = "bench_estimate, one AMD EPYC core of two"
+
+
+@dataclass(frozen=True, slots=True)
+class Constant:
+    """A number with its unit and its source."""
+
+    value: float
+    unit: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Constants:
+    """What the estimate multiplies with: layout, music, machine, archive."""
+
+    rate_hz: Constant = Constant(11025, "samples/s", "preset seed")
+    hop_samples: Constant = Constant(3750, "samples/row", "preset seed")
+    coefficients: Constant = Constant(8192, "coefficients/row", "preset seed")
+    code: Constant = Constant(256, "values/row", "the seed's autoencoder")
+    feature_bytes: Constant = Constant(2, "bytes/coefficient", "float16, the default")
+    feature_ratio: Constant = Constant(0.94, "stored/raw", f"zstd 1 on 21 min of music; {_HERE}")
+    audio_ratio: Constant = Constant(0.89, "stored/raw", f"zstd 1 on 21 min of music; {_HERE}")
+    source_rate: Constant = Constant(
+        15_800,
+        "bytes/s of audio",
+        "12 Ogg Vorbis files of 21 minutes; VBR MP3 has about twice that",
+    )
+    recording_seconds: Constant = Constant(240, "s", "assumed: a track of four minutes")
+    item_tracks: Constant = Constant(12, "tracks/item", "assumed: an album")
+    ingest_rate: Constant = Constant(430, "audio s/core-s", f"Ogg to staged PCM; {_HERE}")
+    extract_rate: Constant = Constant(1500, "audio s/core-s", f"PCM to shards; {_HERE}")
+    reconstruct_rate: Constant = Constant(500, "audio s/core-s", f"all of stage 4; {_HERE}")
+    train_rate: Constant = Constant(600, "frames/core-s", f"dense, fp32, batch 64; {_HERE}")
+    transfer_rate: Constant = Constant(
+        1e6, "bytes/s a transfer", "assumed of archive.org; --downloads of them at a time"
+    )
+    driver_seconds: Constant = Constant(
+        0.002, "s/task", "the limit that the drivers are tested against"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class StageEstimate:
+    """What one stage of a job costs. Requests are those to the bucket."""
+
+    bytes_read: float
+    bytes_written: float
+    objects_written: float
+    requests: float
+    core_hours: float
+    wall_hours: float
+    bound_by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What is asked: how much audio, on how much machine.
+
+    workers: processes of one core each. ranks: of the training, one core each. train_frames: the
+    sample that is trained on, as `--max-frames` takes it.
+    """
+
+    audio_hours: float
+    workers: int = 16
+    downloads: int = 4
+    ranks: int = 2
+    epochs: int = 100
+    train_frames: int = 500_000
+    holdout: float = 0.5
+
+    @property
+    def audio_seconds(self) -> float:
+        """The same in seconds."""
+        return self.audio_hours * SECONDS_PER_HOUR
+
+
+def estimate(job: Job, constants: Constants | None = None) -> dict[str, StageEstimate]:
+    """Return what each of the four stages costs, by name.
+
+    >>> hours = estimate(Job(audio_hours=1000, workers=16))
+    >>> round(hours["extract"].bytes_written / 1e9), hours["ingest"].bound_by
+    (172, 'the archive')
+    """
+    of = _Figures(job, constants or Constants())
+    return {
+        "ingest": of.ingest(),
+        "extract": of.extract(),
+        "train": of.train(),
+        "reconstruct": of.reconstruct(),
+    }
+
+
+class _Figures:
+    """The quantities that several stages share, and each stage's sums."""
+
+    def __init__(self, job: Job, constants: Constants) -> None:
+        self.job, self.of = job, constants
+        seconds = job.audio_seconds
+        self.recordings = seconds / constants.recording_seconds.value
+        self.pcm_bytes = 2 * seconds * constants.rate_hz.value
+        hops = seconds * constants.rate_hz.value / constants.hop_samples.value
+        self.frames = hops + self.recordings  # the last hop of a recording is seen by two frames
+        self.blocks = max(1.0, self.frames / BLOCK_FRAMES)
+        row = constants.coefficients.value * constants.feature_bytes.value
+        self.row_bytes = row * constants.feature_ratio.value
+        self.audio_bytes = self.pcm_bytes * constants.audio_ratio.value
+
+    def ingest(self) -> StageEstimate:
+        """Per recording: look for its commit, write PCM and commit; a page of listing an item."""
+        read = self.job.audio_seconds * self.of.source_rate.value
+        items = self.recordings / self.of.item_tracks.value
+        return self._mapped(
+            read=read,
+            written=self.pcm_bytes + 1000 * self.recordings,
+            objects=2 * self.recordings + items,
+            requests=3 * self.recordings + 2 * items,
+            rate=self.of.ingest_rate,
+            tasks=self.recordings,
+            transfer_hours=read / self.job.downloads / self.of.transfer_rate.value / 3600,
+        )
+
+    def extract(self) -> StageEstimate:
+        """Per recording: read its commit and its PCM, in as many parts as blocks it lies in."""
+        parts = self.recordings + self.blocks
+        return self._mapped(
+            read=self.pcm_bytes,
+            written=self.frames * self.row_bytes + self.audio_bytes,
+            objects=5 * self.blocks,
+            requests=self.recordings + parts + (4 + MAP_REQUESTS_PER_TASK) * self.blocks,
+            rate=self.of.extract_rate,
+            tasks=self.recordings + self.blocks,
+        )
+
+    def train(self) -> StageEstimate:
+        """Read once, kept in memory; a sparse sample reads a chunk for each of its frames."""
+        job = self.job
+        wanted = min(self.frames, job.train_frames)
+        shards = min(self.blocks, wanted)
+        rows = min(self.frames, wanted * CHUNK_FRAMES)
+        seen = wanted * (1 - job.holdout) * job.epochs
+        core_hours = seen / self.of.train_rate.value / SECONDS_PER_HOUR
+        return StageEstimate(
+            bytes_read=rows * self.row_bytes,
+            bytes_written=3 * 72e6,  # weights and Adam's two moments, 18 million parameters each
+            objects_written=12,
+            requests=2 * shards,
+            core_hours=core_hours,
+            wall_hours=core_hours / job.ranks,
+            bound_by="cores",
+        )
+
+    def reconstruct(self) -> StageEstimate:
+        """Per block: read the features and the next row's; write five arrays."""
+        code_bytes = 4 * (self.of.code.value + 1) + 8 * 6
+        return self._mapped(
+            read=self.frames * self.row_bytes,
+            written=self.frames * (self.row_bytes + code_bytes) + self.audio_bytes,
+            objects=6 * self.blocks,
+            requests=(4 + 5 + MAP_REQUESTS_PER_TASK) * self.blocks,
+            rate=self.of.reconstruct_rate,
+            tasks=self.blocks,
+        )
+
+    def _mapped(
+        self, *, read: float, written: float, objects: float, requests: float, rate: Constant,
+        tasks: float, transfer_hours: float = 0.0,
+    ) -> StageEstimate:  # fmt: skip
+        """Return a mapped stage: it takes as long as the slowest of cores, archive and driver."""
+        core_hours = self.job.audio_seconds / rate.value / SECONDS_PER_HOUR
+        hours = {
+            "cores": core_hours / self.job.workers,
+            "the archive": transfer_hours,
+            "the driver": tasks * self.of.driver_seconds.value / SECONDS_PER_HOUR,
+        }
+        bound_by = max(hours, key=lambda name: hours[name])
+        return StageEstimate(
+            read, written, math.ceil(objects), requests, core_hours, hours[bound_by], bound_by
+        )
+
+
+def table(jobs: list[Job], constants: Constants | None = None) -> str:
+    """Return the estimates as a Markdown table, a row a stage."""
+    lines = [
+        "| hours | stage | read | written | objects | requests | core-hours | wall | bound by |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for job in jobs:
+        for stage, cost in estimate(job, constants).items():
+            cells = [
+                f"{job.audio_hours:,.0f}", stage, _scaled(cost.bytes_read) + "B",
+                _scaled(cost.bytes_written) + "B", _scaled(cost.objects_written),
+                _scaled(cost.requests), _scaled(cost.core_hours), _duration(cost.wall_hours),
+                cost.bound_by,
+            ]  # fmt: skip
+            lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def sources(constants: Constants | None = None) -> str:
+    """Return the constants as a Markdown table: value, unit, where it comes from."""
+    constants = constants or Constants()
+    lines = ["| constant | value | unit | from |", "|---|---|---|---|"]
+    for entry in dataclasses.fields(constants):
+        one: Constant = getattr(constants, entry.name)
+        name = entry.name.replace("_", " ")
+        lines.append(f"| {name} | {one.value:,g} | {one.unit} | {one.source} |")
+    return "\n".join(lines)
+
+
+def _scaled(value: float) -> str:
+    """Return a number to three digits with a decimal prefix.
+
+    >>> _scaled(172_345_000_000), _scaled(12)
+    ('172 G', '12 ')
+    """
+    for power, prefix in ((15, "P"), (12, "T"), (9, "G"), (6, "M"), (3, "k")):
+        if value >= 10**power:
+            return f"{value / 10**power:.3g} {prefix}"
+    return f"{value:.3g} "
+
+
+def _duration(hours: float) -> str:
+    """Return a time as a person would say it.
+
+    >>> _duration(0.5), _duration(30), _duration(24 * 800)
+    ('30 min', '30 h', '2.2 years')
+    """
+    if hours < 1:
+        return f"{hours * 60:.0f} min"
+    if hours < 72:
+        return f"{hours:.3g} h"
+    days = hours / 24
+    return f"{days:.0f} days" if days < 730 else f"{days / 365.25:.1f} years"
