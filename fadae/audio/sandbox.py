@@ -16,9 +16,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO
 
 from fadae.audio.terms import HEADER, Limits, Source
 from fadae.errors import PermanentFailure, TransientFailure
@@ -43,10 +42,10 @@ class Sandbox:
         return self._child.pid if self._child else None
 
     def decode(
-        self, path: str | Path, rate_hz: int, limits: Limits, target: IO[bytes],
+        self, path: str | Path, rate_hz: int, limits: Limits, write: Callable[[bytes], object],
         *, keep_damaged: bool = False,
     ) -> Source:  # fmt: skip
-        """Write a file's PCM, int16 little-endian mono at rate_hz, to target; return what it was.
+        """Hand a file's PCM, int16 little-endian mono at rate_hz, to write(); return what it was.
 
         Raises PermanentFailure as decode() does, and where the decoder crashed or took too long;
         TransientFailure where something else killed it.
@@ -60,7 +59,7 @@ class Sandbox:
             assert child.stdin is not None
             child.stdin.write(json.dumps(request).encode() + b"\n")
             child.stdin.flush()
-            return self._answer(_Replies(child, limits), target)
+            return self._answer(_Replies(child, limits), write)
         except (BrokenPipeError, EOFError) as error:
             raise self._died() from error
         except _TooLate as late:
@@ -68,7 +67,7 @@ class Sandbox:
             raise PermanentFailure(str(late)) from None
         except (PermanentFailure, MemoryError):
             raise
-        except BaseException:  # the target failed, or we are told to stop: its answer is unread
+        except BaseException:  # write() failed, or we are told to stop: its answer is unread
             self.close()
             raise
 
@@ -93,10 +92,10 @@ class Sandbox:
         return self._child
 
     @staticmethod
-    def _answer(replies: _Replies, target: IO[bytes]) -> Source:
+    def _answer(replies: _Replies, write: Callable[[bytes], object]) -> Source:
         for kind, payload in replies:
             if kind == b"P":
-                target.write(payload)
+                write(payload)
             elif kind == b"E":
                 return Source(**json.loads(payload))
             else:

@@ -15,19 +15,23 @@ import fadae
 from fadae.cli.extract import extract
 from fadae.cli.generate import generate
 from fadae.cli.info import info
+from fadae.cli.ingest import ingest
 from fadae.cli.query import query
 from fadae.cli.reconstruct import reconstruct
 from fadae.cli.reporting import reporting
 from fadae.cli.train import train
+from fadae.cli.wait import wait
 
 # In the order `fadae --help` shows them.
 COMMANDS: tuple[Callable[..., dict[str, Any] | None], ...] = (
+    ingest,
     extract,
     train,
     reconstruct,
     generate,
     info,
     query,
+    wait,
 )
 
 app = typer.Typer(

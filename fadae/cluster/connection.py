@@ -49,6 +49,8 @@ def connect(
             f"{location.url} exists inside this process only; workers of {scheduler} cannot see "
             "it. Use a folder or a bucket that all of them share."
         )
+    # Importing Dask sets its loggers to INFO; a job's log is about the job.
+    logging.getLogger("distributed").setLevel(logging.WARNING)
     with contextlib.ExitStack() as stack:
         if scheduler:
             client = stack.enter_context(_client(scheduler))

@@ -1,0 +1,203 @@
+"""The driver of stage 1: a selection's recordings, each ingested once, and what came of them."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from fadae.archive.items import ArchiveSource
+from fadae.archive.source import Source, Turn
+from fadae.audio.terms import Limits
+from fadae.cluster import Turns
+from fadae.errors import NoInputError, TransientError, UsageError
+from fadae.ingest.listing import Listing
+from fadae.ingest.recording import Job, Outcome, Retry, ingest_recording
+from fadae.ingest.tally import Tally
+from fadae.nouns import Commit, Failure, FailureClass, Track, canonical_json
+from fadae.store.location import Location
+from fadae.store.mapping import Mapper, map_serially
+from fadae.store.staging import read_commit, write_commit
+
+log = logging.getLogger("fadae.ingest")
+
+RATE_PATH = "staging/rate.json"
+# Of so many recordings tried, more than half failing in passing is an outage, not bad luck.
+OUTAGE_BATCH = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How to ingest, whatever the selection."""
+
+    rate_hz: int = 11025
+    downloads: int = 4
+    """Transfers from the archive at a time, over the whole cluster."""
+    limit: int | None = None
+    """At most so many recordings, over all sources."""
+    keep_source: bool = False
+    keep_damaged: bool = False
+    retry: Retry = Retry.TRANSIENT
+    refresh: bool = False
+    limits: Limits = field(default_factory=Limits)
+
+
+def ingest(
+    location: Location,
+    sources: Sequence[Source],
+    settings: Settings | None = None,
+    *,
+    mapper: Mapper = map_serially,
+) -> dict[str, Any]:
+    """Ingest what the sources list and return the summary, what was done before included.
+
+    Keys: recordings, ok, failed (transient), quarantined (permanent), audio_seconds, bytes (of the
+    sources' files), failures [{id, class, reason}].
+
+    Raises, each with the summary so far: TransientError while failures remain that may pass,
+    NoInputError where nothing is usable, UsageError for a workspace of another sample rate.
+    """
+    settings = settings or Settings()
+    _ensure_rate(location, settings.rate_hz)
+    tally = Tally(settings.rate_hz)
+    try:
+        for source in sources:
+            limit = None if settings.limit is None else settings.limit - tally.recordings
+            if limit == 0:
+                break
+            _ingest_source(Listing(location, source, limit), settings, mapper, tally)
+    except (TransientError, NoInputError) as error:
+        error.summary = tally.summary()
+        raise
+    _judge(tally)
+    return tally.summary()
+
+
+def _judge(tally: Tally) -> None:
+    """Raise what the command is to end with where not all is well."""
+    if tally.failed:
+        raise TransientError(
+            f"{tally.failed} of {tally.recordings} recordings failed for a passing reason "
+            f"({tally.first(FailureClass.TRANSIENT)}); run the same command again",
+            tally.summary(),
+        )
+    if not tally.ok:
+        reason = tally.first(FailureClass.PERMANENT) or "nothing was listed"
+        raise NoInputError(f"no usable recording: {reason}", tally.summary())
+
+
+def _ensure_rate(location: Location, rate_hz: int) -> None:
+    """Bind the workspace to one sample rate, or hold it to the one it has."""
+    wanted = canonical_json({"sample_rate_hz": rate_hz}).encode()
+    if not location.exists(RATE_PATH) and location.create_exclusive(RATE_PATH, wanted):
+        return
+    there = json.loads(location.read_bytes(RATE_PATH))["sample_rate_hz"]
+    if there != rate_hz:
+        raise UsageError(
+            f"workspace {location.url} holds recordings at {there} Hz; this call asks for "
+            f"{rate_hz} Hz. Use another workspace or --sample-rate {there}."
+        )
+
+
+def _ingest_source(listing: Listing, settings: Settings, mapper: Mapper, total: Tally) -> None:
+    """Ingest one source's selection and add it to the total, also where it ends in an error."""
+    if settings.refresh:
+        listing.forget()
+    elif (known := _finished(listing, settings)) is not None:
+        total.merge(known)
+        return
+    tally = Tally(settings.rate_hz)
+    passing = _PassingFailures(listing.location)
+    unit = functools.partial(ingest_recording, job=_job(listing, settings))
+    try:
+        tracks = _tracks(listing, settings.retry, tally, passing)
+        for outcome in mapper(unit, tracks, label="ingest", unit="recordings"):
+            tally.add(outcome.commit)
+            passing.see(outcome)
+        passing.record()
+    finally:
+        total.merge(tally)
+    if not tally.failed:
+        listing.finish({"keep_source": settings.keep_source, **tally.to_dict()})
+
+
+def _finished(listing: Listing, settings: Settings) -> Tally | None:
+    """Return the totals of a finished selection with nothing left to do, or None."""
+    state = listing.finished()
+    if state is None or (settings.keep_source and not state["keep_source"]):
+        return None
+    tally = Tally.from_dict(settings.rate_hz, state)
+    again = settings.retry in (Retry.PERMANENT, Retry.ALL)
+    return None if again and tally.quarantined else tally
+
+
+def _job(listing: Listing, settings: Settings) -> Job:
+    turn: Turn = contextlib.nullcontext
+    if isinstance(listing.source, ArchiveSource):
+        turn = Turns(f"fadae downloads from {listing.source.url}", settings.downloads)
+    return Job(
+        listing.location, listing.source, settings.rate_hz, settings.limits,
+        keep_source=settings.keep_source, keep_damaged=settings.keep_damaged,
+        retry=settings.retry, turn=turn,
+    )  # fmt: skip
+
+
+def _tracks(
+    listing: Listing, retry: Retry, tally: Tally, passing: _PassingFailures
+) -> Iterator[Track]:
+    """Yield the tracks; entries that offer none are failures of the selection already."""
+    for one in listing.tracks(retry):
+        if isinstance(one, Track):
+            yield one
+        else:
+            log.warning("failed (%s) %s: %s", one.failure_class.value, one.id, one.reason)
+            tally.add_failure(one)
+            passing.count(one)
+
+
+class _PassingFailures:
+    """Transient failures, put on record only when most recordings do not fail so.
+
+    When most do, the archive is out: nothing is marked, and a long job ends early.
+    """
+
+    def __init__(self, location: Location) -> None:
+        self._location = location
+        self._commits: list[Commit] = []
+        self._tried = self._failed = 0
+
+    def see(self, outcome: Outcome) -> None:
+        """Take a recording's outcome; raises TransientError where a batch shows an outage."""
+        if outcome.fresh:
+            failure = outcome.commit.failure
+            if failure and failure.failure_class is FailureClass.TRANSIENT:
+                self._commits.append(outcome.commit)
+            self.count(failure)
+
+    def count(self, failure: Failure | None) -> None:
+        """Count something tried; raises TransientError where a batch shows an outage."""
+        self._tried += 1
+        if failure and failure.failure_class is FailureClass.TRANSIENT:
+            self._failed += 1
+        if self._tried >= OUTAGE_BATCH:
+            if 2 * self._failed > self._tried:
+                reason = failure.reason if failure else self._commits[-1].failure
+                raise TransientError(
+                    f"{self._failed} of {self._tried} recordings in a row failed for a passing "
+                    f"reason ({reason}): an outage; nothing was marked, run the same command later"
+                )
+            self.record()
+
+    def record(self) -> None:
+        """Write the failures down, unless most of what was tried failed."""
+        if 2 * self._failed <= self._tried:
+            for commit in self._commits:
+                there = read_commit(self._location, commit.id)
+                if there is None or there.decoded is None:  # another driver may have had it since
+                    write_commit(self._location, commit)
+        self._commits.clear()
+        self._tried = self._failed = 0

@@ -1,0 +1,167 @@
+"""The unit of work: one recording fetched, decoded, staged and committed; runs without Dask."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+import tempfile
+import time
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import IO, Any
+
+import fadae
+from fadae.archive.source import Source, Turn
+from fadae.audio.sandbox import borrowed
+from fadae.audio.terms import Limits
+from fadae.errors import RecordingFailure
+from fadae.logs import FIELDS_KEY
+from fadae.nouns import Commit, Decoded, Failure, FailureClass, Track
+from fadae.store.location import Location
+from fadae.store.staging import pcm_path, read_commit, source_path, write_commit
+
+log = logging.getLogger("fadae.ingest")
+
+
+class Retry(StrEnum):
+    """Which recordings that failed before are tried again."""
+
+    TRANSIENT = "transient"
+    PERMANENT = "permanent"
+    ALL = "all"
+    NONE = "none"
+
+    def covers(self, failure: Failure) -> bool:
+        """Return whether a failure is one to try again."""
+        return self is Retry.ALL or self.value == failure.failure_class.value
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What is the same for all recordings of a call: small, picklable."""
+
+    location: Location
+    source: Source
+    rate_hz: int
+    limits: Limits = field(default_factory=Limits)
+    keep_source: bool = False
+    keep_damaged: bool = False
+    retry: Retry = Retry.TRANSIENT
+    turn: Turn = contextlib.nullcontext
+    """The context of a transfer: the cluster-wide limit on them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a recording; `fresh` unless an earlier call had done it."""
+
+    commit: Commit
+    fresh: bool
+
+
+def ingest_recording(track: Track, job: Job) -> Outcome:
+    """Return the outcome of one recording, its PCM and then its commit written.
+
+    A pure function of the source's bytes and the job: run twice it writes the same bytes. A
+    recording that cannot be had is a value. Its commit is written here where the failure is
+    permanent; a transient one is left to the driver, which sees whether everything fails.
+    """
+    before = read_commit(job.location, track.id)
+    if before is not None and not _is_wanted(before, job):
+        return Outcome(before, fresh=False)
+    started = time.monotonic()
+    try:
+        commit = _ingest(track, job)
+    except RecordingFailure as error:
+        tried = before.failure.attempts if before and before.failure else 0
+        failure = Failure.of(track.id, error, tried + error.attempts)
+        commit = Commit(track, failure=failure, fadae_version=fadae.__version__)
+    if commit.failure is None or commit.failure.failure_class is FailureClass.PERMANENT:
+        write_commit(job.location, commit)
+    _log(commit, time.monotonic() - started)
+    return Outcome(commit, fresh=True)
+
+
+def _is_wanted(before: Commit, job: Job) -> bool:
+    """Return whether a recording with a commit is to be ingested (again)."""
+    if before.failure is not None:
+        return job.retry.covers(before.failure)
+    return job.keep_source and not before.kept_source
+
+
+def _ingest(track: Track, job: Job) -> Commit:
+    with tempfile.TemporaryDirectory(prefix="fadae-ingest-") as folder:
+        # A name of ours, without the extension: the content alone says what it is.
+        file = Path(folder) / "source"
+        with job.turn():
+            job.source.fetch(track, file)
+        decoded = _stage(track, file, job)
+        if job.keep_source:
+            _keep(track, file, job.location)
+    return Commit(track, decoded, kept_source=job.keep_source, fadae_version=fadae.__version__)
+
+
+def _stage(track: Track, file: Path, job: Job) -> Decoded:
+    """Decode a file into the staging area; the PCM appears whole or not at all."""
+    with borrowed() as sandbox, job.location.writing(pcm_path(track.id)) as target:
+        hashing = _Hashing(target)
+        source = sandbox.decode(
+            file, job.rate_hz, job.limits, hashing.write, keep_damaged=job.keep_damaged
+        )
+    if source.damage:
+        log.warning("%s: damaged %s; its head is kept", track.id, source.damage)
+    with file.open("rb") as original:
+        sha1 = hashlib.file_digest(original, "sha1").hexdigest()
+    return Decoded(
+        rate_hz=job.rate_hz, samples=hashing.count_bytes // 2, pcm_sha256=hashing.sha256,
+        source_rate_hz=source.rate_hz, source_channels=source.channels,
+        source_bytes=file.stat().st_size, source_sha1=sha1,
+    )  # fmt: skip
+
+
+class _Hashing:
+    """A file that hashes what is written to it."""
+
+    def __init__(self, target: IO[bytes]) -> None:
+        self._target = target
+        self._sha256 = hashlib.sha256()
+        self.count_bytes = 0
+
+    def write(self, data: bytes) -> int:
+        self._sha256.update(data)
+        self.count_bytes += len(data)
+        return self._target.write(data)
+
+    @property
+    def sha256(self) -> str:
+        return self._sha256.hexdigest()
+
+
+def _keep(track: Track, file: Path, location: Location) -> None:
+    with file.open("rb") as original, location.writing(source_path(track.id)) as target:
+        while part := original.read(1 << 20):
+            target.write(part)
+
+
+def _log(commit: Commit, seconds: float) -> None:
+    """Say what became of a recording; which worker says so is in the line's prefix."""
+    fields: dict[str, Any] = {"recording": commit.id, "seconds": round(seconds, 3)}
+    if commit.decoded is not None:
+        audio_seconds = commit.decoded.seconds
+        log.info(
+            "ingested %s: %.1f s of audio in %.2f s", _shown(commit.id), audio_seconds, seconds,
+            extra={FIELDS_KEY: {**fields, "audio_seconds": round(audio_seconds, 3)}},
+        )  # fmt: skip
+    elif commit.failure is not None:
+        kind, reason = commit.failure.failure_class.value, commit.failure.reason
+        log.warning(
+            "failed (%s) %s: %s", kind, _shown(commit.id), reason,
+            extra={FIELDS_KEY: {**fields, "class": kind, "reason": reason}},
+        )  # fmt: skip
+
+
+def _shown(recording_id: str) -> str:
+    """Return an id fit for a log: names come from outside."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in recording_id)
