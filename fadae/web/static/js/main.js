@@ -1,0 +1,375 @@
+// The listening room: puts its parts together and keeps page, player and address of one mind.
+
+import * as api from "./api.js";
+import { announce, byId, lasting, make, trouble, webAddress } from "./dom.js";
+import { listenForKeys } from "./keys.js";
+import { Player } from "./player.js";
+import { Shelf } from "./shelf.js";
+import { Stage } from "./stage.js";
+import { Store, fromAddress, toAddress } from "./store.js";
+import { Studio } from "./studio.js";
+import { showTraining } from "./training.js";
+import { Transport } from "./transport.js";
+
+const store = new Store({});
+const player = new Player();
+const recordings = new Map(); // id -> all about it
+let about;
+let shelf;
+let stage;
+let studio;
+let transport;
+let recording = null; // on the stage
+let tape = null; // of the stage
+
+start().catch((error) => trouble(`The listening room did not open: ${error.message}`));
+
+async function start() {
+  about = await api.workspace();
+  byId("workspace").textContent = about.transform
+    ? `${about.name} · ${about.recordings.toLocaleString("en")} recordings, ${lasting(about.seconds)} · ${about.transform.name} at ${about.transform.rate_hz.toLocaleString("en")} Hz`
+    : about.name;
+  shelf = new Shelf((search) => store.set({ search: search || null }));
+  transport = new Transport(player, (source) => store.set({ source }));
+  const runs = about.runs.filter(({ trained, reconstructed }) => trained || reconstructed);
+  transport.offer([
+    { name: "original", label: "Original" },
+    { name: "transform", label: "Transform" },
+    ...runs.map(({ name }) => ({ name, label: name })),
+  ]);
+  studio = new Studio(about, player, (settings) => store.set(settings));
+  if (about.transform) {
+    stage = new Stage({ ...about, runs }, { seek, choose, zoom: (zoom) => store.set({ zoom }) });
+  } else {
+    byId("stage-empty").replaceChildren(
+      make("h1", {}, "Nothing to hear yet"),
+      make("p", {}, "This workspace holds no features. ", make("code", {}, "fadae run"), " ingests, extracts and trains; then come back."),
+    );
+  }
+  listen();
+  store.listen(changed);
+  window.addEventListener("hashchange", () => take(location.hash));
+  take(location.hash);
+  requestAnimationFrame(tick);
+}
+
+// --- the address ---
+
+let written = null;
+
+/** Take over what an address says. */
+function take(hash) {
+  if (hash === written) return;
+  const state = fromAddress(hash);
+  if (state.recording !== recording?.id || state.view !== "listen") moved = null;
+  store.set(state);
+}
+
+let moved = null;
+
+/** Write the state into the address bar; another recording or view is a step back can undo. */
+function write(step) {
+  written = toAddress({ ...store.state, at: moved });
+  if (location.hash === written) return;
+  if (step) history.pushState(null, "", written);
+  else history.replaceState(null, "", written);
+}
+
+// --- the state ---
+
+function changed(state, names) {
+  document.body.dataset.view = state.view;
+  if (names.has("view")) showView(state);
+  if (names.has("search")) shelf.search(state.search ?? "");
+  if (names.has("recording") && state.view === "listen") open(state);
+  else if (recording && state.view === "listen") {
+    if (names.has("source")) hearSource(state);
+    if (["from", "to", "low", "high"].some((name) => names.has(name))) showRange(state);
+    if (names.has("at") && state.at != null) seek(state.at);
+  }
+  if (names.has("zoom") && state.zoom) stage?.setZoom(state.zoom);
+  if (state.view !== "generate" || names.has("run") || names.has("seed")) {
+    write(names.has("view") || names.has("recording"));
+  }
+}
+
+function showView(state) {
+  for (const section of document.querySelectorAll("main > section")) {
+    section.hidden = section.dataset.of !== state.view;
+  }
+  for (const link of document.querySelectorAll(".top nav a")) {
+    if (link.dataset.view === state.view) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
+  }
+  if (state.view === "training") showTraining(about.runs);
+  if (state.view === "generate") {
+    studio.restore(state);
+    load(studio.tape ?? null, "generated");
+  } else if (state.view === "listen") {
+    if (recording) load(tape, state.source ?? "original");
+    stage?.draw();
+  }
+  title();
+}
+
+function title() {
+  const { view } = store.state;
+  const words = { listen: recording?.title, generate: "Generate", training: "Training" }[view];
+  document.title = words ? `${words} · fadae` : "fadae, the listening room";
+}
+
+/** Put another tape into the player. */
+function load(next, source, at = 0) {
+  if (player.tape !== next) player.load(next, source, at);
+  transport.load(next);
+}
+
+// --- a recording on the stage ---
+
+async function open(state) {
+  document.body.dataset.pane = state.recording ? "stage" : "shelf";
+  if (!state.recording || !stage || state.recording === recording?.id) return;
+  try {
+    if (!recordings.has(state.recording)) {
+      recordings.set(state.recording, await api.json("recording", { recording: state.recording }));
+    }
+  } catch (error) {
+    trouble(error.message);
+    document.body.dataset.pane = "shelf";
+    return;
+  }
+  if (store.state.recording !== state.recording) return; // another one was chosen meanwhile
+  const playing = player.state !== "paused";
+  recording = recordings.get(state.recording);
+  tape = makeTape(recording);
+  const source = known(state.source);
+  const current = store.state;
+  if (current.zoom) stage.setZoom(current.zoom);
+  stage.show(recording, shownRun(source));
+  head(recording);
+  shelf.mark(recording.id);
+  load(tape, source, current.at ?? current.from ?? 0);
+  moved = current.at;
+  hearSource(current);
+  showRange(current);
+  stage.lookAt((player.position || 0) - 0.04 * 20);
+  title();
+  byId("stage").scrollTop = 0;
+  if (playing && current.view === "listen") player.play();
+}
+
+function makeTape({ id, title: name, seconds, rate_hz: rateHz }) {
+  const fetch = (source, start, stop, band) =>
+    api.samples("audio", { recording: id, source, start, stop, low_hz: band?.low, high_hz: band?.high });
+  return { key: id, name, seconds, rateHz, fetch };
+}
+
+function known(source) {
+  return transport.sources.some(({ name }) => name === source) ? source : "original";
+}
+
+/** The run to show: the one heard, else the first with reconstructions, else the first. */
+function shownRun(source) {
+  const runs = transport.sources.slice(2).map(({ name }) => name);
+  if (runs.includes(source)) return source;
+  return about.runs.find(({ reconstructed }) => reconstructed)?.name ?? runs[0] ?? null;
+}
+
+function head({ title: name, creator, item, file, licence, url, seconds }) {
+  byId("title").textContent = name;
+  const parts = [creator, item, file === name ? null : file, lasting(seconds)].filter(Boolean);
+  const place = byId("about");
+  place.replaceChildren(parts.join(" · "));
+  for (const [text, target] of [["licence", licence], ["source", url]]) {
+    const href = webAddress(target);
+    if (href) place.append(" · ", make("a", { href, rel: "noopener noreferrer external", target: "_blank" }, text));
+    else if (text === "licence" && target) place.append(` · ${target}`);
+  }
+}
+
+function hearSource(state) {
+  const source = known(state.source);
+  player.select(source);
+  transport.choose(source);
+  stage.hear(source);
+  saveLink();
+}
+
+function seek(seconds) {
+  player.seek(seconds);
+  moved = player.position;
+  write(false);
+}
+
+// --- the selection ---
+
+let previewed = null;
+
+function choose(range, final) {
+  if (!final) {
+    previewed = range;
+    stage.choose(range);
+    fillFields(range);
+    return;
+  }
+  previewed = null;
+  store.set({ from: range.from, to: range.to, low: range.low, high: range.high });
+  hearOnly(true);
+}
+
+function rangeOf({ from, to, low, high }) {
+  if (!recording || from == null || to == null) return null;
+  const end = Math.min(to, recording.seconds);
+  if (from >= end) return null;
+  const whole = low == null && high == null;
+  const { band_low_hz: lows, band_high_hz: highs } = about.transform;
+  return { from, to: end, low: whole ? null : low ?? lows[0], high: whole ? null : high ?? highs.at(-1) };
+}
+
+function showRange(state) {
+  const range = rangeOf(state);
+  stage.choose(range);
+  fillFields(range);
+  const only = byId("only");
+  only.disabled = byId("clear").disabled = !range;
+  saveLink();
+  hearOnly(range != null);
+}
+
+function hearOnly(wanted) {
+  const range = wanted ? rangeOf(store.state) : null;
+  byId("only").setAttribute("aria-pressed", String(range != null));
+  if (player.tape === tape) player.hear(range);
+}
+
+function fillFields(range) {
+  const fields = { from: range?.from.toFixed(2), to: range?.to.toFixed(2), low: range?.low?.toFixed(0), high: range?.high?.toFixed(0) };
+  for (const [name, value] of Object.entries(fields)) {
+    if (document.activeElement !== byId(name)) byId(name).value = value ?? "";
+  }
+}
+
+function readFields() {
+  const read = (name) => (byId(name).value === "" ? null : Math.max(0, byId(name).valueAsNumber));
+  const [from, to, low, high] = ["from", "to", "low", "high"].map(read);
+  if (from == null && to == null && low == null && high == null) return clear();
+  const range = { from: from ?? 0, to: to ?? recording.seconds, low, high };
+  if (range.from >= range.to || (low != null && high != null && low >= high)) {
+    trouble("A selection runs from a smaller to a larger number.");
+    return undefined;
+  }
+  store.set(range);
+  return undefined;
+}
+
+function clear() {
+  previewed = null;
+  store.set({ from: null, to: null, low: null, high: null });
+}
+
+function mark(side) {
+  if (!recording) return;
+  const at = player.position;
+  const { from, to } = store.state;
+  if (side === "from") store.set({ from: at, to: to != null && to > at ? to : recording.seconds });
+  else if (at > 0) store.set({ from: from != null && from < at ? from : 0, to: at });
+}
+
+function saveLink() {
+  const link = byId("save");
+  const range = rangeOf(store.state) ?? (recording?.seconds <= 30 ? { from: 0, to: recording.seconds } : null);
+  const possible = range && range.to - range.from <= 30;
+  link.setAttribute("aria-disabled", String(!possible));
+  link.title = possible ? "" : "Select up to 30 seconds to save them";
+  if (!possible) return link.removeAttribute("href");
+  const source = known(store.state.source);
+  link.href = api.address("audio", {
+    recording: recording.id, source, start: range.from, stop: range.to, low_hz: range.low, high_hz: range.high,
+  });
+  link.download = `${recording.title.slice(0, 60).replace(/[^\p{L}\p{N} ._-]/gu, "_")} (${source}).wav`;
+  return undefined;
+}
+
+// --- what people do ---
+
+function listen() {
+  for (const name of ["from", "to", "low", "high"]) byId(name).addEventListener("change", readFields);
+  byId("selection").addEventListener("submit", (event) => {
+    event.preventDefault();
+    readFields();
+    hearOnly(true);
+    if (player.state === "paused") player.play();
+  });
+  byId("clear").addEventListener("click", clear);
+  byId("only").addEventListener("click", () => hearOnly(byId("only").getAttribute("aria-pressed") !== "true"));
+  byId("share").addEventListener("click", share);
+  byId("to-shelf").addEventListener("click", () => { document.body.dataset.pane = "shelf"; });
+  byId("recordings").addEventListener("click", (event) => {
+    if (event.target.closest("a")) document.body.dataset.pane = "stage";
+  });
+  byId("help-open").addEventListener("click", () => byId("help").showModal());
+  player.addEventListener("trouble", ({ detail }) => trouble(`The sound stopped: ${detail}`));
+  player.addEventListener("state", () => {
+    if (player.state === "paused" && player.tape === tape && tape) {
+      moved = player.position;
+      write(false);
+    }
+  });
+  const go = (steps) => {
+    const next = shelf.neighbour(recording?.id, steps);
+    if (next) store.set({ recording: next, at: null, from: null, to: null, low: null, high: null });
+  };
+  const step = (event, sign) => player.tape && skip(sign * (event.shiftKey ? 10 : 1));
+  listenForKeys({
+    " ": () => player.tape && transport.toggle(),
+    ArrowLeft: (event) => step(event, -1),
+    ArrowRight: (event) => step(event, 1),
+    Home: () => player.tape && skip(-Infinity),
+    digit: (event) => {
+      const source = transport.sources[Number(event.key) - 1];
+      if (source && store.state.view === "listen") store.set({ source: source.name });
+    },
+    "[": () => mark("from"),
+    "]": () => mark("to"),
+    s: () => byId("only").click(),
+    Escape: clear,
+    "+": () => stage?.zoomBy(-1),
+    "=": () => stage?.zoomBy(-1),
+    "-": () => stage?.zoomBy(1),
+    j: () => go(1),
+    k: () => go(-1),
+    "/": () => { document.body.dataset.pane = "shelf"; byId("search").focus(); byId("search").select(); },
+    "?": () => byId("help").showModal(),
+  });
+}
+
+function skip(seconds) {
+  const to = Math.max(0, player.position + seconds);
+  if (player.tape === tape) seek(to);
+  else player.seek(to);
+}
+
+async function share() {
+  moved = player.position;
+  write(false);
+  try {
+    await navigator.clipboard.writeText(location.href);
+    announce("Link copied");
+    byId("share").textContent = "Copied";
+    setTimeout(() => { byId("share").textContent = "Copy link"; }, 1500);
+  } catch {
+    trouble("The link is in the address bar: the clipboard is not open to this page.");
+  }
+}
+
+// --- the play head ---
+
+function tick() {
+  requestAnimationFrame(tick);
+  if (!player.tape) return;
+  const seconds = player.position;
+  transport.place(seconds);
+  if (player.tape === tape && store.state.view === "listen") {
+    stage.place(seconds, player.state !== "paused" && previewed == null);
+  } else if (store.state.view === "generate") studio.place(seconds);
+}

@@ -1,0 +1,110 @@
+// The shelf: recordings found, a page at a time as the list is scrolled.
+
+import { json } from "./api.js";
+import { byId, clock, make, trouble } from "./dom.js";
+import { toAddress } from "./store.js";
+
+const PAGE = 60;
+
+export class Shelf {
+  #text = null;
+  #shown = [];
+  #total = 0;
+  #asking = null;
+  #current = null;
+
+  constructor(onSearch) {
+    this.list = byId("recordings");
+    let timer = 0;
+    byId("search").addEventListener("input", () => {
+      clearTimeout(timer);
+      timer = setTimeout(() => onSearch(byId("search").value.trim()), 180);
+    });
+    byId("search-form").addEventListener("submit", (event) => {
+      event.preventDefault();
+      clearTimeout(timer);
+      onSearch(byId("search").value.trim());
+      this.list.querySelector("a")?.focus();
+    });
+    this.list.addEventListener("scroll", () => {
+      const { scrollTop, clientHeight, scrollHeight } = this.list;
+      if (scrollTop + clientHeight > scrollHeight - 600) this.#more();
+    }, { passive: true });
+  }
+
+  /** Search, unless these words are already there. */
+  async search(text, again = false) {
+    if (text === this.#text && !again) return;
+    this.#text = text;
+    const field = byId("search");
+    if (document.activeElement !== field) field.value = text;
+    this.#asking?.abort();
+    this.#asking = null;
+    this.#shown = [];
+    this.#total = Infinity;
+    await this.#more();
+  }
+
+  async #more() {
+    if (this.#asking || this.#shown.length >= this.#total) return;
+    const asking = new AbortController();
+    this.#asking = asking;
+    const offset = this.#shown.length;
+    try {
+      const answer = await json("recordings", { search: this.#text, offset, limit: PAGE }, asking.signal);
+      this.#total = answer.total;
+      this.#shown.push(...answer.recordings);
+      const rows = answer.recordings.map((recording) => this.#row(recording));
+      if (offset) this.list.append(...rows);
+      else this.list.replaceChildren(...rows);
+      if (!offset) this.list.scrollTop = 0;
+      this.#count();
+    } catch (error) {
+      if (error.name !== "AbortError") trouble(`The list could not be loaded: ${error.message}`);
+    } finally {
+      if (this.#asking === asking) this.#asking = null;
+    }
+  }
+
+  #count() {
+    const count = this.#total.toLocaleString("en");
+    byId("found").textContent = this.#text
+      ? `${count} found`
+      : `${count} recording${this.#total === 1 ? "" : "s"}`;
+    if (this.#total) return;
+    const words = this.#text
+      ? "Nothing by these words. Try fewer of them."
+      : "No recordings yet. fadae run fills the workspace.";
+    this.list.replaceChildren(make("li", { class: "none" }, words));
+  }
+
+  #row({ id, title, creator, item, seconds }) {
+    const link = make(
+      "a",
+      { href: toAddress({ view: "listen", recording: id, search: this.#text }), "data-id": id },
+      make("span", { class: "title", dir: "auto" }, title),
+      make("span", { class: "long" }, clock(seconds)),
+      make("span", { class: "by", dir: "auto" }, creator ? `${creator} · ${item}` : item),
+    );
+    if (id === this.#current) link.setAttribute("aria-current", "true");
+    return make("li", {}, link);
+  }
+
+  /** Mark the recording that is on the stage. */
+  mark(id) {
+    this.#current = id;
+    for (const link of this.list.querySelectorAll("a")) {
+      const here = link.dataset.id === id;
+      if (here) link.setAttribute("aria-current", "true");
+      else link.removeAttribute("aria-current");
+      if (here) link.scrollIntoView({ block: "nearest" });
+    }
+  }
+
+  /** The recording `steps` further down the list, or null. */
+  neighbour(id, steps) {
+    const at = this.#shown.findIndex((recording) => recording.id === id);
+    const next = this.#shown[at < 0 ? 0 : at + steps];
+    return next?.id ?? null;
+  }
+}

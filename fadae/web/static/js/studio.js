@@ -1,0 +1,170 @@
+// The studio: music that was never played, by run, manner and seed.
+
+import { address, json, samples, raster } from "./api.js";
+import { announce, byId, clock, make, trouble } from "./dom.js";
+import { BandAxis } from "./picture.js";
+import { painted } from "./tiles.js";
+import { whenThemeChanges } from "./colours.js";
+
+const NOTES = {
+  walk: "Walk: codes move from frame to frame as the run's own do, along their principal axes.",
+  normal: "Draw: every frame's code is drawn alone, as in the experiment of 2017.",
+  interpolate: "Between: the code of one recording turns into that of another.",
+};
+
+export class Studio {
+  #about;
+  #entry = null;
+  #made = 0;
+
+  /** `player` gets the tape; `remember` the settings, for the address. */
+  constructor(about, player, remember) {
+    this.#about = about;
+    this.player = player;
+    this.remember = remember;
+    const runs = about.runs.filter(({ trained }) => trained);
+    byId("generate-run").replaceChildren(...runs.map(({ name }) => make("option", { value: name }, name)));
+    byId("generate").hidden = !runs.length || !about.transform;
+    byId("generate-empty").hidden = !byId("generate").hidden;
+    this.form = byId("generate");
+    this.form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      if (this.form.reportValidity()) this.make();
+    });
+    this.form.addEventListener("change", () => this.#note());
+    byId("another").addEventListener("click", () => {
+      byId("generate-seed").value = String(Math.floor(Math.random() * 2 ** 32));
+      this.make();
+    });
+    for (const name of ["first", "second"]) this.#suggest(byId(`generate-${name}`));
+    whenThemeChanges(() => this.#paint());
+    new ResizeObserver(() => this.#paint()).observe(byId("generated"));
+    const frame = byId("generated").querySelector(".frame");
+    frame.addEventListener("click", (event) => {
+      const box = frame.getBoundingClientRect();
+      if (this.shown) this.player.seek(((event.clientX - box.left) / box.width) * this.shown.seconds);
+    });
+    this.#note();
+  }
+
+  #suggest(input) {
+    const list = byId("suggestions");
+    let timer = 0;
+    input.addEventListener("input", () => {
+      clearTimeout(timer);
+      timer = setTimeout(async () => {
+        const found = await json("recordings", { search: input.value.slice(0, 200), limit: 20 }).catch(() => null);
+        if (!found) return;
+        list.replaceChildren(...found.recordings.map(({ id, title }) => make("option", { value: id }, title)));
+      }, 180);
+    });
+  }
+
+  #note() {
+    const { method } = this.settings;
+    byId("manner-note").textContent = NOTES[method];
+    for (const part of this.form.querySelectorAll(".between")) part.hidden = method !== "interpolate";
+    for (const part of this.form.querySelectorAll(".seeded")) part.hidden = method === "interpolate";
+  }
+
+  get settings() {
+    const method = this.form.elements.method.value;
+    const between = method === "interpolate";
+    return {
+      run: byId("generate-run").value,
+      method,
+      seconds: Number(byId("generate-seconds").value),
+      seed: between ? null : Number(byId("generate-seed").value),
+      first: between ? byId("generate-first").value : null,
+      second: between ? byId("generate-second").value : null,
+    };
+  }
+
+  /** Take settings from an address. */
+  restore(state) {
+    const runs = [...byId("generate-run").options].map(({ value }) => value);
+    if (runs.includes(state.run)) byId("generate-run").value = state.run;
+    if (state.method in NOTES) this.form.elements.method.value = state.method;
+    if (state.seed != null) byId("generate-seed").value = state.seed;
+    if (state.seconds != null) byId("generate-seconds").value = state.seconds;
+    for (const name of ["first", "second"]) if (state[name]) byId(`generate-${name}`).value = state[name];
+    this.#note();
+  }
+
+  async make() {
+    const settings = this.settings;
+    if (!settings.run) return;
+    const number = (this.#made += 1);
+    this.remember(settings);
+    const figure = byId("generated");
+    const button = this.form.querySelector(".primary");
+    figure.hidden = false;
+    figure.querySelector(".frame").classList.add("loading");
+    button.disabled = true;
+    try {
+      const [picture, sound] = await Promise.all([
+        raster("generated", { ...settings, as: "picture" }),
+        samples("generated", settings),
+      ]);
+      if (number !== this.#made) return;
+      this.#show(settings, picture, sound);
+    } catch (error) {
+      figure.hidden = !this.#entry;
+      trouble(`Nothing was generated: ${error.message}`);
+    } finally {
+      button.disabled = false;
+      figure.querySelector(".frame").classList.remove("loading");
+    }
+  }
+
+  #show(settings, picture, sound) {
+    const rateHz = this.#about.transform.rate_hz;
+    const seconds = sound.length / rateHz;
+    this.#entry = { picture, canvas: null };
+    this.shown = { seconds };
+    const words = settings.seed == null ? "between two recordings" : `seed ${settings.seed}`;
+    const name = `${settings.run}, ${words}, ${clock(seconds)}`;
+    byId("generated").querySelector(".name").textContent = name;
+    byId("generated").querySelector("canvas").setAttribute("aria-label", `Frequency-adaptive picture of ${name}`);
+    const save = byId("generated-save");
+    save.href = address("generated", settings);
+    save.download = `fadae-${settings.run}-${settings.seed ?? "between"}.wav`;
+    new BandAxis(this.#about.transform).label(byId("generated").querySelector(".scale"));
+    this.#paint();
+    this.tape = {
+      key: `generated ${JSON.stringify(settings)}`,
+      name,
+      seconds,
+      rateHz,
+      slice: seconds,
+      fetch: async () => sound,
+    };
+    this.player.load(this.tape, "generated");
+    this.player.play();
+    announce(`Generated ${name}. Playing.`);
+  }
+
+  #paint() {
+    const frame = byId("generated").querySelector(".frame");
+    if (!this.#entry || !frame.clientWidth) return;
+    this.#entry.canvas = null;
+    const canvas = frame.querySelector("canvas");
+    const ratio = Math.min(window.devicePixelRatio || 1, 2);
+    canvas.width = Math.round(frame.clientWidth * ratio);
+    canvas.height = Math.round(frame.clientHeight * ratio);
+    const context = canvas.getContext("2d");
+    context.imageSmoothingQuality = "high";
+    const { stop } = this.#entry.picture;
+    const wide = (canvas.width * stop) / this.shown.seconds;
+    context.drawImage(painted(this.#entry, "level"), 0, 0, wide, canvas.height);
+  }
+
+  /** Move the play head of the generated picture. */
+  place(seconds) {
+    const frame = byId("generated").querySelector(".frame");
+    const playhead = frame.querySelector(".playhead");
+    if (!this.shown) return;
+    playhead.style.visibility = "visible";
+    playhead.style.transform = `translateX(${((seconds / this.shown.seconds) * frame.clientWidth).toFixed(2)}px)`;
+  }
+}

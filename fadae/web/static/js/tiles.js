@@ -1,0 +1,90 @@
+// Pictures by tiles: asked for when seen, a few at a time, the newest wish first, and kept.
+
+import { raster } from "./api.js";
+import { colours, whenThemeChanges } from "./colours.js";
+
+const AT_ONCE = 3;
+const KEPT = 160;
+
+const tiles = new Map(); // address -> { picture, canvas, failed }, least recently used first
+const wishes = new Map(); // address -> { name, parameters, done }
+let asked = 0;
+
+whenThemeChanges(() => {
+  for (const tile of tiles.values()) tile.canvas = null;
+});
+
+/** Return a tile that is here, or null: `done` is called when it has come or failed. */
+export function tile(name, parameters, done) {
+  const key = JSON.stringify([name, parameters]);
+  const found = tiles.get(key);
+  if (found) {
+    tiles.delete(key);
+    tiles.set(key, found);
+    return found.picture || found.failed ? found : null;
+  }
+  wishes.delete(key); // wished again: it goes to the end, which is served first
+  wishes.set(key, { name, parameters, done });
+  serve();
+  return null;
+}
+
+/** Forget what is wished but not yet asked for: another part is being looked at. */
+export function forgetWishes() {
+  wishes.clear();
+}
+
+function serve() {
+  while (asked < AT_ONCE && wishes.size) {
+    const [key, wish] = [...wishes].at(-1);
+    wishes.delete(key);
+    if (tiles.has(key)) continue;
+    asked += 1;
+    const entry = { picture: null, canvas: null, failed: "" };
+    tiles.set(key, entry);
+    if (tiles.size > KEPT) tiles.delete(tiles.keys().next().value);
+    raster(wish.name, wish.parameters)
+      .then(
+        (picture) => { entry.picture = picture; },
+        (error) => {
+          entry.failed = error.message;
+          setTimeout(() => tiles.delete(key), 5000); // worth another try later
+        },
+      )
+      .finally(() => {
+        asked -= 1;
+        wish.done();
+        serve();
+      });
+  }
+}
+
+/** Return a tile's picture painted at one pixel a point, the lowest row at the bottom. */
+export function painted(entry, kind) {
+  if (entry.canvas) return entry.canvas;
+  const { bytes, rows, columns } = entry.picture;
+  const canvas = document.createElement("canvas");
+  canvas.width = columns;
+  canvas.height = rows;
+  const context = canvas.getContext("2d");
+  const image = context.createImageData(columns, rows);
+  const pixels = new Uint32Array(image.data.buffer);
+  const table = colours(kind);
+  for (let row = 0; row < rows; row += 1) {
+    const target = (rows - 1 - row) * columns;
+    for (let column = 0; column < columns; column += 1) {
+      pixels[target + column] = table[bytes[row * columns + column]];
+    }
+  }
+  context.putImageData(image, 0, 0);
+  entry.canvas = canvas;
+  return canvas;
+}
+
+/** Return the byte of a tile at seconds and a height from 0 (bottom) to 1, or null outside. */
+export function value(entry, seconds, height) {
+  const { bytes, rows, columns, start, stop } = entry.picture;
+  const column = Math.floor(((seconds - start) / (stop - start)) * columns);
+  const row = Math.min(Math.floor(height * rows), rows - 1);
+  return column >= 0 && column < columns && row >= 0 ? bytes[row * columns + column] : null;
+}
