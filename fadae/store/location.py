@@ -151,13 +151,18 @@ class Location:
             while batch := list(itertools.islice(drawn, 8 * _THREADS)):
                 yield from threads.map(function, batch)
 
-    def write_bytes(self, path: str, data: bytes) -> None:
-        """Write an object whole: a reader sees the old bytes or the new ones, never a part."""
+    def write_bytes(self, path: str, data: bytes, content_type: str | None = None) -> None:
+        """Write an object whole: a reader sees the old bytes or the new ones, never a part.
+
+        `content_type` is what a bucket tells browsers that open the object.
+        """
         if self.is_local:
             with self.writing(path) as file:
                 file.write(data)
-        else:
-            self._call("pipe_file", path, data, size_bytes=len(data))
+            return
+        told = self.protocol in ("s3", "s3a") and content_type
+        options = {"ContentType": content_type} if told else {}
+        self._call("pipe_file", path, data, size_bytes=len(data), **options)
 
     @contextlib.contextmanager
     def writing(self, path: str) -> Iterator[IO[bytes]]:
