@@ -18,6 +18,7 @@ from fadae.cli.info import info
 from fadae.cli.ingest import ingest
 from fadae.cli.query import query
 from fadae.cli.reconstruct import reconstruct
+from fadae.cli.report import report
 from fadae.cli.reporting import reporting
 from fadae.cli.train import train
 from fadae.cli.wait import wait
@@ -31,6 +32,7 @@ COMMANDS: tuple[Callable[..., dict[str, Any] | None], ...] = (
     generate,
     info,
     query,
+    report,
     wait,
 )
 

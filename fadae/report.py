@@ -1,0 +1,208 @@
+"""A report of one run: a static folder of one page, sound, pictures and scores.
+
+It opens from a disk or a bucket without a server or a script. Titles come from outside: they
+reach the page escaped, and never a file name.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import mimetypes
+from collections.abc import Sequence
+from html import escape
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+import fadae
+from fadae import figures
+from fadae.audio.write import encode
+from fadae.errors import UsageError
+from fadae.recordings import Recording
+from fadae.workspace import ORIGINAL, TRANSFORM, Workspace
+
+DEFAULT_RECORDINGS = 12
+DEFAULT_SECONDS = 20.0
+_HEADINGS = {
+    "nmse_db": ("NMSE", "normalised mean squared error of the companded features; lower is better"),
+    "snr_db": ("SNR", "signal-to-noise ratio against the transform's own synthesis"),
+    "si_sdr_db": ("SI-SDR", "the same whatever the gain"),
+    "log_spectral_distance_db": ("LSD", "log-spectral distance; lower is better"),
+}
+_STYLE = """
+:root{color-scheme:light dark;--ink:#1d2433;--quiet:#5b6475;--line:#d9dde5;--ground:#fbfbfd;
+--card:#fff}
+@media (prefers-color-scheme:dark){:root{--ink:#e6e9f0;--quiet:#9aa3b5;--line:#2c3342;
+--ground:#12151c;--card:#191e28}}
+body{margin:0 auto;padding:2rem 1rem 4rem;max-width:70rem;font:16px/1.5 system-ui,sans-serif;
+color:var(--ink);background:var(--ground)}
+h1{font-weight:600;margin:0}h2{font-size:1.1rem;margin:0;overflow-wrap:anywhere}
+p,dd,caption,figcaption,footer{color:var(--quiet)}a{color:inherit}
+section{background:var(--card);border:1px solid var(--line);border-radius:12px;padding:1rem 1.2rem;
+margin:1.2rem 0}
+img{width:100%;height:auto;border-radius:8px;background:#fff}figure{margin:.6rem 0}
+.sound{display:flex;flex-wrap:wrap;gap:.5rem 1.5rem}.sound label{flex:1 1 15rem;color:var(--quiet)}
+audio{width:100%;display:block}
+.scroll{overflow-x:auto}table{border-collapse:collapse;width:100%}
+th,td{padding:.35rem .7rem;border-bottom:1px solid var(--line);text-align:right;white-space:nowrap}
+th:first-child,td:first-child{text-align:left;white-space:normal;overflow-wrap:anywhere}
+td{font-variant-numeric:tabular-nums}caption{text-align:left;padding-bottom:.5rem}
+"""
+
+
+def report(
+    workspace: Workspace,
+    run: str = "default",
+    *,
+    recordings: Sequence[str] = (),
+    limit: int = DEFAULT_RECORDINGS,
+    seconds: float = DEFAULT_SECONDS,
+) -> dict[str, Any]:
+    """Write reports/<run>/ and return its summary: run, recordings, files, folder, index.
+
+    The recordings given, else `limit` of them spread evenly from the best to the worst NMSE; of
+    each, `seconds` from its start. The same bytes every time. Raises UsageError where the run has
+    no reconstructions or a recording is not there.
+    """
+    scores = workspace.scores(run)
+    chosen = [workspace.recording(one) for one in recordings]
+    chosen = chosen or _spread(workspace, scores["nmse_db"], limit)
+    if not chosen or seconds <= 0:
+        raise UsageError("a report is about at least one recording and some of its seconds")
+    folder = f"reports/{run}"
+    files: dict[str, bytes] = {}
+    sections = [_recording(workspace, run, one, n, seconds, scores, files)
+                for n, one in enumerate(chosen, 1)]  # fmt: skip
+    metrics = workspace.metrics(run) if run in workspace.runs else []
+    files["curves.png"] = figures.training_curves(metrics)
+    table = [_scored(one, scores) for one in chosen]
+    files["scores.json"] = json.dumps({"run": run, "recordings": table}, indent=1).encode()
+    page = _page(workspace, run, table, sections)
+    files["index.html"] = page.encode("utf-8", "xmlcharrefreplace")  # last: it names the others
+    for name, data in files.items():
+        content_type = mimetypes.guess_type(name)[0]
+        if name.endswith(".html"):
+            content_type = "text/html; charset=utf-8"
+        workspace.location.write_bytes(f"{folder}/{name}", data, content_type)
+    root = f"{workspace.location.url}/{folder}"
+    return {
+        "run": run, "recordings": len(chosen), "files": len(files), "folder": root,
+        "index": f"{root}/index.html",
+    }  # fmt: skip
+
+
+def side_by_side(
+    workspace: Workspace, recording_id: str, run: str, seconds: tuple[float, float], title: str = ""
+) -> bytes:
+    """Return a PNG of a recording's original, code and reconstruction, side by side."""
+    original = workspace.rasterize(recording_id, seconds)
+    peak = original.attrs["peak"]
+    made = workspace.rasterize(recording_id, seconds, source=run, peak=peak)
+    codes = workspace.codes(recording_id, seconds, run)
+    picture = xr.DataArray(
+        np.asarray(codes.values).T, dims=("code", "time"), coords={"time": codes.time_seconds}
+    )
+    return figures.side_by_side(original, picture, made, title)
+
+
+def _spread(workspace: Workspace, nmse_db: Any, limit: int) -> list[Recording]:
+    """Return recordings of their own PCM at even steps of the ranking, best first."""
+    own = [
+        recording
+        for recording in workspace.recordings[: len(nmse_db)]
+        if recording.same_as < 0 and recording.samples
+    ]
+    own.sort(key=lambda one: (math.isnan(nmse_db[one.row]), nmse_db[one.row], one.id))
+    count = min(limit, len(own))
+    return [own[round(at)] for at in np.linspace(0, len(own) - 1, count)] if count else []
+
+
+def _recording(
+    workspace: Workspace,
+    run: str,
+    recording: Recording,
+    number: int,
+    seconds: float,
+    scores: dict[str, Any],
+    files: dict[str, bytes],
+) -> str:
+    """Add a recording's sound and picture to the files; return its part of the page."""
+    span = (0.0, min(seconds, recording.seconds))
+    players = []
+    for label, source in (
+        ("original", ORIGINAL),
+        ("transform", TRANSFORM),
+        ("reconstruction", run),
+    ):
+        name = f"{number:03d}-{label}.ogg"
+        samples = workspace.audio(recording.id, span, source)
+        files[name] = encode(samples, workspace.rate_hz, "ogg")
+        players.append(
+            f'<label>{label}<audio controls preload="none" src="{name}"></audio></label>'
+        )
+    picture = f"{number:03d}.png"
+    files[picture] = side_by_side(workspace, recording.id, run, span)
+    title = escape(_title(recording))
+    about = " · ".join(escape(part) for part in (recording.creator, recording.id) if part)
+    return f"""<section id="r{number}">
+<h2>{title}</h2><p>{about}{_link("source", recording.url)}{_link("licence", recording.licence)}</p>
+<div class="sound">{"".join(players)}</div>
+<figure><img src="{picture}" loading="lazy" width="1650" height="585"
+ alt="Bands over time of the original, the code and the reconstruction of {title}"></figure>
+<p>{" · ".join(f"{_HEADINGS[k][0]} {_shown(v[recording.row])} dB" for k, v in scores.items())}</p>
+</section>"""
+
+
+def _page(workspace: Workspace, run: str, table: list[dict[str, Any]], sections: list[str]) -> str:
+    about = workspace.transform
+    heads = "".join(f'<th title="{escape(what)}">{name} (dB)</th>'
+                    for name, what in _HEADINGS.values())  # fmt: skip
+    rows = "".join(
+        f'<tr><td><a href="#r{n}">{escape(row["title"] or row["id"])}</a></td>'
+        + "".join(f"<td>{_shown(row[name])}</td>" for name in _HEADINGS)
+        + "</tr>\n"
+        for n, row in enumerate(table, 1)
+    )
+    return f"""<!doctype html>
+<html lang="en"><head><meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy"
+ content="script-src 'none'; object-src 'none'; base-uri 'none'; form-action 'none'">
+<title>fadae: run {escape(run)}</title><style>{_STYLE}</style></head><body>
+<header><h1>Run {escape(run)}</h1>
+<p>{len(sections)} of {len(workspace.recordings)} recordings; transform {escape(about.name)},
+{about.bands} bands, {about.size} coefficients a frame of
+{about.frame_samples / about.sample_rate_hz:.2f} s at {about.sample_rate_hz} Hz.</p></header>
+<main><section><h2>Training</h2><figure><img src="curves.png" width="1350" height="510"
+ alt="Loss and normalised error over the steps of the training"></figure></section>
+<section><h2>Scores</h2><div class="scroll"><table>
+<caption>Audio is compared with the transform's own synthesis; lower NMSE and LSD, higher SNR and
+SI-SDR are better. <a href="scores.json">As JSON</a>.</caption>
+<thead><tr><th>recording</th>{heads}</tr></thead><tbody>
+{rows}</tbody></table></div></section>
+{"".join(sections)}</main>
+<footer>Written by fadae {escape(fadae.__version__)}.</footer></body></html>
+"""
+
+
+def _scored(recording: Recording, scores: dict[str, Any]) -> dict[str, Any]:
+    found = {name: float(values[recording.row]) for name, values in scores.items()}
+    finite = {name: value if math.isfinite(value) else None for name, value in found.items()}
+    return {"id": recording.id, "title": recording.title, "creator": recording.creator, **finite}
+
+
+def _title(recording: Recording) -> str:
+    return recording.title or recording.file
+
+
+def _link(name: str, url: str) -> str:
+    """Return a link, to the web only: javascript: and its kin come from outside too."""
+    if not url.startswith(("https://", "http://")):
+        return ""
+    return f' · <a href="{escape(url)}" rel="noopener noreferrer">{name}</a>'
+
+
+def _shown(value: float | None) -> str:
+    return "-" if value is None or not math.isfinite(value) else f"{value:.2f}"
