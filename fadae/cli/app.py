@@ -20,11 +20,13 @@ from fadae.cli.query import query
 from fadae.cli.reconstruct import reconstruct
 from fadae.cli.report import report
 from fadae.cli.reporting import reporting
+from fadae.cli.run import run
 from fadae.cli.train import train
 from fadae.cli.wait import wait
 
 # In the order `fadae --help` shows them.
 COMMANDS: tuple[Callable[..., dict[str, Any] | None], ...] = (
+    run,
     ingest,
     extract,
     train,

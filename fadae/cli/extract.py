@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from fadae.cli.mapping import cluster_mapper
 from fadae.cli.options import (
     DEFAULT_WORKSPACE,
     Dtype,
@@ -13,6 +12,7 @@ from fadae.cli.options import (
     Workers,
     Workspace,
 )
+from fadae.cluster.lazily import cluster_mapper
 
 
 def extract(

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fadae.cli.mapping import cluster_mapper
 from fadae.cli.options import (
     DEFAULT_ARCHIVE_URL,
     DEFAULT_ITEM,
@@ -29,9 +28,11 @@ from fadae.cli.options import (
     Workers,
     Workspace,
 )
+from fadae.cluster.lazily import cluster_mapper
 
 if TYPE_CHECKING:
     from fadae.archive.source import Source
+    from fadae.ingest import Retry as WhichFailures
 
 KeepDamaged = Annotated[
     bool, typer.Option("--keep-damaged", help="Keep a damaged recording up to the damage.")
@@ -68,15 +69,12 @@ def ingest(
     """Fetch, decode and stage recordings."""
     from fadae import ingest as stage
     from fadae.audio.terms import Limits
-    from fadae.errors import UsageError
     from fadae.store.location import Location
 
-    if retry not in [one.value for one in stage.Retry]:
-        raise UsageError(f"--retry is transient, permanent, all or none, not {retry!r}")
     location = Location(workspace)
     settings = stage.Settings(
         rate_hz=sample_rate, downloads=downloads, limit=limit, keep_source=keep_source,
-        keep_damaged=keep_damaged, retry=stage.Retry(retry), refresh=refresh,
+        keep_damaged=keep_damaged, retry=chosen_retry(retry), refresh=refresh,
         limits=Limits(
             decoded_seconds=3600 * max_hours, channels=max_channels, source_rate_hz=max_rate,
             file_bytes=1_000_000 * max_megabytes,
@@ -85,6 +83,18 @@ def ingest(
     sources = chosen_sources(items, collection, search, folder, formats, archive_url, contact)
     with cluster_mapper(location, scheduler, workers) as mapper:
         return stage.ingest(location, sources, settings, mapper=mapper)
+
+
+def chosen_retry(name: str) -> WhichFailures:
+    """Return which failures a command line asks to try again; raises UsageError."""
+    from fadae.errors import UsageError
+    from fadae.ingest import Retry as WhichFailures
+
+    try:
+        return WhichFailures(name)
+    except ValueError:
+        names = ", ".join(WhichFailures)
+        raise UsageError(f"--retry is one of {names}, not {name!r}") from None
 
 
 def chosen_sources(
