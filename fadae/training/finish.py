@@ -1,0 +1,104 @@
+"""The end of a run: the closed forms beside it, the model's files, the summary."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from typing import Any
+
+import safetensors.torch
+from torch import nn
+
+from fadae.model.contract import ClosedForm
+from fadae.model.pca import Pca
+from fadae.training.checkpoint import Tensors, snapshot
+from fadae.training.evaluate import Scores, Stopped
+from fadae.training.frames import RankSample
+from fadae.training.metrics import Metrics
+from fadae.training.reduction import make_reduction
+from fadae.training.rig import SAMPLE_FRAMES, Preempted, Rig, scores_of
+from fadae.training.run import finite
+
+
+def finish(rig: Rig) -> dict[str, Any]:
+    """Fit what is left to fit, write model and summary; return the summary, on every rank.
+
+    Raises Preempted when asked to stop meanwhile: the steps learned are saved, the rest is done
+    again.
+    """
+    try:
+        if isinstance(rig.model, ClosedForm):
+            rig.model.fit(_sample(rig))
+            if rig.dataset.split.holdout.count:
+                rig.state.add_evaluation(dataclasses.asdict(scores_of(rig, rig.model)), None)
+        baseline = _baseline(rig)
+    except Stopped:
+        raise Preempted(
+            "stopped after the last step; run the same command again", summary=rig.summary()
+        ) from None
+    summary = finite(rig.summary(baseline))
+    if rig.ranks.is_first:
+        _write(rig, summary)
+    shared: dict[str, Any] = rig.ranks.from_first(summary)
+    return shared
+
+
+def _write(rig: Rig, summary: dict[str, Any]) -> None:
+    """Write the model, the last line of metrics, and the summary that says the run is done."""
+    data = safetensors.torch.save(snapshot(_chosen(rig)))
+    summary["model_sha256"] = hashlib.sha256(data).hexdigest()
+    rig.run.location.write_bytes(rig.run.path("model.safetensors"), data)
+    metrics = Metrics(rig.run.location, rig.run.name, rig.state.step)
+    metrics.add(rig.state.step, pca_nmse_db=summary["pca_nmse_db"])
+    metrics.write()
+    rig.run.write("summary.json", {"recipe": rig.config.recipe(), "summary": summary})
+
+
+def _chosen(rig: Rig) -> Tensors:
+    """Return the weights of the last step; with early stopping those of the best evaluation."""
+    last: Tensors = rig.model.state_dict()
+    best = rig.state.best_step
+    if rig.config.early_stopping is None or best is None or best == rig.state.step:
+        return last
+    kept = rig.checkpoints.best(best)
+    return last if kept is None else kept
+
+
+def _baseline(rig: Rig) -> dict[str, Any]:
+    """Return the held-out scores of PCA with as many components as the code has numbers.
+
+    A function of rows, seed and code size alone: computed once, kept in baseline.json.
+    """
+    kept = rig.run.read("baseline.json") if rig.ranks.is_first else None
+    known: dict[str, Any] | None = rig.ranks.from_first(kept)
+    if known is not None:
+        return known
+    if not rig.dataset.split.holdout.count:
+        return {"nmse_db": None, "nmse_linear_db": None, "components": None}
+    if isinstance(rig.model, Pca):
+        pca, scores = rig.model, Scores(**(rig.state.evaluation or {}))
+    else:
+        pca = Pca.create(rig.features, [rig.model.code_size], rig.sample_frames)
+        pca = pca.to(rig.ranks.device)
+        pca.fit(_sample(rig))
+        scores = scores_of(rig, pca)
+    found = finite(
+        {
+            "nmse_db": scores.nmse_db,
+            "nmse_linear_db": scores.nmse_linear_db,
+            "components": pca.code_size,
+        }
+    )
+    if rig.ranks.is_first:
+        rig.run.write("baseline.json", found)
+    return found
+
+
+def _sample(rig: Rig) -> RankSample:
+    """Return the seeded sample of training frames that closed forms are fitted on."""
+    reduction = make_reduction(nn.Module(), rig.config, rig.ranks)
+    return RankSample(
+        rig.dataset.split.train.thinned(SAMPLE_FRAMES), rig.read, rig.dataset.rows,
+        rig.config.lanes, rig.config.seed, reduction.groups(), reduction.total,
+        lambda frames: int(rig.ranks.total([frames])[0]), rig.features, rig.ranks.device,
+    )  # fmt: skip
