@@ -15,25 +15,28 @@ Buffer = bytes | bytearray | mmap.mmap
 
 _MAGIC = b"OggS"
 _HEADER_BYTES = 27
+_END_OF_STREAM = 4  # in byte 5, the flags
 _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
 def damage_offset(path: Path) -> int | None:
     """Return where an Ogg file stops being whole pages with right checksums; None if nowhere.
 
-    Also None for a file that is not Ogg. A decoder would skip the damaged pages without a word.
+    Also None for a file that is not Ogg, and for junk behind the last page's end-of-stream mark,
+    such as tags. A decoder would skip damaged pages without a word.
     """
     with path.open("rb") as file:
         if file.read(4) != _MAGIC:
             return None
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            whole = 0
+            whole, ended = 0, False
             for start, end in pages(data):
                 page = data[start:end]
                 if len(page) < end - start or page_checksum(page) != page[22:26]:
                     break
-                whole = end
-            return None if whole == len(data) else whole
+                whole, ended = end, bool(page[5] & _END_OF_STREAM)
+            junk = ended and data[whole : whole + 4] != _MAGIC
+            return None if whole == len(data) or junk else whole
 
 
 def pages(data: Buffer) -> Iterator[tuple[int, int]]:

@@ -54,18 +54,15 @@ class Sandbox:
             "path": str(Path(path).absolute()), "rate_hz": rate_hz,
             "limits": dataclasses.asdict(limits), "keep_damaged": keep_damaged,
         }  # fmt: skip
-        child = self._running()
         try:
-            assert child.stdin is not None
-            child.stdin.write(json.dumps(request).encode() + b"\n")
-            child.stdin.flush()
+            child = self._asked(json.dumps(request).encode() + b"\n")
             return self._answer(_Replies(child, limits), write)
-        except (BrokenPipeError, EOFError) as error:
+        except EOFError as error:
             raise self._died() from error
         except _TooLate as late:
             self.close()
             raise PermanentFailure(str(late)) from None
-        except (PermanentFailure, MemoryError):
+        except PermanentFailure:
             raise
         except BaseException:  # write() failed, or we are told to stop: its answer is unread
             self.close()
@@ -77,6 +74,17 @@ class Sandbox:
             self._child.kill()
             self._child.communicate()
             self._child = None
+
+    def _asked(self, request: bytes) -> subprocess.Popen[bytes]:
+        """Return the child with the request sent; one that died idle is replaced."""
+        for _ in range(2):
+            child = self._running()
+            assert child.stdin is not None
+            with contextlib.suppress(BrokenPipeError):
+                child.stdin.write(request)
+                return child
+            self.close()
+        raise EOFError
 
     def _running(self) -> subprocess.Popen[bytes]:
         if self._child is not None and self._child.poll() is not None:
@@ -103,7 +111,8 @@ class Sandbox:
         raise EOFError
 
     def _died(self) -> PermanentFailure | TransientFailure:
-        assert self._child is not None
+        if self._child is None:
+            return TransientFailure("the decoder does not start")
         status = self._child.wait()
         self.close()
         if -status in _CRASHES:
