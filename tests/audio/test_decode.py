@@ -100,7 +100,7 @@ def test_a_tag_at_the_end_is_no_damage(tmp_path: Path, format: str) -> None:
 def test_what_is_no_audio_is_undecodable(tmp_path: Path) -> None:
     for name, content in {"text.ogg": b"hello " * 999, "page.mp3": b"<html>" * 999}.items():
         (tmp_path / name).write_bytes(content)
-        with pytest.raises(PermanentFailure, match="undecodable|damaged"):
+        with pytest.raises(PermanentFailure, match=r"undecodable|damaged"):
             decoded(tmp_path / name)
 
 

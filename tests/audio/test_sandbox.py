@@ -88,7 +88,7 @@ def test_a_child_that_died_idle_is_replaced(sandbox: Sandbox, song: Path) -> Non
 def test_a_stalled_decoder_is_given_up(sandbox: Sandbox, song: Path) -> None:
     staged(sandbox, song)
     os.kill(sandbox.process_id, signal.SIGSTOP)
-    with pytest.raises(PermanentFailure, match="no PCM for 0 s|no PCM for 1 s"):
+    with pytest.raises(PermanentFailure, match="no PCM for 0 s"):
         staged(sandbox, song, Limits(stall_seconds=0.3))
     assert staged(sandbox, song)
     with pytest.raises(PermanentFailure, match="longer than 0 s"):
@@ -108,7 +108,7 @@ def test_a_target_that_fails_leaves_no_half_read_answer(sandbox: Sandbox, song: 
 def test_memory_is_bounded(sandbox: Sandbox, tmp_path: Path) -> None:
     # 512 channels in one block of 65536 samples: the sum of channels is small, the block is not.
     wide = wav(tmp_path / "wide.wav", np.ones((66_000, 400), "<f4"), 11025)
-    with pytest.raises(PermanentFailure, match="memory|undecodable"):
+    with pytest.raises(PermanentFailure, match=r"memory|undecodable"):
         staged(sandbox, wide, Limits(channels=512, memory_bytes=64 << 20))
 
 
