@@ -80,7 +80,7 @@ def reconstruct(
     features = FeatureSet.open(location)
     model_sha256 = _model_sha256(location, run)
     store = _begin(location, run, features, model_sha256)
-    blocks = range(store.rows // BLOCK_FRAMES, features.rows // BLOCK_FRAMES)
+    blocks = range(_blocks(store.rows), _blocks(features.rows))
     written: list[bool] = []
     if blocks:  # else no cluster need start
         tasks = _tasks(location, run, model_sha256, device, features, blocks)
@@ -90,6 +90,14 @@ def reconstruct(
     if len(written) != len(blocks):
         raise TransientError(f"{len(blocks) - len(written)} blocks are missing; run this again")
     return _summary(run, _publish(store, features, model_sha256), features, sum(written))
+
+
+def _blocks(rows: int) -> int:
+    """Return how many blocks published rows lie in: the last one may be filled in part only.
+
+    What is published later begins at the next block, so a published block never changes.
+    """
+    return -(-rows // BLOCK_FRAMES)
 
 
 def reconstruct_shard(task: ReconstructTask) -> bool:
@@ -241,9 +249,10 @@ def _pooled_sums(store: FrameStore, features: FeatureSet) -> Array:
     """Return [new recordings, sums]: the sums of their frames, block after block."""
     known = store.recording_rows
     sums = np.zeros((len(features.recordings) - known, len(SUMS)))
-    for start in range(store.rows, features.rows, BLOCK_FRAMES):
+    for number in range(_blocks(store.rows), _blocks(features.rows)):
+        start = number * BLOCK_FRAMES
         recording = features.read("frame_recording", start, start + BLOCK_FRAMES)
-        block = store.read_block("frame_sums", start // BLOCK_FRAMES)
+        block = store.read_block("frame_sums", number)[: len(recording)]
         # A frame of features that are no numbers is no frame to judge a model by.
         rows = np.flatnonzero((recording >= 0) & np.isfinite(block).all(axis=1))
         np.add.at(sums, recording[rows] - known, block[rows])
@@ -286,7 +295,7 @@ def _summary(run: str, store: FrameStore, features: FeatureSet, written: int) ->
         "run": run,
         "frames": features.frames,
         "shards_written": written,
-        "shards_kept": features.rows // BLOCK_FRAMES - written,
+        "shards_kept": _blocks(features.rows) - written,
         "nmse_db": scores["nmse_db"],
         "audio_snr_db": scores["snr_db"],
         "audio_si_sdr_db": scores["si_sdr_db"],
