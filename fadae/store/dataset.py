@@ -221,6 +221,6 @@ class FeatureSet:
         """Return rows [start, stop) of an array as stored: "features", "audio" (int16) ...
 
         Whole blocks of 1024 rows from a multiple of 1024 cost one object each; any other row
-        costs its chunk of 64. Raises ValueError where a checksum does not match.
+        costs its chunk of 64. Raises DamagedError where a checksum does not match.
         """
         return self.store.read(name, start, stop)

@@ -151,7 +151,9 @@ class Location:
             while batch := list(itertools.islice(drawn, 8 * _THREADS)):
                 yield from threads.map(function, batch)
 
-    def write_bytes(self, path: str, data: bytes, content_type: str | None = None) -> None:
+    def write_bytes(
+        self, path: str, data: bytes | memoryview, content_type: str | None = None
+    ) -> None:
         """Write an object whole: a reader sees the old bytes or the new ones, never a part.
 
         `content_type` is what a bucket tells browsers that open the object.
@@ -162,7 +164,7 @@ class Location:
             return
         told = self.protocol in ("s3", "s3a") and content_type
         options = {"ContentType": content_type} if told else {}
-        self._call("pipe_file", path, data, size_bytes=len(data), **options)
+        self._call("pipe_file", path, bytes(data), size_bytes=len(data), **options)
 
     @contextlib.contextmanager
     def writing(self, path: str) -> Iterator[IO[bytes]]:

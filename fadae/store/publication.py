@@ -22,15 +22,22 @@ def published_plans(store: FrameStore | None) -> int:
 def publish(plan: Plan) -> None:
     """Show a filled plan's rows and recordings to every reader at once.
 
-    A driver that comes late finds the plan published, or even the next one planned, and leaves
-    the metadata alone.
+    A second driver that comes late finds the plan published and leaves the metadata alone. Were
+    it overtaken while it wrote the recordings, whose chunks it shares with the next plan, it puts
+    the next plans' back; were it overtaken in the instant after, it finds the next plan
+    unpublished when it looks for more, and publishes that again.
     """
     header = plan.header
     store = FrameStore.open(plan.location, FEATURES)
-    overtaken = Plan.read(plan.location, header.number + 1) is not None
-    if published_plans(store) > header.number or overtaken:
+    if published_plans(store) > header.number:
         return
     write_planned_recordings(store, plan)
+    published = published_plans(FrameStore.open(plan.location, FEATURES))
+    for number in range(header.number + 1, published):
+        if later := Plan.read(plan.location, number):
+            write_planned_recordings(store, later)
+    if published > header.number:
+        return
     recordings = header.first_recording + header.recordings
     store.publish(header.stop_row, recordings, {"published_plans": header.number + 1})
     log.info("published %d recordings, %d rows", recordings, header.stop_row)

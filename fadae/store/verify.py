@@ -15,7 +15,7 @@ from fadae.store.location import Location
 from fadae.store.mapping import Mapper, map_serially
 from fadae.store.plan import BlockTask, Plan, plan_path
 from fadae.store.publication import published_plans, write_planned_recordings
-from fadae.store.staging import PREFIXES, commit_path
+from fadae.store.staging import PREFIXES, commit_path, recording_key
 from fadae.transform import FrequencyAdaptiveTransform
 
 MAX_PROBLEMS = 1000  # listed in a summary
@@ -54,9 +54,9 @@ class _Verification:
     def run(self) -> dict[str, Any]:
         """Check everything, the ledger first: repairs must not draw on damaged PCM."""
         store = self._open_features()
-        self._check_ledger(store)
+        plans = self._read_plans(store) if store is not None else []
+        self._check_ledger(plans)
         if store is not None:
-            plans = self._read_plans(store)
             self._check_documents(store)
             self._check_small_arrays(store, plans)
             self._check_features(store, plans)
@@ -93,9 +93,8 @@ class _Verification:
                                 "is removed (--repair does)")])  # fmt: skip
         return None
 
-    def _check_ledger(self, store: FrameStore | None) -> None:
-        keys = store.read("recording_key").tolist() if store is not None else []
-        known = known_digests(keys)
+    def _check_ledger(self, plans: list[Plan]) -> None:
+        known = known_digests(_keys(plans))
         pages = [LedgerPage(self.location, prefix, known.get(prefix, b"")) for prefix in PREFIXES]
         missing: set[tuple[str, int]] = set()
         for report in self.mapper(check_page, pages, label="verify ledger", unit="prefixes"):
@@ -106,7 +105,7 @@ class _Verification:
                 for path in report.broken:
                     self.location.delete(path)
             self._note(report.problems)
-        for key in keys if missing else []:
+        for key in _keys(plans) if missing else ():
             prefix = key[-32:][:2]
             if (prefix, key_digest(key)) in missing:
                 path = f"staging/{prefix}/{key}.json"
@@ -216,6 +215,12 @@ class _Verification:
         problems = [found for name in small for found in check_array(store, name)]
         problems += [found for block in sorted(damaged) for found in damaged[block]]
         self._note(Problem(p.path, p.problem + again) for p in problems)
+
+
+def _keys(plans: list[Plan]) -> Iterator[str]:
+    """Yield the keys of all planned recordings."""
+    for plan in plans:
+        yield from (recording_key(recording.track.id) for recording in plan.recordings())
 
 
 def _feature_checks(store: FrameStore, plans: list[Plan], blocks: int) -> Iterator[BlockCheck]:
