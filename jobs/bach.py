@@ -1,0 +1,72 @@
+"""The 2017 experiment as a whole: python jobs/bach.py -w ./bach
+
+Bach from the Internet Archive, 0.68 s frames at 11025 Hz, 300 geometric bands, mu-law and
+per-frame scaling, a tanh autoencoder down to 256 numbers, a hundred epochs; then reconstructions
+to listen to and random codes, which sounded "like someone banging on a piano".
+"""
+
+from pathlib import Path
+
+import typer
+
+import fadae
+from fadae.archive.items import ArchiveSource
+from fadae.audio.write import write
+from fadae.cli.options import (
+    DEFAULT_ARCHIVE_URL,
+    DEFAULT_WORKSPACE,
+    ArchiveUrl,
+    Scheduler,
+    Summary,
+    Workers,
+    Workspace,
+)
+from fadae.cli.reporting import reporting
+from fadae.cli.train import Epochs
+from fadae.cluster.lazily import cluster_mapper
+from fadae.ingest import Settings
+from fadae.pipeline import Recipe, run
+from fadae.store.location import Location
+from fadae.training.config import TrainConfig
+
+ITEM = "AOC11B"
+
+
+def recipe(epochs: int) -> Recipe:
+    """Return the experiment's settings, every number of it spelled out."""
+    return Recipe(
+        settings=Settings(rate_hz=11025),
+        preset="seed",
+        training=TrainConfig(
+            run="bach", widths=(1024, 512, 256), epochs=epochs, batch_size=64,
+            learning_rate=5e-5, holdout=0.5, max_frames=500_000,
+        ),
+    )  # fmt: skip
+
+
+def job(
+    workspace: Workspace = DEFAULT_WORKSPACE,
+    archive_url: ArchiveUrl = DEFAULT_ARCHIVE_URL,
+    epochs: Epochs = 100,
+    scheduler: Scheduler = None,
+    workers: Workers = None,
+) -> Summary:
+    """Repeat the experiment; write a recording, its reconstruction and random codes as sound."""
+    location = Location(workspace)
+    with cluster_mapper(location, scheduler, workers) as mapper:
+        source = ArchiveSource((ITEM,), url=archive_url)
+        summary = run(location, [source], recipe(epochs), mapper=mapper)
+    opened = fadae.open(workspace)
+    first = opened.recordings[0].id
+    sounds = {
+        "original.ogg": opened.audio(first, slice(0, 20)),
+        "reconstruction.ogg": opened.audio(first, slice(0, 20), source="bach"),
+        "random-codes.ogg": opened.generate("bach", method="normal", seconds=20),
+    }
+    for name, samples in sounds.items():
+        write(Path(name), samples, opened.rate_hz)
+    return {**summary, "files": list(sounds)}
+
+
+if __name__ == "__main__":
+    typer.run(reporting(job))
