@@ -32,7 +32,7 @@ def side_by_side(
     """Return a PNG of original, code and reconstruction on one time axis.
 
     original, reconstruction: (band, time) from `Workspace.rasterize`, 0 to 1. codes: (code, time)
-    in [-1, 1] with a `time` coordinate in seconds.
+    with a `time` coordinate in seconds.
     """
     figure = _figure(11.0, 3.9, title)
     panels = figure.subplots(1, 3)
@@ -121,7 +121,7 @@ def terminal_plot(
 
 
 def _draw_bands(axes: Axes, picture: xr.DataArray, title: str) -> AxesImage:
-    image = _draw_image(axes, picture, "band", "magma", 0.0)
+    image = _draw_image(axes, picture, "band", "magma", 0.0, 1.0)
     centre_hz = np.asarray(picture["band_centre_hz"], dtype=np.float64)
     axes.set_yticks(*hertz_ticks(centre_hz))
     _dress(axes, title, "time (s)", "band centre (Hz)")
@@ -129,17 +129,19 @@ def _draw_bands(axes: Axes, picture: xr.DataArray, title: str) -> AxesImage:
 
 
 def _draw_codes(axes: Axes, codes: xr.DataArray, title: str) -> None:
-    _draw_image(axes, codes, "code", "RdBu_r", -1.0)
+    """Draw codes between the magnitudes that one in 200 exceeds: most lie near zero."""
+    limit = float(np.quantile(np.abs(codes), 0.995)) if codes.size else 1.0
+    _draw_image(axes, codes, "code", "RdBu_r", -(limit or 1.0), limit or 1.0)
     _dress(axes, title, "time (s)", "code dimension")
 
 
 def _draw_image(
-    axes: Axes, picture: xr.DataArray, rows: str, colours: str, least: float
+    axes: Axes, picture: xr.DataArray, rows: str, colours: str, least: float, most: float
 ) -> AxesImage:
     start, stop = _time_extent(picture)
     return axes.imshow(
         np.asarray(picture.transpose(rows, "time")),
-        origin="lower", aspect="auto", interpolation="nearest", cmap=colours, vmin=least, vmax=1,
+        origin="lower", aspect="auto", interpolation="nearest", cmap=colours, vmin=least, vmax=most,
         extent=(start, stop, -0.5, picture.sizes[rows] - 0.5),
     )  # fmt: skip
 

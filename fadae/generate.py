@@ -34,9 +34,8 @@ class CodeStatistics:
 
     mean: Array  # [K + 1]
     deviation: Array  # [K + 1] standard deviation of each dimension
-    axes: Array  # [K + 1, K + 1] principal axes in units of the deviation, one a column
-    spread: Array  # [K + 1] standard deviation along each axis
-    correlation: Array  # [K + 1] along each axis, of one frame with the next
+    mixing: Array  # [A, K + 1] what a step along each of A axes adds, in deviations
+    correlation: Array  # [A] of one frame with the next, along each axis
     least: Array  # [K + 1] smallest value seen
     most: Array  # [K + 1] greatest value seen
     hop_seconds: float
@@ -55,21 +54,31 @@ class CodeStatistics:
         everything = np.concatenate(rows)
         mean = everything.mean(axis=0)
         deviation = np.maximum(everything.std(axis=0), 1e-9)
-        whitened = [(stretch - mean) / deviation for stretch in rows]
-        together = np.concatenate(whitened)
-        variance, axes = np.linalg.eigh(together.T @ together / len(together))
-        along = [stretch @ axes for stretch in whitened]
-        product = sum(((a[1:] * a[:-1]).sum(axis=0) for a in along), np.zeros(len(mean)))
-        # The mean of both ends' energies bounds the ratio by 1 (Cauchy-Schwarz and AM-GM).
-        energy = sum(
-            (((a[1:] ** 2).sum(axis=0) + (a[:-1] ** 2).sum(axis=0)) / 2 for a in along),
-            np.zeros(len(mean)),
-        )
-        correlation = np.divide(product, energy, out=np.zeros_like(energy), where=energy > 1e-12)
+        standard = [(stretch - mean) / deviation for stretch in rows]
+        mixing, correlation = _axes_of_motion(standard)
         return cls(
-            mean, deviation, axes, np.sqrt(np.maximum(variance, 0)), np.clip(correlation, 0, 0.999),
+            mean, deviation, mixing, correlation,
             everything.min(axis=0), everything.max(axis=0), known[0].hop_seconds,
         )  # fmt: skip
+
+
+def _axes_of_motion(stretches: list[Array]) -> tuple[Array, Array]:
+    """Return (mixing [A, K], correlation [A]): axes along which codes move independently.
+
+    Whitened with their covariance C, the codes have the (symmetrised) covariance R of one frame
+    with the next; R's eigenvectors are uncorrelated at both lags, its eigenvalues each axis' own
+    correlation. Source: Switzer and Green's min/max autocorrelation factors (1984); Tong et al.,
+    AMUSE (1990).
+    """
+    together = np.concatenate(stretches)
+    variance, axes = np.linalg.eigh(together.T @ together / len(together))
+    kept = variance > 1e-9 * variance.max(initial=0)  # a constant dimension has no axis
+    variance, axes = variance[kept], axes[:, kept]
+    white = [stretch @ (axes / np.sqrt(variance)) for stretch in stretches]
+    pairs = max(1, sum(len(w) - 1 for w in white if len(w)))
+    lagged = sum((w[:-1].T @ w[1:] for w in white), np.zeros((len(variance),) * 2)) / pairs
+    correlation, turn = np.linalg.eigh((lagged + lagged.T) / 2)
+    return turn.T @ (axes * np.sqrt(variance)).T, np.clip(correlation, -0.999, 0.999)
 
 
 def new_codes(method: str, known: Iterable[Codes], frames: int, seed: int) -> Codes:
@@ -105,23 +114,21 @@ def draw(statistics: CodeStatistics, frames: int, seed: int) -> Codes:
 
     The 2017 experiment's way: frames know nothing of each other.
     """
-    noise = _noise(statistics, frames, seed)
+    noise = np.random.default_rng(seed).standard_normal((frames, len(statistics.mean)))
     return _unstack(statistics.mean + noise * statistics.deviation, statistics)
 
 
 def walk(statistics: CodeStatistics, frames: int, seed: int) -> Codes:
     """Return codes that move as the run's do: a first-order autoregressive walk.
 
-    Along each principal axis x[t] = r x[t-1] + sqrt(1 - r^2) noise, r the codes' own correlation
+    Along each axis of motion x[t] = r x[t-1] + sqrt(1 - r^2) noise, r the codes' own correlation
     of one frame with the next, so covariance and tempo of change are the run's.
     """
-    noise = _noise(statistics, frames, seed)
     r = statistics.correlation
-    along = np.empty_like(noise)
-    along[:1] = noise[:1]
+    along = np.random.default_rng(seed).standard_normal((frames, len(r)))
     for frame in range(1, frames):
-        along[frame] = r * along[frame - 1] + np.sqrt(1 - r**2) * noise[frame]
-    steps = (along * statistics.spread) @ statistics.axes.T
+        along[frame] = r * along[frame - 1] + np.sqrt(1 - r**2) * along[frame]
+    steps = along @ statistics.mixing
     return _unstack(statistics.mean + steps * statistics.deviation, statistics)
 
 
@@ -145,10 +152,6 @@ def sound(
     hops = transform.synthesize_hops(codec.decode(codes), floor=MODEL_FLOOR)[:samples]
     peak = float(np.abs(hops).max(initial=0))
     return (hops * np.float32(min(1.0, PEAK / peak)) if peak else hops).astype(np.float32)
-
-
-def _noise(statistics: CodeStatistics, frames: int, seed: int) -> Array:
-    return np.random.default_rng(seed).standard_normal((frames, len(statistics.mean)))
 
 
 def _stack(codes: Codes) -> Array:
