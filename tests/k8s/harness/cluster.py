@@ -26,6 +26,8 @@ Document = dict[str, Any]
 
 # The first failure of a Job is followed by 10 s of back-off in Kubernetes, then 20 s, ...
 JOB_BACK_OFF_SECONDS = 0.5
+# A pod that is restarted more often fails for a reason of its own (CrashLoopBackOff).
+MOST_RESTARTS = 5
 
 
 class Cluster:
@@ -91,7 +93,8 @@ class Cluster:
         """Go on until the condition holds; AssertionError with the logs' ends where it does not."""
         deadline = time.monotonic() + timeout_seconds
         while not condition():
-            assert not self.failed, f"failed: {self.failed}\n{self.tails()}"
+            looping = {pod.name for pod in self.pods if pod.restarts > MOST_RESTARTS}
+            assert not self.failed | looping, f"failed: {self.failed | looping}\n{self.tails()}"
             assert time.monotonic() < deadline, f"after {timeout_seconds} s\n{self.tails()}"
             self.step()
             time.sleep(0.1)
