@@ -12,7 +12,7 @@ import functools
 import hashlib
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -90,6 +90,26 @@ def reconstruct(
     if len(written) != len(blocks):
         raise TransientError(f"{len(blocks) - len(written)} blocks are missing; run this again")
     return _summary(run, _publish(store, features, model_sha256), features, sum(written))
+
+
+def reconstruct_again(
+    location: Location,
+    run: str,
+    blocks: Iterable[int],
+    *,
+    device: str = "auto",
+    mapper: Mapper = map_serially,
+) -> None:
+    """Write published blocks again that were found damaged and forgotten: the same bytes.
+
+    Raises TransientError where the run's model is no longer the one that made them.
+    """
+    features = FeatureSet.open(location)
+    model_sha256 = _model_sha256(location, run)
+    _ensure_same_model(FrameStore.open(location, reconstruction_path(run)), model_sha256)
+    tasks = _tasks(location, run, model_sha256, device, features, blocks)
+    for _ in mapper(reconstruct_shard, tasks, label="repair", unit="shards"):
+        pass
 
 
 def _blocks(rows: int) -> int:
@@ -206,7 +226,7 @@ def _tasks(
     model_sha256: str,
     device: str,
     features: FeatureSet,
-    blocks: range,
+    blocks: Iterable[int],
 ) -> Iterator[ReconstructTask]:
     """Yield the units of work: each block with the recordings that lie in it."""
     table = features.recordings

@@ -12,6 +12,8 @@ from typing import Annotated, Any
 import typer
 
 import fadae
+from fadae.cli.demo import demo
+from fadae.cli.estimate import estimate
 from fadae.cli.extract import extract
 from fadae.cli.generate import generate
 from fadae.cli.info import info
@@ -22,11 +24,13 @@ from fadae.cli.report import report
 from fadae.cli.reporting import reporting
 from fadae.cli.run import run
 from fadae.cli.train import train
+from fadae.cli.verify import verify
 from fadae.cli.wait import wait
 
 # In the order `fadae --help` shows them.
 COMMANDS: tuple[Callable[..., dict[str, Any] | None], ...] = (
     run,
+    demo,
     ingest,
     extract,
     train,
@@ -35,7 +39,9 @@ COMMANDS: tuple[Callable[..., dict[str, Any] | None], ...] = (
     info,
     query,
     report,
+    verify,
     wait,
+    estimate,
 )
 
 app = typer.Typer(

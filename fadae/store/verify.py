@@ -20,10 +20,15 @@ from fadae.transform import FrequencyAdaptiveTransform
 
 MAX_PROBLEMS = 1000  # listed in a summary
 Recompute = Callable[[BlockTask], bool]
+Reconstruct = Callable[[str, list[int]], None]  # of a run's name and blocks
 
 
 def verify(
-    location: Location, *, recompute: Recompute | None = None, mapper: Mapper = map_serially
+    location: Location,
+    *,
+    recompute: Recompute | None = None,
+    reconstruct: Reconstruct | None = None,
+    mapper: Mapper = map_serially,
 ) -> dict[str, Any]:
     """Read the ledger, features.zarr and every reconstruction; return what was found.
 
@@ -32,20 +37,27 @@ def verify(
 
     With `recompute` (`fadae.extract.extract_shard`), exactly the damaged blocks of features.zarr
     are computed again, and its small arrays written again. A recording whose staged PCM is
-    damaged loses its commit, so that ingest fetches it again. Damaged reconstructions are made
-    again by `fadae reconstruct`, after their damaged blocks are marked unwritten here.
+    damaged loses its commit, so that ingest fetches it again. `reconstruct` does the same for
+    the damaged blocks of reconstructions; without it they are named.
     Raises NoInputError where there is nothing to verify.
     """
     if not {"staging", FEATURES} & set(location.names("")):
         raise NoInputError(f"{location.url} holds nothing to verify")
-    return _Verification(location, recompute, mapper).run()
+    return _Verification(location, recompute, reconstruct, mapper).run()
 
 
 class _Verification:
     """One pass over a workspace, gathering what it finds."""
 
-    def __init__(self, location: Location, recompute: Recompute | None, mapper: Mapper) -> None:
-        self.location, self.recompute, self.mapper = location, recompute, mapper
+    def __init__(
+        self,
+        location: Location,
+        recompute: Recompute | None,
+        reconstruct: Reconstruct | None,
+        mapper: Mapper,
+    ) -> None:
+        self.location, self.mapper = location, mapper
+        self.recompute, self.reconstruct = recompute, reconstruct
         self.problems: list[dict[str, Any]] = []
         self.found = self.repaired = 0
         self.recordings = self.shards = self.damaged_shards = self.repaired_shards = 0
@@ -204,17 +216,34 @@ class _Verification:
             self._note([Problem(f"{path}/zarr.json", f"cannot be read: {error}")])
             return
         run = path.removeprefix("reconstructions/").removesuffix(".zarr")
-        again = f"; run `fadae reconstruct --run {run}` again"
-        blocks = -(-store.rows // BLOCK_FRAMES)
-        checks = (BlockCheck(self.location, path, block) for block in range(blocks))
-        damaged = self._check_blocks(checks, blocks)
-        if self.recompute:
-            for block in damaged:
-                store.forget_block_under_any(block)
+        blocks = range(-(-store.rows // BLOCK_FRAMES))
+        damaged = self._check_blocks(_checks(store, blocks), len(blocks))
+        repaired = self._repair_reconstruction(store, run, damaged) if damaged else set()
+        self.repaired_shards += len(repaired)
+        hint = f"; remove {path}, then run `fadae reconstruct --run {run}`"
         small = [name for name in store.names if name not in store.frame_names]
-        problems = [found for name in small for found in check_array(store, name)]
-        problems += [found for block in sorted(damaged) for found in damaged[block]]
-        self._note(Problem(p.path, p.problem + again) for p in problems)
+        for found in (found for name in small for found in check_array(store, name)):
+            self._note([Problem(found.path, found.problem + hint)])
+        for block, problems in sorted(damaged.items()):
+            self._note(problems, repaired=block in repaired)
+
+    def _repair_reconstruction(
+        self, store: FrameStore, run: str, damaged: Iterable[int]
+    ) -> set[int]:
+        if self.reconstruct is None:
+            return set()
+        blocks = sorted(damaged)
+        for block in blocks:
+            store.forget_block_under_any(block)
+        self.reconstruct(run, blocks)
+        return {
+            b for b in blocks if not check_block(BlockCheck(self.location, store.path, b)).problems
+        }
+
+
+def _checks(store: FrameStore, blocks: Iterable[int]) -> Iterator[BlockCheck]:
+    """Yield blocks to check whose content no plan tells."""
+    return (BlockCheck(store.location, store.path, block) for block in blocks)
 
 
 def _keys(plans: list[Plan]) -> Iterator[str]:
@@ -230,8 +259,7 @@ def _feature_checks(store: FrameStore, plans: list[Plan], blocks: int) -> Iterat
         for task in plan.tasks():
             unplanned.discard(task.block)
             yield BlockCheck(store.location, FEATURES, task.block, task.parts)
-    for block in sorted(unplanned):
-        yield BlockCheck(store.location, FEATURES, block)
+    yield from _checks(store, sorted(unplanned))
 
 
 def _tasks_of(plans: list[Plan], blocks: set[int]) -> Iterator[BlockTask]:
