@@ -11,6 +11,7 @@ import math
 from dataclasses import dataclass
 
 SECONDS_PER_HOUR = 3600.0
+TYPICAL_HOURS = (1e3, 1e5, 1e7)
 BLOCK_FRAMES = 1024  # rows of a shard: one task's work, one object an array
 CHUNK_FRAMES = 64  # rows of a chunk: the least that is read at once
 MAP_REQUESTS_PER_TASK = 3.0  # look whether it is done, read the store's root, mark it as done
@@ -97,7 +98,7 @@ def estimate(job: Job, constants: Constants | None = None) -> dict[str, StageEst
 
     >>> hours = estimate(Job(audio_hours=1000, workers=16))
     >>> round(hours["extract"].bytes_written / 1e9), hours["ingest"].bound_by
-    (172, 'the archive')
+    (234, 'the archive')
     """
     of = _Figures(job, constants or Constants())
     return {
@@ -134,7 +135,7 @@ class _Figures:
             requests=3 * self.recordings + 2 * items,
             rate=self.of.ingest_rate,
             tasks=self.recordings,
-            transfer_hours=read / self.job.downloads / self.of.transfer_rate.value / 3600,
+            transfer_hours=read / self.job.downloads / self.of.transfer_rate.value / SECONDS_PER_HOUR,
         )
 
     def extract(self) -> StageEstimate:
