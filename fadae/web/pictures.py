@@ -14,6 +14,7 @@ BARK_BANDS = 96
 BARK_FLOOR_DB = -90.0
 CODE_ZERO = 127.5  # the byte, had it a half, that a code of 0 is drawn with
 _SAMPLED_FRAMES, _SAMPLED_STRETCHES = 64, 4
+_PEAK_QUANTILE = 0.9995  # the very peak would leave most of the picture dark
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,14 +74,15 @@ def code_picture(
 
 
 def peak_magnitude(workspace: Workspace, recording_id: str) -> float:
-    """Return the greatest coefficient of a recording, from a few stretches spread over it.
+    """Return what coefficients of a recording hardly exceed, from a few stretches spread over it.
 
     All pictures of a recording share it, so that slices fit together and sources compare.
     """
-    peak = 0.0
-    for seconds in _stretches(workspace, recording_id):
-        c = workspace.select(recording_id, seconds)["features"].to_numpy()
-        peak = max(peak, float(np.nanmax(np.abs(c), initial=0)))
+    sampled = [
+        np.abs(workspace.select(recording_id, seconds)["features"].to_numpy().astype(np.float32))
+        for seconds in _stretches(workspace, recording_id)
+    ]
+    peak = float(np.nanquantile(np.concatenate([c.ravel() for c in sampled]), _PEAK_QUANTILE))
     return peak or 1.0
 
 

@@ -37,7 +37,15 @@ async function start() {
     { name: "transform", label: "Transform" },
     ...runs.map(({ name }) => ({ name, label: name })),
   ]);
-  studio = new Studio(about, player, (settings) => store.set(settings));
+  studio = new Studio(about, {
+    remember: (settings) => store.set(settings),
+    seek: (seconds) => player.seek(seconds),
+    play: (made) => {
+      if (store.state.view !== "generate") return;
+      load(made, "generated");
+      player.play();
+    },
+  });
   if (about.transform) {
     stage = new Stage({ ...about, runs }, { seek, choose, zoom: (zoom) => store.set({ zoom }) });
   } else {

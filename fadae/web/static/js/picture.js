@@ -87,7 +87,8 @@ export class Picture {
     if (this.canvas.width !== wide) this.canvas.width = wide;
     if (this.canvas.height !== high) this.canvas.height = high;
     const context = this.canvas.getContext("2d");
-    context.imageSmoothingQuality = "high";
+    context.imageSmoothingQuality = "low"; // anything better blurs each tile in its own way
+    context.imageSmoothingEnabled = this.kind === "level";
     context.clearRect(0, 0, wide, high);
     const { start, stop } = this.#span;
     const x = (seconds) => ((seconds - start) / (stop - start)) * wide;
@@ -100,7 +101,7 @@ export class Picture {
       else {
         const { picture } = entry;
         const [left, right] = [Math.round(x(picture.start)), Math.round(x(picture.stop))];
-        context.drawImage(painted(entry, this.kind), left, 0, right - left, high);
+        context.drawImage(painted(entry, this.kind, high), left, 0, right - left, high);
         this.#drawn.push(entry);
       }
     }

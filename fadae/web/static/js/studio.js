@@ -17,11 +17,10 @@ export class Studio {
   #entry = null;
   #made = 0;
 
-  /** `player` gets the tape; `remember` the settings, for the address. */
-  constructor(about, player, remember) {
+  /** `on`: {play(tape), seek(seconds), remember(settings)} */
+  constructor(about, on) {
     this.#about = about;
-    this.player = player;
-    this.remember = remember;
+    this.on = on;
     const runs = about.runs.filter(({ trained }) => trained);
     byId("generate-run").replaceChildren(...runs.map(({ name }) => make("option", { value: name }, name)));
     byId("generate").hidden = !runs.length || !about.transform;
@@ -42,7 +41,7 @@ export class Studio {
     const frame = byId("generated").querySelector(".frame");
     frame.addEventListener("click", (event) => {
       const box = frame.getBoundingClientRect();
-      if (this.shown) this.player.seek(((event.clientX - box.left) / box.width) * this.shown.seconds);
+      if (this.shown) this.on.seek(((event.clientX - box.left) / box.width) * this.shown.seconds);
     });
     this.#note();
   }
@@ -95,7 +94,7 @@ export class Studio {
     const settings = this.settings;
     if (!settings.run) return;
     const number = (this.#made += 1);
-    this.remember(settings);
+    this.on.remember(settings);
     const figure = byId("generated");
     const button = this.form.querySelector(".primary");
     figure.hidden = false;
@@ -139,8 +138,8 @@ export class Studio {
       slice: seconds,
       fetch: async () => sound,
     };
-    this.player.load(this.tape, "generated");
-    this.player.play();
+    this.on.play(this.tape);
+    byId("generated").scrollIntoView({ block: "nearest", behavior: "smooth" });
     announce(`Generated ${name}. Playing.`);
   }
 
@@ -156,7 +155,7 @@ export class Studio {
     context.imageSmoothingQuality = "high";
     const { stop } = this.#entry.picture;
     const wide = (canvas.width * stop) / this.shown.seconds;
-    context.drawImage(painted(this.#entry, "level"), 0, 0, wide, canvas.height);
+    context.drawImage(painted(this.#entry, "level", canvas.height), 0, 0, wide, canvas.height);
   }
 
   /** Move the play head of the generated picture. */

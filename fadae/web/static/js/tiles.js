@@ -59,26 +59,49 @@ function serve() {
   }
 }
 
-/** Return a tile's picture painted at one pixel a point, the lowest row at the bottom. */
-export function painted(entry, kind) {
-  if (entry.canvas) return entry.canvas;
+/**
+ * Return a tile's picture as a canvas, one pixel a column, the lowest row at the bottom and at most
+ * `high` rows. Rows that share a pixel are reduced here: how a browser would do it changes with
+ * the tile's width, and seams would show.
+ */
+export function painted(entry, kind, high) {
+  if (entry.canvas?.wanted === high) return entry.canvas;
   const { bytes, rows, columns } = entry.picture;
   const canvas = document.createElement("canvas");
+  canvas.wanted = high;
   canvas.width = columns;
-  canvas.height = rows;
+  canvas.height = Math.min(rows, high);
   const context = canvas.getContext("2d");
-  const image = context.createImageData(columns, rows);
+  const image = context.createImageData(columns, canvas.height);
   const pixels = new Uint32Array(image.data.buffer);
   const table = colours(kind);
-  for (let row = 0; row < rows; row += 1) {
-    const target = (rows - 1 - row) * columns;
+  const reduce = kind === "signed" ? strongest : mean;
+  for (let line = 0; line < canvas.height; line += 1) {
+    const first = Math.floor((line * rows) / canvas.height);
+    const last = Math.max(first + 1, Math.floor(((line + 1) * rows) / canvas.height));
+    const target = (canvas.height - 1 - line) * columns;
     for (let column = 0; column < columns; column += 1) {
-      pixels[target + column] = table[bytes[row * columns + column]];
+      pixels[target + column] = table[reduce(bytes, columns, first, last, column)];
     }
   }
   context.putImageData(image, 0, 0);
   entry.canvas = canvas;
   return canvas;
+}
+
+function mean(bytes, columns, first, last, column) {
+  let sum = 0;
+  for (let row = first; row < last; row += 1) sum += bytes[row * columns + column];
+  return Math.round(sum / (last - first));
+}
+
+function strongest(bytes, columns, first, last, column) {
+  let found = 127;
+  for (let row = first; row < last; row += 1) {
+    const byte = bytes[row * columns + column];
+    if (Math.abs(byte - 127.5) > Math.abs(found - 127.5)) found = byte;
+  }
+  return found;
 }
 
 /** Return the byte of a tile at seconds and a height from 0 (bottom) to 1, or null outside. */

@@ -1,0 +1,90 @@
+"""A small workspace with hostile titles, and the listening room served on it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import urllib3
+import uvicorn
+
+from fadae.reconstruct import reconstruct
+from fadae.store.location import Location
+from fadae.web.app import create_app
+from fadae.web.guard import hosts_for
+from fadae.web.room import Room
+from tests.synthetic import music, write_features, write_run
+
+LONG, SHORT, HOSTILE = "bach/long fugue.ogg", "bach/air.ogg", 'evil/<img src=x onerror="hit()">.ogg'
+HOSTILE_TITLE = '"><script>window.hit=1</script><img src=x onerror="window.hit=1">\u202e\x00 title'
+TITLES = {LONG: "A long fugue", SHORT: "Air", HOSTILE: HOSTILE_TITLE}
+
+
+@pytest.fixture(scope="session")
+def location(tmp_path_factory: pytest.TempPathFactory) -> Location:
+    """Three recordings, a reconstructed run, a run with only a model, one still in training."""
+    location = Location(str(tmp_path_factory.mktemp("room")))
+    recordings = {LONG: music(80, seed=1), SHORT: music(7.3, seed=2), HOSTILE: music(3, seed=3)}
+    write_features(location, recordings, titles=TITLES)
+    write_run(location)
+    write_run(location, "modelled", seed=1, widths=(32, 8))
+    location.write_bytes("runs/training/config.json", b"{}")
+    reconstruct(location)
+    return location
+
+
+@dataclass(frozen=True)
+class Served:
+    """A room that is served: its address and how to ask it."""
+
+    address: str
+
+    def get(self, path: str, method: str = "GET", **headers: str) -> urllib3.BaseHTTPResponse:
+        """Return the answer to one request, on a connection of its own."""
+        given = {name.replace("_", "-"): value for name, value in headers.items()}
+        with urllib3.PoolManager(retries=False) as pool:
+            return pool.request(method, self.address + path, headers=given, timeout=60)
+
+    def json(self, path: str) -> Any:
+        """Return the JSON of an answer that must be a 200."""
+        answer = self.get(path)
+        assert answer.status == 200, answer.data
+        return json.loads(answer.data)
+
+
+@contextlib.contextmanager
+def serving(location: Location, look_seconds: float = 0.0) -> Iterator[Served]:
+    """Serve a workspace in a thread of this process."""
+    app = create_app(Room(location, look_seconds), hosts_for("127.0.0.1"))
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None, ws="none"))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        try:
+            while not server.started and thread.is_alive():
+                time.sleep(0.01)
+            yield Served(f"http://127.0.0.1:{listener.getsockname()[1]}")
+        finally:
+            server.should_exit = True
+            thread.join(10)
+
+
+@pytest.fixture(scope="session")
+def room(location: Location) -> Iterator[Served]:
+    with serving(location, look_seconds=5.0) as served:
+        yield served
+
+
+@pytest.fixture
+def empty_room(tmp_path: Path) -> Iterator[Served]:
+    (tmp_path / "staging").mkdir()
+    with serving(Location(str(tmp_path))) as served:
+        yield served

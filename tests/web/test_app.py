@@ -1,0 +1,280 @@
+"""What the room answers: data that are the library's, and refusals that are only refusals."""
+
+from __future__ import annotations
+
+import io
+import json
+import string
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import fadae
+from fadae.store.location import Location
+from fadae.web.app import ANSWERS
+from tests.synthetic import music, write_features
+from tests.web.conftest import HOSTILE, HOSTILE_TITLE, LONG, SHORT, Served, serving
+
+HOP_SECONDS = 3750 / 11025
+
+
+def query(name: str, **parameters: Any) -> str:
+    return f"/api/{name}?{urlencode(parameters)}"
+
+
+def raster(room: Served, path: str) -> tuple[np.ndarray, float, float]:
+    answer = room.get(path)
+    assert answer.status == 200, answer.data
+    shape = int(answer.headers["Fadae-Rows"]), int(answer.headers["Fadae-Columns"])
+    span = float(answer.headers["Fadae-Start"]), float(answer.headers["Fadae-Stop"])
+    return np.frombuffer(answer.data, np.uint8).reshape(shape), *span
+
+
+def test_workspace_names_its_runs_and_transform(room: Served) -> None:
+    about = room.json("/api/workspace")
+    assert about["recordings"] == 3
+    assert about["seconds"] == pytest.approx(90.3, abs=0.01)
+    assert about["transform"]["name"] == "seed"
+    assert len(about["transform"]["band_centre_hz"]) == 300
+    assert about["runs"] == [
+        {"name": "default", "trained": True, "reconstructed": True},
+        {"name": "modelled", "trained": True, "reconstructed": False},
+        {"name": "training", "trained": False, "reconstructed": False},
+    ]
+
+
+def test_recordings_are_found_by_words_and_by_pages(room: Served) -> None:
+    everything = room.json("/api/recordings")
+    assert [r["id"] for r in everything["recordings"]] == [LONG, SHORT, HOSTILE]
+    assert [r["id"] for r in room.json(query("recordings", search="FUGUE bach"))["recordings"]] == [
+        LONG
+    ]
+    page = room.json(query("recordings", offset=1, limit=1))
+    assert (page["total"], [r["id"] for r in page["recordings"]]) == (3, [SHORT])
+    assert room.json(query("recordings", search="no such thing"))["total"] == 0
+
+
+def test_a_recording_has_its_scores_in_every_reconstruction(room: Served) -> None:
+    about = room.json(query("recording", recording=LONG))
+    assert about["samples"] == 80 * 11025
+    assert set(about["scores"]) == {"default"}
+    assert about["scores"]["default"]["nmse_db"] < 1
+    assert room.json(query("recording", recording=HOSTILE))["title"] == HOSTILE_TITLE
+
+
+@pytest.mark.parametrize("source", ["original", "transform", "default", "modelled"])
+@pytest.mark.parametrize("band", [{}, {"low_hz": 400, "high_hz": 900}])
+def test_audio_is_the_librarys(
+    room: Served, location: Location, source: str, band: dict[str, float]
+) -> None:
+    answer = room.get(query("audio", recording=LONG, source=source, start=3.5, stop=5, **band))
+    heard, rate_hz = soundfile.read(io.BytesIO(answer.data), dtype="float32")
+    hz = slice(400, 900) if band else None
+    expected = fadae.open(location.url).audio(LONG, slice(3.5, 5), source=source, hz=hz)
+    assert rate_hz == 11025
+    assert heard.shape == expected.shape
+    assert np.abs(heard - expected).max() <= 1 / 32768
+
+
+def test_slices_of_audio_follow_each_other(room: Served) -> None:
+    def part(start: float, stop: float) -> np.ndarray:
+        path = query("audio", recording=SHORT, source="default", start=start, stop=stop)
+        return soundfile.read(io.BytesIO(room.get(path).data), dtype="int16")[0]
+
+    joined = np.concatenate([part(0, 2), part(2, 5), part(5, 7.3)])
+    np.testing.assert_array_equal(joined, part(0, 7.3))
+
+
+def test_tiles_of_pictures_fit_together(room: Served) -> None:
+    def tile(first: int, last: int, source: str = "original") -> tuple[np.ndarray, float, float]:
+        start, stop = first * 3750 / 11025, last * 3750 / 11025
+        given = {"recording": LONG, "start": repr(start), "stop": repr(stop), "source": source}
+        return raster(room, query("bands", columns=8, **given))
+
+    for source in ("original", "default"):
+        whole, start, stop = tile(32, 96, source)
+        left, right = tile(32, 64, source), tile(64, 96, source)
+        assert whole.shape == (300, 64 * 8)
+        assert (start, left[2]) == (left[1], right[1])
+        assert stop == right[2] == pytest.approx(96 * HOP_SECONDS)
+        np.testing.assert_array_equal(np.hstack([left[0], right[0]]), whole)
+    assert whole.max() > 0
+
+
+def test_bark_and_codes_have_the_shape_they_say(room: Served) -> None:
+    bark, start, stop = raster(room, query("bark", recording=LONG, start=0, stop=80, columns=500))
+    assert bark.shape[0] == 96
+    assert 495 <= bark.shape[1] <= 500
+    assert (start, stop) == (0, pytest.approx(80, abs=0.2))
+    for run, size in (("default", 16), ("modelled", 8)):
+        codes, _, _ = raster(room, query("codes", recording=LONG, run=run, start=0, stop=10))
+        assert codes.shape == (size, 30)
+        assert codes.std() > 5
+
+
+@pytest.mark.parametrize("run", ["default", "modelled"])
+@pytest.mark.parametrize(
+    "method", [{"method": "walk"}, {"method": "normal"},
+               {"method": "interpolate", "first": LONG, "second": SHORT}]
+)  # fmt: skip
+def test_generating_is_a_function_of_the_seed(
+    room: Served, run: str, method: dict[str, str]
+) -> None:
+    ask = query("generated", run=run, seed=5, seconds=2, **method)
+    once = room.get(ask)
+    assert once.status == 200, once.data
+    assert room.get(ask).data == once.data
+    sound, _ = soundfile.read(io.BytesIO(once.data))
+    assert len(sound) == 22050
+    assert np.abs(sound).max() > 0
+    picture, start, stop = raster(room, ask + "&as=picture")
+    assert (picture.shape[0], start) == (300, 0)
+    assert stop >= 2
+    if method["method"] != "interpolate":
+        assert room.get(ask.replace("seed=5", "seed=6")).data != once.data
+
+
+def test_curves_of_a_run(room: Served) -> None:
+    answer = room.json(query("curves", run="default"))
+    assert answer["curves"]["train_loss"][-1] == [5, 0.2]
+    assert answer["config"]["model"]["name"] == "dense"
+
+
+def test_answers_under_the_current_state_may_be_kept(room: Served) -> None:
+    state = room.json("/api/workspace")["state"]
+    path = query("recording", recording=LONG)
+    assert room.get(path).headers["Cache-Control"] == "no-store"
+    assert "max-age" in room.get(f"{path}&state={state}").headers["Cache-Control"]
+    assert room.get(f"{path}&state=other").headers["Cache-Control"] == "no-store"
+
+
+def test_growth_is_seen_without_a_restart(tmp_path: Any) -> None:
+    location = Location(str(tmp_path))
+    write_features(location, {SHORT: music(3, seed=1)})
+    with serving(location) as served:
+        before = served.json("/api/workspace")
+        write_features(location, {LONG: music(5, seed=2)})
+        after = served.json("/api/workspace")
+        assert (before["recordings"], after["recordings"]) == (1, 2)
+        assert before["state"] != after["state"]
+        assert served.get(query("audio", recording=LONG, start=0, stop=1)).status == 200
+
+
+def test_a_workspace_without_features_is_an_empty_room(empty_room: Served) -> None:
+    about = empty_room.json("/api/workspace")
+    assert (about["recordings"], about["runs"], about["transform"]) == (0, [], None)
+    assert empty_room.json("/api/recordings") == {"total": 0, "offset": 0, "recordings": []}
+    assert empty_room.get(query("recording", recording=LONG)).status == 404
+
+
+# --- refusals ---
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/api/recording",
+        "/api/recording?recording=no+such",
+        "/api/recording?recording=a&recording=b",
+        query("recording", recording="x" * 5000),
+        query("recording", recording=LONG, more=1),
+        query("recording", recording="../../etc/passwd"),
+        query("audio", recording=LONG, start=0, stop=31),
+        query("audio", recording=LONG, start=5, stop=5),
+        query("audio", recording=LONG, start="nan", stop=5),
+        query("audio", recording=LONG, start="-1", stop=5),
+        query("audio", recording=LONG, start=0, stop="inf"),
+        query("audio", recording=LONG, start=1000, stop=1001),
+        query("audio", recording=LONG, start=0, stop=1, source="../default"),
+        query("audio", recording=LONG, start=0, stop=1, source="training"),
+        query("audio", recording=LONG, start=0, stop=1, low_hz=900, high_hz=400),
+        query("audio", recording=LONG, start=0, stop=1, low_hz=20000, high_hz=20001),
+        query("bands", recording=LONG, start=0, stop=61),
+        query("bands", recording=LONG, start=0, stop=1, columns=1000),
+        query("bands", recording=LONG, start=0, stop=1, columns=3),
+        query("bark", recording=LONG, start=0, stop=301),
+        query("bark", recording=LONG, start=0, stop=1, columns=0),
+        query("codes", recording=LONG, start=0, stop=1, run="original/.."),
+        query("codes", recording=LONG, start=0, stop=1, run="original"),
+        query("generated", run="default", seconds=1e6),
+        query("generated", run="default", seed="-1"),
+        query("generated", run="original"),
+        query("generated", run="default", method="interpolate", first=LONG),
+        query("curves", run="../.."),
+        query("curves", run="missing\x00"),
+        "/api/recordings?limit=100000",
+        "/api/recordings?limit=1_0",
+        "/api/recordings?offset=²",
+        "/api/nothing",
+        "/static/../app.py",
+        "/static/%2e%2e/app.py",
+        "/static/..%2fapp.py",
+        "/static//etc/passwd",
+        "/static/%00",
+        "/etc/passwd",
+        "/%ff%fe",
+    ],
+)
+def test_nonsense_is_refused_in_one_sentence(room: Served, path: str) -> None:
+    answer = room.get(quote(path, safe="/?&=%+"))
+    assert 400 <= answer.status < 500, (path, answer.data)
+    assert b"Traceback" not in answer.data
+    if path.startswith("/api/"):
+        assert isinstance(json.loads(answer.data)["error"], str)
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"])
+def test_the_room_only_reads(room: Served, method: str) -> None:
+    for path in ("/", "/api/recordings", "/static/base.css"):
+        answer = room.get(path, method)
+        assert answer.status == 405
+        assert answer.headers["Allow"] == "GET, HEAD"
+
+
+@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example:80", "", "[::2]:1"])
+def test_other_host_names_are_not_served_on_loopback(room: Served, host: str) -> None:
+    assert room.get("/api/workspace", Host=host).status in (400, 403)
+
+
+@pytest.mark.parametrize("host", ["localhost:1", "127.0.0.1", "[::1]:8642"])
+def test_names_of_loopback_are(room: Served, host: str) -> None:
+    assert room.get("/api/workspace", Host=host).status == 200
+
+
+@pytest.mark.parametrize("path", ["/", "/static/js/main.js", "/api/workspace", "/nothing"])
+def test_every_answer_keeps_to_itself(room: Served, path: str) -> None:
+    headers = room.get(path).headers
+    assert "default-src 'none'" in headers["Content-Security-Policy"]
+    assert "unsafe" not in headers["Content-Security-Policy"]
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["Referrer-Policy"] == "no-referrer"
+    assert "Access-Control-Allow-Origin" not in headers
+
+
+_NAMES = ("recording", "source", "run", "start", "stop", "low_hz", "high_hz", "columns", "seed",
+          "seconds", "search", "offset", "limit", "method", "as", "state", "first")  # fmt: skip
+_VALUES = st.one_of(
+    st.sampled_from([LONG, HOSTILE, "default", "modelled", "original", "walk", "0", "1", "2.5"]),
+    st.floats().map(repr),
+    st.integers().map(str),
+    st.text(max_size=40),
+)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    name=st.one_of(st.sampled_from(sorted(ANSWERS)), st.text(string.printable, max_size=20)),
+    parameters=st.lists(st.tuples(st.sampled_from(_NAMES), _VALUES), max_size=6),
+)
+def test_fuzzed_requests_meet_answers_or_refusals(
+    room: Served, name: str, parameters: list[tuple[str, str]]
+) -> None:
+    text = urlencode(parameters, errors="surrogatepass")
+    answer = room.get(f"/api/{quote(name, safe='')}?{text}")
+    assert answer.status == 200 or 400 <= answer.status < 500
+    assert b"Traceback" not in answer.data
