@@ -23,6 +23,7 @@ from fadae.cli.reconstruct import reconstruct
 from fadae.cli.report import report
 from fadae.cli.reporting import reporting
 from fadae.cli.run import run
+from fadae.cli.serve import serve
 from fadae.cli.train import train
 from fadae.cli.verify import verify
 from fadae.cli.wait import wait
@@ -39,6 +40,7 @@ COMMANDS: tuple[Callable[..., dict[str, Any] | None], ...] = (
     info,
     query,
     report,
+    serve,
     verify,
     wait,
     estimate,
