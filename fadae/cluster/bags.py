@@ -9,12 +9,11 @@ import math
 import sys
 import time
 import uuid
-from asyncio import CancelledError
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from typing import Any, TypeVar
 
 import dask.bag
-from distributed import Client, KilledWorker, as_completed, futures_of
+from distributed import CancelledError, Client, KilledWorker, as_completed, futures_of
 
 from fadae import logs, progress
 from fadae.cluster.connection import no_shared_workspace, read_token, worker_name
@@ -117,6 +116,8 @@ def _partitions(
             if not running:
                 return
             future, results = next(finished)
+            if isinstance(results, CancelledError):  # given, not raised, whatever raise_errors says
+                raise results
             running -= 1
             future.release()
             yield results

@@ -51,6 +51,8 @@ def connect(
         )
     # Importing Dask sets its loggers to INFO; a job's log is about the job.
     logging.getLogger("distributed").setLevel(logging.WARNING)
+    # A lost scheduler reaches the caller as an error; its traceback in the log adds nothing.
+    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
     with contextlib.ExitStack() as stack:
         if scheduler:
             client = stack.enter_context(_client(scheduler))

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fadae.audio import write
 from fadae.audio.decode import decode
 from fadae.audio.sandbox import Sandbox, borrowed
 from fadae.audio.terms import Limits
@@ -110,6 +111,29 @@ def test_memory_is_bounded(sandbox: Sandbox, tmp_path: Path) -> None:
     wide = wav(tmp_path / "wide.wav", np.ones((66_000, 400), "<f4"), 11025)
     with pytest.raises(PermanentFailure, match=r"memory|undecodable"):
         staged(sandbox, wide, Limits(channels=512, memory_bytes=64 << 20))
+
+
+def peak_bytes(sandbox: Sandbox) -> int:
+    status = Path(f"/proc/{sandbox.process_id}/status")
+    if not status.exists():
+        pytest.skip("no /proc here")
+    line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) * 1024
+
+
+def test_memory_does_not_grow_with_the_recording(sandbox: Sandbox, tmp_path: Path) -> None:
+    minute = write.encode(music(60, 44100), 44100, "mp3")
+    peaks = []
+    for minutes in (1, 20):
+        (tmp_path / "long.mp3").write_bytes(minute * minutes)
+        lengths: list[int] = []
+        sandbox.decode(
+            tmp_path / "long.mp3", 11025, Limits(), lambda data, to=lengths: to.append(len(data))
+        )
+        assert sum(lengths) == pytest.approx(22050 * 60 * minutes, rel=0.01)
+        peaks.append(peak_bytes(sandbox))
+    assert peaks[1] - peaks[0] < 8 << 20
+    assert peaks[1] < 200 << 20
 
 
 def test_the_child_gets_no_credentials(sandbox: Sandbox, song: Path, monkeypatch) -> None:
