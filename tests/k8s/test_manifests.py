@@ -339,3 +339,16 @@ def test_image_is_pinned_and_not_root() -> None:
     assert ":latest" not in lines
     user = pods("local")[0].spec["securityContext"]
     assert f"USER {user['runAsUser']}:{user['runAsGroup']}" in lines
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_stages_can_be_applied_one_by_one(overlay: str) -> None:
+    """By their label; what has none is shared, and no stage needs another stage's objects."""
+    stages: dict[str | None, set[str]] = {}
+    for document in render(overlay):
+        label = document["metadata"].get("labels", {}).get("app.kubernetes.io/component")
+        stages.setdefault(label, set()).add(document["kind"])
+    assert stages.keys() == {None, "features", "train", "reconstruct"}
+    assert not stages[None] & {"Job", "DaskJob"}
+    assert {"ServiceAccount", "ConfigMap", "NetworkPolicy"} <= stages[None]
+    assert stages["train"] == {"Job", "Service"}
