@@ -47,8 +47,8 @@ def _count(text: str) -> int:
 
 def _after(cursor: str) -> str:
     try:
-        return base64.urlsafe_b64decode(cursor.encode()).decode()
-    except (binascii.Error, UnicodeDecodeError) as error:
+        return base64.b64decode(cursor, b"-_", validate=True).decode()
+    except (binascii.Error, ValueError) as error:
         raise QueryError("[CURSOR] not a cursor of this search") from error
 
 

@@ -221,8 +221,7 @@ class DatanodeHandler(_Handler):
         if file is None:
             self.answer_page(404)
             return
-        with self.archive.transfer():
-            self._send_file(file.path.read_bytes(), fault)
+        self._send_file(file.path.read_bytes(), fault)
 
     def _send_file(self, data: bytes, fault: Fault | None) -> None:
         kind = fault.kind if fault else None
@@ -244,7 +243,10 @@ class DatanodeHandler(_Handler):
             told = start + 1 if kind is Kind.WRONG_RANGE else start
             self.send_header("Content-Range", f"bytes {told}-{len(data) - 1}/{len(data)}")
         self.end_headers()
-        self._send_body(body, fault)
+        # The transfer is over for the count before the client can know that it is.
+        with self.archive.transfer():
+            self._send_body(body[:-1], fault)
+        self.wfile.write(body[-1:])
 
     def _start(self, size: int, kind: Kind | None) -> int | None:
         """Return where the answer begins: 0 for the whole file, None where it cannot."""
@@ -265,8 +267,8 @@ class DatanodeHandler(_Handler):
             self.wfile.write(body)
             return
         for piece in _pieces(body, max(1, len(body) // _PIECES)):
-            self.wfile.write(piece)
             self.archive.stopping.wait(seconds / _PIECES)
+            self.wfile.write(piece)
 
 
 def _pieces(data: bytes, size: int) -> Iterator[bytes]:

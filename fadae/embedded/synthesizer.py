@@ -126,7 +126,8 @@ def _period(partials: tuple[float, ...], hz: float) -> Samples:
     turns = np.arange(1, len(partials) + 1) ** 2 * (np.pi / len(partials))
     spectrum[1 : len(partials) + 1] = strengths * np.exp(1j * turns)
     period = np.fft.irfft(spectrum)
-    return (period / np.sqrt(np.mean(period**2))).astype(np.float32)
+    unit: Samples = (period / np.sqrt(np.mean(period**2))).astype(np.float32)
+    return unit
 
 
 def _finished(mix: Samples) -> Samples:
