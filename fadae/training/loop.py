@@ -65,6 +65,11 @@ class _Learning:
         if rig.ranks.is_first:
             step = rig.state.step
             self.metrics = Metrics(rig.run.location, rig.run.name, step, self.config.tensorboard)
+            log.info(
+                "run %s: %d frames to learn, %d held out, %d ranks, step %d of %d",
+                rig.run.name, rig.dataset.split.train.count, rig.dataset.split.holdout.count,
+                rig.ranks.world, step, rig.last_step,
+            )  # fmt: skip
         self.last_save = time.monotonic()
 
     def learn(self) -> None:
