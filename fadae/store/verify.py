@@ -107,7 +107,8 @@ class _Verification:
 
     def _check_ledger(self, plans: list[Plan]) -> None:
         known = known_digests(_keys(plans))
-        pages = [LedgerPage(self.location, prefix, known.get(prefix, b"")) for prefix in PREFIXES]
+        used = sorted({*known, *self.location.names("staging")} & set(PREFIXES))
+        pages = [LedgerPage(self.location, prefix, known.get(prefix, b"")) for prefix in used]
         missing: set[tuple[str, int]] = set()
         for report in self.mapper(check_page, pages, label="verify ledger", unit="prefixes"):
             self.recordings += report.recordings
