@@ -90,6 +90,16 @@ def _of_dask_job(document: Document, name: str) -> Iterator[PodSpec]:
         )
 
 
+def pods(overlay: str) -> list[PodSpec]:
+    """Return every pod that an overlay leads to."""
+    return list(pod_specs(render(overlay)))
+
+
+def pod(overlay: str, container: str) -> PodSpec:
+    """Return the first pod that runs a container of this name."""
+    return next(p for p in pods(overlay) if any(c["name"] == container for c in p.containers))
+
+
 def selects(selector: Document, labels: dict[str, str]) -> bool:
     """Return whether a label selector (matchLabels and matchExpressions) matches."""
     if any(labels.get(key) != value for key, value in selector.get("matchLabels", {}).items()):

@@ -6,7 +6,7 @@ What it shows is that the commands run as k8s/ gives them. No cluster has confir
 from __future__ import annotations
 
 import json
-import logging
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,12 +21,11 @@ from tests.k8s.rendering import Document, edited, render
 from tests.s3 import KEY, SECRET, S3Server, s3_server
 from tests.synthetic import RATE_HZ, music
 
-log = logging.getLogger("tests.k8s")
-
 ITEM = "harness"
 RECORDINGS = 8
 STAGES = ("fadae-features", "fadae-train", "fadae-reconstruct")
 SECRETS = {"fadae-s3": {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET}}
+LATE_SECONDS = 8.0
 SIZES = {"workers": "2", "worker-cpu": "1", "ranks": "2"}
 
 pytestmark = pytest.mark.timeout(600)
@@ -64,8 +63,8 @@ def manifests(
         "AWS_ENDPOINT_URL_S3": bucket.endpoint_url,
         "FADAE_ARCHIVE_URL": archive.url,
         "FADAE_ITEMS": ITEM,
-        "FADAE_EPOCHS": "6",
-        "FADAE_MAX_FRAMES": "400",
+        "FADAE_EPOCHS": "8",
+        "FADAE_MAX_FRAMES": "300",
     }
     return render(overlay, edited(folder, overlay, settings, SIZES))
 
@@ -113,7 +112,7 @@ def test_losses_on_the_way_change_nothing(
     """No operator; a worker killed, a rank told to stop, rank 0's name late: the same model."""
     documents = manifests("no-operator", tmp_path, bucket, archive)
     with Cluster(documents, tmp_path, SECRETS) as cluster:
-        cluster.late_names["fadae-train-0.fadae-train"] = 20.0
+        cluster.late_names["fadae-train-0.fadae-train"] = LATE_SECONDS
         requests = len(archive.requests)
         cluster.run_until(lambda: len(archive.requests) > requests + 6, timeout_seconds=60)
         worker = cluster.pod("fadae-worker")
@@ -121,12 +120,14 @@ def test_losses_on_the_way_change_nothing(
         cluster.run_until(done(cluster, "fadae-features"), timeout_seconds=180)
         assert worker.restarts == 1
 
-        rank = cluster.pod("fadae-train-1")
-        cluster.run_until(lambda: "step" in rank.log("train", "err"), timeout_seconds=120)
-        rank.terminate()
+        first, second = cluster.pod("fadae-train-0"), cluster.pod("fadae-train-1")
+        cluster.run_until(lambda: "step 0 of" in first.log("train", "err"), timeout_seconds=120)
+        assert time.monotonic() - (first.serving_since or 0) > LATE_SECONDS  # rank 1 had to ask
+        second.terminate()
         cluster.run_until(done(cluster, "fadae-reconstruct"), timeout_seconds=240)
         codes = [pod.exit_code for pod in cluster.ended if pod.name.startswith("fadae-train")]
         assert sorted(codes) == [0, 0, 75, 75]
+        assert "resuming at step" in cluster.tails()
         for stage, keys in {
             "extract": ["frames", "audio_seconds"],
             "train": ["steps", "model_sha256", "holdout_nmse_db"],

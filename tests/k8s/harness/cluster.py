@@ -47,7 +47,7 @@ class Cluster:
         self.pods: list[Pod] = []
         self.ended: list[Pod] = []
         self.failed: set[str] = set()
-        # Names that resolve only so many seconds after their pod started.
+        # Names that resolve only so many seconds after their pod's last container started.
         self.late_names: dict[str, float] = {}
         self._done: dict[str, set[int]] = {}
         self._failures: dict[str, int] = {}
@@ -189,7 +189,8 @@ class Cluster:
         lines = ["127.0.0.1 localhost"]
         for pod in self.pods:
             names = [pod.name, *self._service_names(pod)]
-            age = time.monotonic() - pod.started
+            now = time.monotonic()
+            age = now - (pod.serving_since or now)
             names = [name for name in names if age >= self.late_names.get(name, 0.0)]
             lines += [f"{pod.identity.ip} {name}" for name in names]
         text = "\n".join(lines) + "\n"

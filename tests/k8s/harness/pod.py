@@ -28,7 +28,7 @@ class Pod:
         """Make the pod's folders; nothing runs until the first `step`."""
         self.identity = identity
         self.labels = dict(identity.labels)
-        self.started = time.monotonic()
+        self.serving_since: float | None = None  # when its last container was first started
         self.exit_code: int | None = None
         self.restarts = 0
         self._spec = template.spec
@@ -103,6 +103,8 @@ class Pod:
         environment = resolve(container, self.identity, self._sources)
         argv = command_line(container, environment)
         log = self._folder / container["name"]
+        if container is self._containers[-1] and self.serving_since is None:
+            self.serving_since = time.monotonic()
         self.process = ContainerProcess(argv, environment, self._sandbox, log)
 
     def _ended(self, code: int) -> None:
