@@ -134,9 +134,7 @@ def check_status(response: BaseHTTPResponse, what: str) -> None:
     if status in (200, 206):
         return
     message = f"{what}: {status} {clean_text(response.reason or '', 60)}".rstrip()
-    if status in (429, 503):
-        raise ThrottledFailure(message, retry_after_seconds(response.headers.get("Retry-After")))
-    if status >= 500 or status in (408, 416, 425):
+    if status >= 500 or status in (408, 416, 425, 429):
         raise ThrottledFailure(message, retry_after_seconds(response.headers.get("Retry-After")))
     raise PermanentFailure(message)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from pathlib import Path
+from typing import Any
 
 from fadae.archive.items import ArchiveSource
 from fadae.archive.manners import Manners
@@ -57,9 +58,7 @@ def small_item(folder: Path, identifier: str = "small") -> HeldItem:
     return HeldItem(identifier, about, files)
 
 
-def source_of(
-    archive: EmbeddedArchive, manners: Manners = FAST, **what: tuple[str, ...]
-) -> ArchiveSource:
+def source_of(archive: EmbeddedArchive, manners: Manners = FAST, **what: Any) -> ArchiveSource:
     """Return a source that asks an embedded archive; for its item `small` unless told else."""
     return ArchiveSource(url=archive.url, manners=manners, **(what or {"items": ("small",)}))
 

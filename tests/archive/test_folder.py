@@ -14,6 +14,7 @@ from fadae.archive.folder import FolderSource
 from fadae.errors import NoInputError, PermanentFailure, UsageError
 from fadae.nouns import Failure, Track
 from tests.archive.small import AWKWARD, FAST, bytes_of, tracks_of, write
+from tests.s3 import S3Server
 
 
 def files_of(source: FolderSource) -> list[str]:
@@ -85,3 +86,22 @@ def test_any_filesystem_of_fsspec_will_do(tmp_path: Path) -> None:
     source.fetch(track, tmp_path / "copy")
     assert track.id == f"bach/{AWKWARD}"
     assert (tmp_path / "copy").read_bytes() == bytes_of(AWKWARD)
+
+
+def test_a_bucket_is_a_folder(
+    s3: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in s3.env.items():
+        monkeypatch.setenv(name, value)
+    bucket = fsspec.filesystem("s3", **s3.storage_options)
+    for name in (AWKWARD, "b.ogg"):
+        bucket.pipe(f"{s3.url.removeprefix('s3://')}/archive-folder/bach/{name}", bytes_of(name))
+    source = FolderSource(f"{s3.url}/archive-folder/bach", FAST)
+    assert files_of(source) == ["b.ogg", AWKWARD]
+    for track in tracks_of(source):  # type: ignore[arg-type]
+        source.fetch(track, tmp_path / "copy")
+        assert (tmp_path / "copy").read_bytes() == bytes_of(track.file)
+    with pytest.raises(PermanentFailure):
+        source.fetch(Track("bach", "missing.ogg"), tmp_path / "copy")
+    with pytest.raises(UsageError, match="no folder"):
+        list(FolderSource(f"{s3.url}/nothing/here", FAST).pages())
