@@ -1,0 +1,144 @@
+"""Verifying: whatever is damaged is found, and repaired to the same bytes."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fadae.errors import NoInputError
+from fadae.extract import extract, extract_shard
+from fadae.store.location import Location
+from fadae.store.staging import commit_path, pcm_path
+from fadae.store.verify import verify
+from tests.store.staged import HOP, RATE_HZ, stage_all, stage_failure, tree
+
+LENGTHS = {"a/1": 200 * RATE_HZ, "a/2": 5 * HOP, "z/9": 200 * RATE_HZ}
+
+
+@pytest.fixture(scope="module")
+def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace of three shards, published twice."""
+    folder = tmp_path_factory.mktemp("verify") / "pristine"
+    location = Location(str(folder))
+    stage_all(location, LENGTHS)
+    stage_failure(location, "f/x")
+    extract(location)
+    stage_all(location, {"b/0": 40_000}, first_seed=9)
+    extract(location)
+    return folder
+
+
+@pytest.fixture
+def workspace(pristine: Path, tmp_path: Path) -> Path:
+    """A copy to damage."""
+    return Path(shutil.copytree(pristine, tmp_path / "workspace"))
+
+
+def test_a_sound_workspace_has_no_problems(pristine: Path) -> None:
+    summary = verify(Location(str(pristine)))
+    assert summary["problems"] == []
+    assert (summary["recordings_checked"], summary["shards_checked"]) == (4, 3)
+
+
+def damage(path: Path, how: str, drawn: random.Random) -> None:
+    data = bytearray(path.read_bytes())
+    if how == "gone":
+        path.unlink()
+    elif how == "empty":
+        path.write_bytes(b"")
+    elif how == "cut":
+        path.write_bytes(data[: drawn.randrange(1, len(data))])
+    else:
+        data[drawn.randrange(len(data))] ^= 1 << drawn.randrange(8)
+        path.write_bytes(data)
+
+
+OBJECTS = [
+    "features/c/0/0", "features/c/2/0", "audio/c/1/0", "frame_recording/c/1", "frame_time/c/2",
+    "recording_title/c/0", "recording_key/c/0", "band_low_hz/c/0", "coefficient_band/c/0",
+    "features/zarr.json", "band_high_hz/zarr.json",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("how", ["flip", "empty", "cut", "gone"])
+def test_damage_is_found_and_repaired_to_the_same_bytes(
+    how: str, workspace: Path, pristine: Path
+) -> None:
+    drawn = random.Random(how)
+    for name in drawn.sample(OBJECTS, 3):
+        damage(workspace / "features.zarr" / name, how, drawn)
+    location = Location(str(workspace))
+    found = verify(location)
+    assert found["problems_found"] == 3
+    assert found["problems_repaired"] == 0
+    repaired = verify(location, recompute=extract_shard)
+    assert repaired["problems_repaired"] == repaired["problems_found"] == 3
+    assert tree(workspace) == tree(pristine)
+
+
+def test_exactly_the_damaged_shards_are_computed_again(workspace: Path) -> None:
+    zarr = workspace / "features.zarr"
+    before = {p: p.stat().st_mtime_ns for p in zarr.rglob("*") if p.is_file()}
+    damage(zarr / "features/c/1/0", "flip", random.Random(0))
+    summary = verify(Location(str(workspace)), recompute=extract_shard)
+    assert (summary["shards_damaged"], summary["shards_repaired"]) == (1, 1)
+    changed = {p for p, at in before.items() if p.stat().st_mtime_ns != at}
+    assert {p.name if p.parent.name != "1" else "1" for p in changed} == {"1"}
+
+
+@pytest.mark.parametrize("how", ["flip", "empty", "gone"])
+def test_a_lost_root_is_published_again_from_the_plans(
+    how: str, workspace: Path, pristine: Path
+) -> None:
+    root = workspace / "features.zarr/zarr.json"
+    root.write_bytes(b"{" + root.read_bytes()) if how == "flip" else damage(
+        root, how, random.Random(0)
+    )
+    location = Location(str(workspace))
+    assert verify(location, recompute=extract_shard)["problems_found"] == 1
+    assert extract(location)["shards_written"] == 0
+    assert tree(workspace) == tree(pristine)
+
+
+@pytest.mark.parametrize("how", ["flip", "cut", "gone"])
+def test_damaged_pcm_loses_its_commit_and_nothing_is_computed_from_it(
+    how: str, workspace: Path
+) -> None:
+    location = Location(str(workspace))
+    damage(workspace / pcm_path("a/2"), how, random.Random(0))
+    damage(workspace / "features.zarr/features/c/0/0", "empty", random.Random(0))
+    summary = verify(location, recompute=extract_shard)
+    assert (summary["shards_damaged"], summary["shards_repaired"]) == (1, 0)
+    assert {p["path"] for p in summary["problems"]} == {
+        pcm_path("a/2"), "features.zarr/features/c/0/0",
+    }  # fmt: skip
+    assert not location.exists(commit_path("a/2"))
+    again = verify(location)  # its absence from the ledger is seen too
+    assert commit_path("a/2") in {p["path"] for p in again["problems"]}
+
+
+def test_a_damaged_plan_is_named(workspace: Path) -> None:
+    damage(workspace / "plans/00000.jsonl.gz", "cut", random.Random(1))
+    (workspace / "plans/00001.jsonl.gz").unlink()
+    paths = {p["path"] for p in verify(Location(str(workspace)))["problems"]}
+    assert {"plans/00000.jsonl.gz", "plans/00001.jsonl.gz"} <= paths
+
+
+def test_the_command_ends_with_1_where_damage_is_left(workspace: Path) -> None:
+    damage(workspace / "plans/00001.jsonl.gz", "gone", random.Random(0))
+    command = [sys.executable, "-m", "fadae", "verify", "-w", str(workspace), "--workers", "1"]
+    done = subprocess.run([*command, "--json"], capture_output=True, env=os.environ, timeout=200)
+    assert done.returncode == 1
+    assert b'"problems_found": 1' in done.stdout.splitlines()[-1]
+    assert b"plans/00001.jsonl.gz" in done.stderr.splitlines()[-1]
+
+
+def test_nothing_to_verify_is_no_input(tmp_path: Path) -> None:
+    with pytest.raises(NoInputError):
+        verify(Location(str(tmp_path)))
