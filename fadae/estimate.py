@@ -135,7 +135,10 @@ class _Figures:
             requests=3 * self.recordings + 2 * items,
             rate=self.of.ingest_rate,
             tasks=self.recordings,
-            transfer_hours=read / self.job.downloads / self.of.transfer_rate.value / SECONDS_PER_HOUR,
+            transfer_hours=read
+            / self.job.downloads
+            / self.of.transfer_rate.value
+            / SECONDS_PER_HOUR,
         )
 
     def extract(self) -> StageEstimate:
@@ -206,8 +209,8 @@ def table(jobs: list[Job], constants: Constants | None = None) -> str:
     for job in jobs:
         for stage, cost in estimate(job, constants).items():
             cells = [
-                f"{job.audio_hours:,.0f}", stage, _scaled(cost.bytes_read) + "B",
-                _scaled(cost.bytes_written) + "B", _scaled(cost.objects_written),
+                f"{job.audio_hours:,.0f}", stage, _scaled(cost.bytes_read, "B"),
+                _scaled(cost.bytes_written, "B"), _scaled(cost.objects_written),
                 _scaled(cost.requests), _scaled(cost.core_hours), _duration(cost.wall_hours),
                 cost.bound_by,
             ]  # fmt: skip
@@ -226,16 +229,16 @@ def sources(constants: Constants | None = None) -> str:
     return "\n".join(lines)
 
 
-def _scaled(value: float) -> str:
-    """Return a number to three digits with a decimal prefix.
+def _scaled(value: float, unit: str = "") -> str:
+    """Return a number to three digits, with a decimal prefix.
 
-    >>> _scaled(172_345_000_000), _scaled(12)
-    ('172 G', '12 ')
+    >>> _scaled(172_345_000_000, "B"), _scaled(12)
+    ('172 GB', '12')
     """
     for power, prefix in ((15, "P"), (12, "T"), (9, "G"), (6, "M"), (3, "k")):
         if value >= 10**power:
-            return f"{value / 10**power:.3g} {prefix}"
-    return f"{value:.3g} "
+            return f"{value / 10**power:.3g} {prefix}{unit}"
+    return f"{value:.3g} {unit}".rstrip()
 
 
 def _duration(hours: float) -> str:
