@@ -35,7 +35,6 @@ from fadae.store.reconstruction import (
     reconstruction_specs,
 )
 from fadae.transform import FrequencyAdaptiveTransform
-from fadae.transform.half import to_float16
 
 log = logging.getLogger("fadae.reconstruct")
 
@@ -141,8 +140,6 @@ def reconstruct_shard(task: ReconstructTask) -> bool:
     inside = _inside(task.spans, start, stop, transform.hop_samples)
     codec = loaded_codec(task.location, task.run, task.model_sha256, task.device)
     rows = resynthesize(codec, transform, c, inside)
-    if features.attrs["dtype"] == "float16":
-        rows["features"] = to_float16(rows["features"])
     # Looked at again: a driver of a newer model may have begun this store anew meanwhile.
     store = FrameStore.open(task.location, path)
     _ensure_same_model(store, task.model_sha256)
@@ -164,6 +161,8 @@ def _inside(spans: tuple[Span, ...], start: int, stop: int, hop_samples: int) ->
 
 def _padded(rows: Array, fill: Any) -> Array:
     """Return a whole block: the rows, then the array's fill value."""
+    if len(rows) == BLOCK_FRAMES:
+        return rows
     block = np.full((BLOCK_FRAMES, *rows.shape[1:]), fill, rows.dtype)
     block[: len(rows)] = rows
     return block

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -21,6 +22,7 @@ from fadae.store.frames import Array
 from fadae.store.location import Location
 from fadae.transform import MODEL_FLOOR, FrequencyAdaptiveTransform
 
+_LSD_FRAME_SAMPLES = 2048
 # Power below 100 dB under full scale is silence: rounding noise must not count like music.
 _SILENCE = 1e-10
 
@@ -59,7 +61,7 @@ def _present(device: str) -> str:
 def resynthesize(
     codec: Codec, transform: FrequencyAdaptiveTransform, c: NDArray[Any], inside: NDArray[np.bool_]
 ) -> dict[str, Array]:
-    """Return the arrays of F frames: encoded, scale, features (float32), audio, frame_sums.
+    """Return the arrays of F frames: encoded, scale, features (as `c`), audio, frame_sums.
 
     c: [F or F + 1, C] raw coefficients, with the frame after the last one where it is known: hop
     j is heard from frames j and j + 1. inside: [F, H], which samples belong to a recording.
@@ -67,20 +69,22 @@ def resynthesize(
     """
     rows = len(inside)
     original = np.zeros((rows + 1, transform.size), np.float32)
-    original[: len(c)] = c
+    # Between float16 and float32 torch converts many times faster than NumPy, to the same bits.
+    torch.from_numpy(original)[: len(c)] = torch.from_numpy(c)
     made = np.zeros_like(original)
     with _one_thread():
         encoded, scale, companded = _through(codec, original[: len(c)], made[: len(c)])
     reference = transform.synthesize_hops(original).reshape(inside.shape)
     estimate = transform.synthesize_hops(made, floor=MODEL_FLOOR).reshape(inside.shape)
-    reference *= inside
-    estimate *= inside
+    outside = ~inside
+    if outside.any():
+        reference[outside] = estimate[outside] = 0
     audio = to_pcm(estimate)
-    audio[~inside] = NO_SAMPLE
+    audio[outside] = NO_SAMPLE
     return {
         "audio": audio,
         "encoded": encoded[:rows],
-        "features": made[:rows],
+        "features": torch.from_numpy(made[:rows]).to(torch.from_numpy(c[:0]).dtype).numpy(),
         "frame_sums": np.concatenate([companded[:rows], _audio_sums(reference, estimate)], axis=1),
         "scale": scale[:rows],
     }
@@ -94,8 +98,7 @@ def _through(
     scales = np.empty(len(c), np.float32)
     sums = np.empty((len(c), 2))
     with torch.inference_mode():
-        for first in range(0, len(c), FRAMES_AT_A_TIME):
-            part = slice(first, first + FRAMES_AT_A_TIME)
+        for part in _even_parts(len(c)):
             values, scale = compand(torch.from_numpy(c[part]).to(codec.device))
             codes = codec.model.encode(values)
             decoded = codec.model.decode(codes).float()
@@ -106,6 +109,12 @@ def _through(
             error = values.sub_(decoded)
             sums[part, 1] = torch.linalg.vecdot(error, error).cpu().numpy()
     return encoded, scales, sums
+
+
+def _even_parts(frames: int) -> Iterator[slice]:
+    """Yield parts of about 256 frames: 1025 are four, not four and a single costly one."""
+    edges = np.linspace(0, frames, max(1, round(frames / FRAMES_AT_A_TIME)) + 1).astype(int)
+    return (slice(int(a), int(b)) for a, b in itertools.pairwise(edges))
 
 
 @contextlib.contextmanager
@@ -122,8 +131,8 @@ def _one_thread() -> Iterator[None]:
 def _audio_sums(reference: NDArray[np.float32], estimate: NDArray[np.float32]) -> Array:
     """Return [rows, 4]: sum x^2, sum (x-y)^2, sum x(x-y) and the log-spectral distance, by hop.
 
-    The distance of a hop is the RMS over FFT bins of the difference in level, dB; one Hann
-    window of a hop's length, power floored 100 dB below full scale.
+    The distance of a hop is the RMS over FFT bins of the difference in level, dB, of the 2048
+    samples in its middle, Hann-windowed: `scores.log_spectral_distance_db` with one frame a hop.
     """
     sums = np.empty((len(reference), 4))
     error = reference - estimate
@@ -131,11 +140,14 @@ def _audio_sums(reference: NDArray[np.float32], estimate: NDArray[np.float32]) -
     for column, (a, b) in enumerate(pairs):
         sums[:, column] = np.einsum("ij,ij->i", a, b)
     hop = reference.shape[1]
-    window = np.hanning(hop).astype(np.float32)
+    width = min(hop, _LSD_FRAME_SAMPLES)
+    window = np.hanning(width).astype(np.float32)
     window *= 2 / window.sum()  # a full-scale sine on a bin has the power 1
+    middle = slice((hop - width) // 2, (hop - width) // 2 + width)
+    x, y = reference[:, middle], estimate[:, middle]
     for first in range(0, len(reference), 64):
         part = slice(first, first + 64)
-        difference = _levels_db(reference[part] * window) - _levels_db(estimate[part] * window)
+        difference = _levels_db(x[part] * window) - _levels_db(y[part] * window)
         sums[part, 3] = np.sqrt(np.einsum("ij,ij->i", difference, difference) / difference.shape[1])
     return sums
 

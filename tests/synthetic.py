@@ -131,8 +131,10 @@ def _fill(
     arrays["frame_time"][rows] = np.arange(frames) * transform.hop_samples / RATE_HZ
 
 
-def write_run(location: Location, run: str = "default", *, seed: int = 0, code: int = 16) -> None:
-    """Write a run whose small dense model has seeded weights and never saw a frame."""
+def write_run(
+    location: Location, run: str = "default", *, seed: int = 0, widths: tuple[int, ...] = (32, 16)
+) -> None:
+    """Write a run whose dense model, small by default, has seeded weights and never saw a frame."""
     import safetensors.torch
     import torch
 
@@ -140,7 +142,7 @@ def write_run(location: Location, run: str = "default", *, seed: int = 0, code: 
 
     transform = FrequencyAdaptiveTransform.preset("seed")
     torch.manual_seed(seed)
-    model = Dense.create(transform.size, (32, code), 0)
+    model = Dense.create(transform.size, widths, 0)
     config = {
         "model": {"name": "dense", **model.config()},
         "dataset": {"hop_seconds": transform.hop_samples / RATE_HZ},

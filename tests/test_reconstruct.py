@@ -183,7 +183,7 @@ def test_another_model_starts_anew_and_old_tasks_write_nothing(tmp_path: Path) -
     with pytest.raises(TransientError, match="2 blocks are missing"):
         reconstruct(location, mapper=keep)
     old = reconstruct(location)
-    write_run(location, seed=1, code=8)
+    write_run(location, seed=1, widths=(32, 8))
     new = reconstruct(location)
     assert new["shards_written"] == 2
     assert new["model_sha256"] != old["model_sha256"]
