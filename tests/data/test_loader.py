@@ -84,7 +84,10 @@ def test_a_storage_that_keeps_failing_ends_the_stream(monkeypatch: pytest.Monkey
     monkeypatch.setattr("fadae.data.loader.READ_ATTEMPTS", 1)
     store = Store()
     store.failures_left = 10**9
-    with loader(store, an_order(), range(16)) as batches, pytest.raises(TransientError, match="rows"):
+    with (
+        loader(store, an_order(), range(16)) as batches,
+        pytest.raises(TransientError, match="rows"),
+    ):
         batches.next()
 
 

@@ -86,7 +86,9 @@ def test_whole_recordings_are_held_out_near_the_share() -> None:
     assert split.train.count + split.holdout.count == counts.sum()
     assert split.padding_rows == 77
     bounds = set(zip(starts.tolist(), (starts + counts).tolist(), strict=True))
-    assert set(zip(split.holdout.starts.tolist(), split.holdout.stops.tolist(), strict=True)) < bounds
+    assert (
+        set(zip(split.holdout.starts.tolist(), split.holdout.stops.tolist(), strict=True)) < bounds
+    )
     other = split_rows(ids, starts, counts, int(counts.sum()), 0.3, seed=2)
     assert other.holdout.starts.tolist() != split.holdout.starts.tolist()
 

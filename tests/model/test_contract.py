@@ -79,7 +79,9 @@ def test_frames_are_coded_one_by_one(name: str) -> None:
 
 
 def test_pca_is_the_best_linear_code() -> None:
-    values = frames() + 0.05 * torch.randn(200, FEATURES, generator=torch.Generator().manual_seed(1))
+    values = frames() + 0.05 * torch.randn(
+        200, FEATURES, generator=torch.Generator().manual_seed(1)
+    )
     pca = model_class("pca").create(FEATURES, (CODE,), 200)
     assert isinstance(pca, ClosedForm)
     pca.fit(Whole(values))

@@ -1,0 +1,205 @@
+"""Ranks as processes: the same bits through kills, at several world sizes, by every launcher.
+
+Every rank imports torch anew, which is most of what these tests cost.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import psutil
+import pytest
+
+from fadae.errors import FadaeError, TransientError
+from fadae.store.location import Location
+from fadae.training.launch import train
+from fadae.training.rig import Preempted
+from tests.training.small import metrics_of, model_hash, small, stopping_after, train_until
+
+STEPS = 70
+LONG = {"epochs": 10, "checkpoint_steps": 5, "evaluate_epochs": 5}
+
+
+def ranks_of(process: psutil.Process) -> list[psutil.Process]:
+    """The rank processes below a process."""
+    found = []
+    for child in process.children(recursive=True):
+        try:
+            if "fadae.training.worker" in child.cmdline():
+                found.append(child)
+        except psutil.NoSuchProcess:
+            continue
+    return found
+
+
+def steps_saved(location: Location) -> int:
+    names = location.names("runs/default/checkpoints")
+    return max((int(n[5:]) for n in names if n.startswith("step-")), default=0)
+
+
+def wait_until(condition: Callable[[], Any], seconds: float = 100) -> Any:
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.01)
+    return found
+
+
+@pytest.fixture
+def later() -> Iterator[Callable[[Callable[[], object]], None]]:
+    """Run something in a thread while the test trains; it must have ended with the test."""
+    threads = []
+
+    def start(action: Callable[[], object]) -> None:
+        thread = threading.Thread(target=action)
+        thread.start()
+        threads.append(thread)
+
+    yield start
+    for thread in threads:
+        thread.join()
+
+
+def kill_one(location: Location, number: signal.Signals, after_steps: int) -> None:
+    """Send a signal to a random rank of ours once some steps are saved."""
+    wait_until(lambda: steps_saved(location) >= after_steps)
+    victims = ranks_of(psutil.Process())
+    if victims:
+        random.choice(victims).send_signal(number)
+
+
+def test_two_ranks_killed_twice_end_with_the_same_bits(
+    location: Location, later: Callable[[Callable[[], object]], None]
+) -> None:
+    train(location, small(run="undisturbed", ranks=2, **LONG))
+
+    def kills() -> None:
+        for after in (10, 30):
+            kill_one(location, signal.SIGKILL, after)
+
+    later(kills)
+    summary = train(location, small(ranks=2, **LONG))
+    assert summary["steps"] == STEPS
+    assert model_hash(location) == model_hash(location, "undisturbed")
+    steps = [line["step"] for line in metrics_of(location)]
+    assert steps == sorted(set(steps))
+
+
+def test_exact_is_one_hash_at_any_ranks_and_across_a_change_of_them(location: Location) -> None:
+    exact = {"reduction": "exact", "epochs": 2}
+    train(location, small(run="one", **exact))
+    with pytest.raises(Preempted):
+        train_until(location, small(**exact), stopping_after(5))
+    train(location, small(ranks=4, **exact))
+    assert model_hash(location) == model_hash(location, "one")
+    train(location, small(run="two", ranks=2, **exact))
+    assert model_hash(location, "two") == model_hash(location, "one")
+
+
+def test_a_hung_rank_is_lost_within_the_time_out(
+    location: Location, later: Callable[[Callable[[], object]], None]
+) -> None:
+    train(location, small(run="undisturbed", reduction="exact", **LONG))
+    later(lambda: kill_one(location, signal.SIGSTOP, 10))
+    # Generous: on a busy machine a rank may need this long to start.
+    train(location, small(ranks=2, reduction="exact", timeout_seconds=20, **LONG))
+    assert model_hash(location) == model_hash(location, "undisturbed")
+
+
+def test_ranks_that_keep_dying_are_not_restarted_for_ever(
+    location: Location, later: Callable[[Callable[[], object]], None]
+) -> None:
+    def kill_first() -> None:
+        wait_until(lambda: ranks_of(psutil.Process()))[0].kill()
+
+    later(kill_first)
+    with pytest.raises(TransientError, match="lost 1 times"):
+        train(location, small(ranks=2, restarts=0))
+
+
+def test_an_error_of_a_rank_is_the_errors_and_not_restarted(location: Location) -> None:
+    with pytest.raises(FadaeError, match="is not finite") as told:
+        train(location, small(ranks=2, learning_rate=1e38))
+    assert told.value.exit_code == 1
+
+
+def command(location: Location, *more: str) -> list[str]:
+    return [
+        sys.executable, "-m", "fadae", "train", "-w", location.url, "--widths", "32,8", "--lr",
+        "1e-3", "--epochs", "10", "--checkpoint-steps", "5", "--evaluate-epochs", "5", "--json",
+        *more,
+    ]  # fmt: skip
+
+
+def test_sigterm_saves_and_ends_75_and_the_same_command_goes_on(location: Location) -> None:
+    exact = {"reduction": "exact", "log_steps": 20}
+    train(location, small(run="undisturbed", **LONG | exact))
+    asked = command(location, "--reduction", "exact", "--ranks", "2")
+    process = subprocess.Popen(asked, stdout=subprocess.PIPE)
+    wait_until(lambda: steps_saved(location) >= 10)
+    process.terminate()
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 75
+    summary = json.loads(out.splitlines()[-1])
+    assert summary["steps"] == steps_saved(location) < STEPS
+    done = subprocess.run([*asked, "--ranks", "1"], stdout=subprocess.PIPE, timeout=120)
+    assert done.returncode == 0
+    assert json.loads(done.stdout.splitlines()[-1])["model_sha256"] == model_hash(location)
+    assert model_hash(location) == model_hash(location, "undisturbed")
+
+
+def test_a_killed_command_takes_its_ranks_along(location: Location) -> None:
+    process = subprocess.Popen(command(location, "--ranks", "2"), stdout=subprocess.DEVNULL)
+    wait_until(lambda: steps_saved(location) >= 5)
+    ranks = ranks_of(psutil.Process(process.pid))
+    assert len(ranks) == 2
+    process.kill()
+    process.wait()
+    _, alive = psutil.wait_procs(ranks, timeout=20)
+    assert not alive
+
+
+def test_ranks_of_the_environment_train_together(location: Location) -> None:
+    """As torchrun or an Indexed Job start them, one of them late."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    contract = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+
+    def start(rank: int) -> subprocess.Popen[bytes]:
+        env = os.environ | contract | {"RANK": str(rank), "GLOO_SOCKET_IFNAME": "lo"}
+        asked = command(location, "--reduction", "exact", "--max-steps", "20")
+        return subprocess.Popen(asked, stdout=subprocess.PIPE, env=env)
+
+    processes = [start(1)]
+    time.sleep(1)
+    processes.append(start(0))
+    outs = [process.communicate(timeout=120)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0]
+    summaries = [json.loads(out.splitlines()[-1]) for out in outs]
+    assert summaries[0]["steps"] == summaries[1]["steps"] == 20
+    exact = {"reduction": "exact", "log_steps": 20, "max_steps": 20}
+    train(location, small(run="alone", **LONG | exact))
+    assert model_hash(location) == model_hash(location, "alone")
+
+
+def test_a_lost_peer_ends_a_rank_of_the_environment_with_75(location: Location) -> None:
+    env = os.environ | {
+        "RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "no-such-host.invalid",
+        "MASTER_PORT": "29500",
+    }  # fmt: skip
+    done = subprocess.run(
+        command(location, "--timeout", "2"), env=env, capture_output=True, timeout=60
+    )
+    assert done.returncode == 75
+    assert b"no-such-host.invalid does not resolve" in done.stderr
