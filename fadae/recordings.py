@@ -84,8 +84,8 @@ class Recordings(Sequence[Recording]):
 
     @cached_property
     def _columns(self) -> list[list[Any]]:
-        table = self._features.recordings
-        return [table.column(name).tolist() for name in _COLUMNS]
+        table, location = self._features.recordings, self._features.store.location
+        return [column.tolist() for column in location.concurrently(table.column, _COLUMNS)]
 
     @cached_property
     def _row_of(self) -> dict[str, int]:
