@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("fadae.store")
 
 PATIENCE_SECONDS = 180.0  # for one call, however many attempts
-ATTEMPT_SECONDS = 40.0  # for one attempt, besides its transfer
+ATTEMPT_SECONDS = 20.0  # for one attempt, besides its transfer
 SLOWEST_BYTES_PER_SECOND = 500_000
 LONGEST_PAUSE_SECONDS = 5.0
 DEFINITE = (FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError,
