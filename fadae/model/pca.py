@@ -90,7 +90,10 @@ class Pca(nn.Module):
         vectors = torch.linalg.eigh((projected + projected.T) / 2).eigenvectors
         leading = vectors.flip(1)[:, : self.code_size]
         self.mean.copy_(mean)
-        self.components.copy_((basis @ leading).T)
+        found = (basis @ leading).T
+        # Silent frames may leave fewer than there are components: the rest stand for nothing.
+        self.components.zero_()
+        self.components[: len(found)] = found
 
 
 def _orthonormal(block: Tensor, basis: Tensor) -> Tensor:

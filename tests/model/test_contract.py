@@ -96,6 +96,14 @@ def test_pca_has_no_more_components_than_frames() -> None:
     assert model_class("pca").create(FEATURES, (64,), 20).code_size == 20
 
 
+def test_pca_fits_fewer_frames_than_components() -> None:
+    pca = model_class("pca").create(FEATURES, (6,), 6)
+    assert isinstance(pca, ClosedForm)
+    pca.fit(Whole(frames(4)))  # two of the six frames were silent
+    assert pca.code_size == 6
+    assert torch.allclose(pca(frames(4)), frames(4), atol=1e-5)
+
+
 def test_the_seeds_model_has_its_size() -> None:
     model = model_class("dense").create(8192, (1024, 512, 256), 1)
     assert sum(tensor.numel() for tensor in model.state_dict().values()) == 18_087_936
