@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 
-.PHONY: demo test lint types layers bench clean
+.PHONY: demo test lint types layers k8s bench clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -30,6 +30,9 @@ types: $(VENV)/.installed
 
 layers: $(VENV)/.installed
 	$(BIN)/lint-imports
+
+k8s: $(VENV)/.installed
+	$(BIN)/python -m pytest tests/k8s tests/k8s/whole_job.py
 
 bench: $(VENV)/.installed
 	$(BIN)/python -m tests.benchmarks
