@@ -94,14 +94,5 @@ def _start(order: Path, rank: int, config: TrainConfig) -> subprocess.Popen[byte
 
 
 def rank_environment(threads: int) -> dict[str, str]:
-    """Return the environment of a rank's process: this one's, with threads pinned.
-
-    Gradients and activations are freed and allocated again every step; by default the allocator
-    gives such blocks back to the system and every step pays for their page faults.
-    """
-    return os.environ | {
-        "OMP_NUM_THREADS": str(threads),
-        "MKL_NUM_THREADS": str(threads),
-        "MALLOC_MMAP_THRESHOLD_": str(2**30),
-        "MALLOC_TRIM_THRESHOLD_": str(2**30),
-    }
+    """Return the environment of a rank's process: this one's, with threads pinned."""
+    return os.environ | {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}

@@ -18,6 +18,7 @@ from fadae.errors import FadaeError, TransientError
 from fadae.model.contract import ClosedForm
 from fadae.progress import Progress, track
 from fadae.store.location import Location
+from fadae.training.allocator import keep_freed_memory
 from fadae.training.checkpoint import Checkpoint, snapshot
 from fadae.training.config import TrainConfig
 from fadae.training.evaluate import Stopped
@@ -43,6 +44,7 @@ def train_rank(
     Preempted. Raises FadaeError when a loss is not finite, PeerLost when a rank is.
     """
     torch.set_num_threads(config.threads)
+    keep_freed_memory()
     config.check_ranks(ranks.world)
     rig = make_rig(Run(location, config.run), config, ranks, stopping)
     try:
