@@ -9,7 +9,7 @@ import math
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
+from collections.abc import Callable, Iterable, Iterator, Sized
 from typing import Any, TypeVar
 
 import dask.bag
@@ -47,13 +47,12 @@ def map_bag(
     retries: int = RETRIES,
     total: int | None = None,
     unit: str = "items",
-    figures: Callable[[Result], Mapping[str, object]] | None = None,
 ) -> Iterator[Result]:
     """Yield function(value) of every value, in the order in which they finish.
 
     function: importable by the workers, by name (a partial of such a one too); values and results
     small. Values are drawn as they are needed, never all at once. `label` names the tasks in the
-    dashboard and the progress shown; `figures` adds what a result tells to it.
+    dashboard and the progress shown.
 
     A task lost with its worker runs again elsewhere, so function must be repeatable. Raises what
     function raised after `retries` more tries, TransientError where the scheduler or again and
@@ -67,7 +66,7 @@ def map_bag(
     with progress.track(label, total, unit) as shown:
         for results in _partitions(client, stage, bags, retries):
             for result in results:
-                shown.advance(1, **(figures(result) if figures else {}))
+                shown.advance()
                 yield result
 
 
