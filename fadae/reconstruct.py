@@ -177,9 +177,9 @@ def _begin(location: Location, run: str, features: FeatureSet, model_sha256: str
             return store
         log.info("run %s or the features are new since it was reconstructed: all again", run)
     location.delete(path)  # what another model left, or a deletion cut short
-    from fadae.model.codec import Codec
+    from fadae.resynthesis import loaded_codec
 
-    codec = Codec.load(location, run)
+    codec = loaded_codec(location, run, model_sha256, "cpu")
     if codec.feature_size != features.transform.size:
         raise UsageError(
             f"run {run!r} takes frames of {codec.feature_size} coefficients; the features here "

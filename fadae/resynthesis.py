@@ -38,9 +38,10 @@ def loaded_codec(location: Location, run: str, model_sha256: str, device: str) -
     no such device.
     """
     global _last_codec
+    device = _present(device)
     key = (location.url, run, model_sha256, device)
     if _last_codec is None or _last_codec[0] != key:
-        codec = Codec.load(location, run, _present(device))
+        codec = Codec.load(location, run, device)
         model = location.read_bytes(f"runs/{run}/model.safetensors")
         if hashlib.sha256(model).hexdigest() != model_sha256:
             raise TransientError(f"run {run!r} was trained again meanwhile; reconstruct it again")
