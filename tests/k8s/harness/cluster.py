@@ -31,11 +31,7 @@ MOST_RESTARTS = 5
 
 
 class Cluster:
-    """Runs a set of rendered manifests.
-
-    >>> with Cluster(documents, folder, secrets) as cluster:  # doctest: +SKIP
-    ...     cluster.run_until(lambda: cluster.succeeded("fadae-train"), timeout_seconds=60)
-    """
+    """Runs a set of rendered manifests, as long as its `run_until` or `step` is called."""
 
     def __init__(
         self,
