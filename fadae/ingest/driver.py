@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from fadae.archive.folder import FolderSource
 from fadae.archive.items import ArchiveSource
 from fadae.archive.source import Source, Turn
 from fadae.audio.terms import Limits
@@ -21,7 +22,7 @@ from fadae.ingest.tally import Tally
 from fadae.nouns import Commit, Failure, FailureClass, Track, canonical_json
 from fadae.store.location import Location
 from fadae.store.mapping import Mapper, map_serially
-from fadae.store.staging import read_commit, write_commit
+from fadae.store.staging import read_commit, recording_key, write_commit
 
 log = logging.getLogger("fadae.ingest")
 
@@ -63,6 +64,8 @@ def ingest(
     """
     settings = settings or Settings()
     _ensure_rate(location, settings.rate_hz)
+    for source in sources:
+        _ensure_own_name(location, source)
     tally = Tally(settings.rate_hz)
     try:
         for source in sources:
@@ -92,15 +95,34 @@ def _judge(tally: Tally) -> None:
 
 def _ensure_rate(location: Location, rate_hz: int) -> None:
     """Bind the workspace to one sample rate, or hold it to the one it has."""
-    wanted = canonical_json({"sample_rate_hz": rate_hz}).encode()
-    if not location.exists(RATE_PATH) and location.create_exclusive(RATE_PATH, wanted):
-        return
-    there = json.loads(location.read_bytes(RATE_PATH))["sample_rate_hz"]
+    there = _bound(location, RATE_PATH, {"sample_rate_hz": rate_hz})["sample_rate_hz"]
     if there != rate_hz:
         raise UsageError(
             f"workspace {location.url} holds recordings at {there} Hz; this call asks for "
             f"{rate_hz} Hz. Use another workspace or --sample-rate {there}."
         )
+
+
+def _ensure_own_name(location: Location, source: Source) -> None:
+    """Refuse a folder named like another one here: their recordings' ids would be the same."""
+    if not isinstance(source, FolderSource):
+        return
+    path = f"ingests/folders/{recording_key(source.item)}.json"
+    there = _bound(location, path, {"folder": source.url})["folder"]
+    if there != source.url:
+        raise UsageError(
+            f"this workspace has recordings of {there} under the name {source.item!r}; "
+            f"those of {source.url} would have the same ids. Rename the folder, or use another "
+            "workspace."
+        )
+
+
+def _bound(location: Location, path: str, value: dict[str, Any]) -> dict[str, Any]:
+    """Return what the workspace is bound to at a path: the value, unless one was there before."""
+    if not location.exists(path):
+        location.create_exclusive(path, canonical_json(value).encode())
+    there: dict[str, Any] = json.loads(location.read_bytes(path))
+    return there
 
 
 def _ingest_source(listing: Listing, settings: Settings, mapper: Mapper, total: Tally) -> None:

@@ -41,6 +41,15 @@ def test_ingest_prints_its_summary_and_resumes(folder: Path, tmp_path: Path) -> 
     assert "11025 Hz" in other.stderr
 
 
+def test_a_second_folder_of_the_same_name_is_refused(folder: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other" / "music"
+    save(other / "a b.ogg", music(3))
+    result = fadae("ingest", "--folder", str(folder), "--folder", str(other),
+                   "-w", str(tmp_path / "w"))  # fmt: skip
+    assert result.returncode == 2
+    assert f"{folder} under the name 'music'" in result.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [

@@ -1,0 +1,145 @@
+"""The command line as a user types it: the whole job, its repetition, and mistakes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import xarray as xr
+
+import fadae
+from fadae.embedded.bach import PIECES
+from fadae.embedded.holdings import HeldItem
+from fadae.embedded.rendering import bach_item
+from fadae.embedded.server import EmbeddedArchive
+
+# As small as a whole job can be: two pieces, two steps, a narrow code.
+SMALL = ("--max-steps", "2", "--batch-size", "8", "--workers", "1")
+
+
+def command(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "fadae", *arguments], capture_output=True, text=True, check=False
+    )
+
+
+def summary(result: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(result.stdout.splitlines()[-1])
+    return found
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedArchive]:
+    item = bach_item(tmp_path_factory.mktemp("bach"), PIECES[1:3])
+    with EmbeddedArchive([item, HeldItem("texts", {"title": "No sound"})]) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def job(
+    archive: EmbeddedArchive, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, list[str], dict[str, Any]]:
+    """A whole job done once: its workspace, the command and what it printed."""
+    workspace = tmp_path_factory.mktemp("job") / "workspace"
+    asked = ["run", "--archive-url", archive.url, "-w", str(workspace), "--json", *SMALL]
+    result = command(*asked)
+    assert result.returncode == 0, result.stderr
+    return workspace, asked, summary(result)
+
+
+def test_a_run_tells_what_each_stage_did(job: tuple[Path, list[str], dict[str, Any]]) -> None:
+    workspace, _, told = job
+    assert list(told) == ["ingest", "extract", "train", "reconstruct"]
+    assert told["ingest"]["recordings"] == told["ingest"]["ok"] == 2
+    assert told["ingest"]["failures"] == []
+    assert told["extract"]["frames"] == told["reconstruct"]["frames"]
+    assert told["train"]["steps"] == 2 and len(told["train"]["model_sha256"]) == 64
+    for stage, key in [("train", "holdout_nmse_db"), ("train", "pca_nmse_db"),
+                       ("reconstruct", "nmse_db"), ("reconstruct", "audio_snr_db")]:  # fmt: skip
+        assert isinstance(told[stage][key], float)
+    features = xr.open_zarr(workspace / "features.zarr")
+    assert int((features.frame_recording >= 0).sum()) == told["extract"]["frames"]
+    made = xr.open_zarr(workspace / "reconstructions" / "default.zarr")
+    assert made.encoded.shape == (features.sizes["frame"], 256)
+    assert all(
+        "units" in array.attrs and "long_name" in array.attrs
+        for dataset in (features, made)
+        for array in dataset.variables.values()
+    )
+
+
+def test_a_second_run_does_nothing(
+    job: tuple[Path, list[str], dict[str, Any]], archive: EmbeddedArchive
+) -> None:
+    workspace, asked, told = job
+    before = {path: path.stat().st_mtime_ns for path in workspace.rglob("*") if path.is_file()}
+    asks = len(archive.requests)
+    again = command(*asked)
+    assert again.returncode == 0, again.stderr
+    assert len(archive.requests) == asks, "a finished selection asks the archive nothing"
+    after = {path: path.stat().st_mtime_ns for path in workspace.rglob("*") if path.is_file()}
+    assert after == before
+    repeated = summary(again)
+    assert repeated["train"] == told["train"]
+    assert repeated["extract"]["shards_written"] == repeated["reconstruct"]["shards_written"] == 0
+    assert "dashboard" not in again.stderr, "nothing to do starts no cluster"
+
+
+def test_info_counts_what_the_workspace_holds(
+    job: tuple[Path, list[str], dict[str, Any]],
+) -> None:
+    workspace, _, told = job
+    found = summary(command("info", "-w", str(workspace), "--json"))
+    assert found["recordings"]["ok"] == 2
+    assert found["frames"] == told["extract"]["frames"]
+    assert [run if isinstance(run, str) else run["run"] for run in found["runs"]] == ["default"]
+
+
+def test_changed_settings_are_named(job: tuple[Path, list[str], dict[str, Any]]) -> None:
+    workspace = job[0]
+    other_lr = command("train", "-w", str(workspace), *SMALL[:4], "--lr", "0.5")
+    assert other_lr.returncode == 2
+    assert "learning_rate" in other_lr.stderr and other_lr.stderr.count("\n") == 1
+    other_preset = command("extract", "-w", str(workspace), "--preset", "full")
+    assert other_preset.returncode == 2 and "--preset seed" in other_preset.stderr
+
+
+def test_the_library_reads_the_same(job: tuple[Path, list[str], dict[str, Any]]) -> None:
+    workspace = fadae.open(str(job[0]))
+    first = workspace.recordings[0]
+    assert len(workspace.audio(first.id, slice(1, 3))) == 2 * 11025
+    codes = workspace.codec("default").encode(workspace.select(first.id).features.values)
+    assert codes.values.shape == (first.frame_count, 256)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["extract", "--preset", "octave"], 2, "unknown preset 'octave'"),
+        (["extract"], 65, "run `fadae ingest` first"),
+        (["train"], 65, "run `fadae extract` first"),
+        (["reconstruct"], 65, "fadae extract"),
+        (["info"], 2, "no workspace"),
+        (["serve"], 2, "no workspace"),
+        (["ingest", "--retry", "sometimes"], 2, "--retry"),
+    ],
+)
+def test_mistakes_get_one_line_and_their_exit_code(
+    arguments: list[str], code: int, said: str, tmp_path: Path
+) -> None:
+    result = command(*arguments, "-w", str(tmp_path / "workspace"))
+    assert result.returncode == code, result.stderr
+    assert said in result.stderr
+    assert result.stderr.count("\n") == 1, "one line, no traceback"
+
+
+def test_an_item_without_audio_is_no_input(archive: EmbeddedArchive, tmp_path: Path) -> None:
+    result = command("ingest", "texts", "--archive-url", archive.url, "-w", str(tmp_path), "--json")
+    assert result.returncode == 65, result.stderr
+    assert "no " in result.stderr.splitlines()[-1]
+    assert summary(result)["ok"] == 0
