@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from fadae.data.order import DataOrder, Window
 from fadae.data.rows import Rows
-from fadae.errors import TransientError
+from fadae.errors import FadaeError, TransientError
 
 log = logging.getLogger("fadae.data")
 
@@ -92,11 +92,16 @@ class UnitReader:
 def read_again(read: Read, start: int, stop: int) -> Array:
     """Return read(start, stop), asked up to four times where the storage fails.
 
-    Raises TransientError when it keeps failing; a wrong checksum (ValueError) is not retried.
+    Raises TransientError when it keeps failing, FadaeError where a checksum does not match.
     """
     for attempt in range(READ_ATTEMPTS):
         try:
             return read(start, stop)
+        except ValueError as error:
+            raise FadaeError(
+                f"rows {start} to {stop} of the features are damaged ({error}); run `fadae verify "
+                "--repair`"
+            ) from error
         except OSError as error:
             if attempt + 1 == READ_ATTEMPTS:
                 raise TransientError(f"cannot read rows {start} to {stop}: {error}") from error

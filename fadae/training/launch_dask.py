@@ -128,7 +128,7 @@ def _watch(
         if lost:
             log.warning("lost worker %s", ", ".join(lost))
             return
-        if failed:
+        if failed and not passed_on:  # asked to stop, the others end before rank 0 has saved
             deadline = min(deadline, time.monotonic() + _SECONDS_TO_END)
         if stopping() and not passed_on:
             passed_on = True

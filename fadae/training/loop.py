@@ -72,7 +72,7 @@ class _Learning:
                 rig.run.name, rig.dataset.split.train.count, rig.dataset.split.holdout.count,
                 rig.ranks.world, step, rig.last_step,
             )  # fmt: skip
-        self.last_save = time.monotonic()
+        self.started = self.last_save = time.monotonic()
 
     def learn(self) -> None:
         """Train step after step until the last one or an early stop."""
@@ -191,7 +191,13 @@ class _Learning:
         if self.metrics is not None:
             rate = learning_rate(self.config, state.step - 1, self.rig.last_step)
             epoch = (state.step - 1) // steps
-            self.metrics.add(state.step, epoch=epoch, train_loss=loss, learning_rate=rate)
+            self.metrics.add(
+                state.step,
+                epoch=epoch,
+                train_loss=loss,
+                learning_rate=rate,
+                seconds=time.monotonic() - self.started,
+            )
         if epoch_ends:
             state.end_epoch()
 

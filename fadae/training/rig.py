@@ -17,7 +17,7 @@ from fadae.training.config import TrainConfig
 from fadae.training.evaluate import Evaluation, Scores
 from fadae.training.frames import SharedRows
 from fadae.training.ranks import Ranks
-from fadae.training.run import Dataset, Run
+from fadae.training.run import Dataset, Run, open_dataset
 from fadae.training.state import State
 
 # Frames that closed forms are fitted on, at most: 16384 companded frames are 512 MB.
@@ -99,7 +99,10 @@ class Rig:
 
 def make_rig(run: Run, config: TrainConfig, ranks: Ranks, stopping: Callable[[], bool]) -> Rig:
     """Return a rank's rig, its model as it is before the first step; record what the run is."""
-    dataset = run.bind(config)
+    bound = run.bind(config) if ranks.is_first else None
+    # The first rank's word: meanwhile more rows may have been published.
+    rows = ranks.from_first(None if bound is None else bound.rows)
+    dataset = open_dataset(run.location, config, rows) if bound is None else bound
     train, holdout = dataset.split.train, dataset.split.holdout
     order = DataOrder(train, config.seed, config.batch_size, config.lanes, config.window_rows)
     train_cache = config.cache_bytes * train.count // (train.count + holdout.count)

@@ -7,6 +7,8 @@ with one, and with and without checkpoints. The sizes are the seed's; one thread
 
 from __future__ import annotations
 
+import json
+import math
 import statistics
 import tempfile
 import time
@@ -86,6 +88,26 @@ def trained(location: Location, name: str, **settings: Any) -> dict[str, Any]:
     return train(location, TrainConfig(run=name, **chosen | settings))
 
 
+RACES: dict[str, dict[str, Any]] = {
+    "fp32": {},
+    "bf16": {"precision": "bf16"},
+    "fp32, 2 ranks": {"ranks": 2},
+    "exact, 2 ranks": {"ranks": 2, "reduction": "exact"},
+}
+TARGET_LOSS = 0.03
+
+
+def seconds_to_loss(location: Location, name: str, **settings: Any) -> float:
+    """Seconds of a run at the seed's recipe until its held-out loss is below the target."""
+    run = name.replace(", ", "-").replace(" ", "-")
+    trained(location, run, epochs=6, evaluate_epochs=1, learning_rate=1e-3, **settings)
+    text = location.read_bytes(f"runs/{run}/metrics.jsonl").decode()
+    for line in map(json.loads, text.splitlines()):
+        if line.get("holdout_loss", math.inf) < TARGET_LOSS:
+            return float(line["seconds"])
+    return math.nan
+
+
 def report(name: str, value: float, limit: str) -> None:
     print(f"{name:<58} {value:8.2f}   {limit}", flush=True)
 
@@ -121,6 +143,9 @@ def main() -> None:
         two = trained(location, "two", max_steps=120, ranks=2)
         report("2 ranks / 1 rank, batch 64 (2 cores)",
                two["samples_per_second"] / run["samples_per_second"], "")  # fmt: skip
+        print("seconds to a held-out loss:")
+        for name, more in RACES.items():
+            report(f"  {name}", seconds_to_loss(location, f"race-{name}", **more), "")
         wide = {"batch_size": 512, "max_steps": 30}
         one = trained(location, "wide1", **wide)
         two = trained(location, "wide2", ranks=2, **wide)

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from fadae.data.loader import Loader, UnitReader
+from fadae.data.loader import Loader, UnitReader, read_again
 from fadae.data.order import DataOrder, lanes_of
 from fadae.data.rows import RowSet
-from fadae.errors import TransientError
+from fadae.errors import FadaeError, TransientError
 
 ROWS = 9000
 
@@ -89,6 +89,16 @@ def test_a_storage_that_keeps_failing_ends_the_stream(monkeypatch: pytest.Monkey
         pytest.raises(TransientError, match="rows"),
     ):
         batches.next()
+
+
+def test_damage_is_told_with_what_repairs_it() -> None:
+    def damaged(start: int, stop: int) -> NDArray[np.float32]:
+        raise ValueError("crc32c mismatch")
+
+    with pytest.raises(
+        FadaeError, match=r"damaged \(crc32c mismatch\); run `fadae verify --repair`"
+    ):
+        read_again(damaged, 0, 1)
 
 
 def test_leaving_stops_the_threads() -> None:
