@@ -89,7 +89,7 @@ class TrainConfig:
         return [
             (not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", self.run),
              f"--run {self.run!r}: letters, digits, '.', '_' and '-' only, at most 64"),
-            (self.run in _TAKEN, f"--run {self.run}: the name of a sound; choose another"),
+            (self.run in _TAKEN, f"--run {self.run}: a source of every recording; choose another"),
             (bool(positive), f"{', '.join(positive)} must be above 0"),
             (not self.widths or min(self.widths) < 1, f"widths {self.widths}: one or more above 0"),
             (not 0 <= self.holdout < 1, f"--holdout {self.holdout}: a share from 0 to below 1"),
