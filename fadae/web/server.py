@@ -60,9 +60,8 @@ def _listening(host: str, port: int) -> Iterator[socket.socket]:
     try:
         listener = socket.create_server((host, port), family=family, backlog=128)
     except OSError as error:
-        raise UsageError(
-            f"cannot listen on {host} port {port}: {error.strerror or error}"
-        ) from None
+        reason = str(error.strerror or error).partition(" (")[0]
+        raise UsageError(f"cannot listen on {host} port {port}: {reason}") from None
     with listener:
         yield listener
 
