@@ -25,7 +25,7 @@ from fadae.store.dataset import (
     feature_attrs,
     feature_specs,
 )
-from fadae.store.frames import BLOCK_FRAMES, CHUNK_FRAMES, Array, FrameStore
+from fadae.store.frames import BLOCK_FRAMES, Array, FrameStore
 from fadae.store.ledger import LedgerRuns, known_digests, read_ledger
 from fadae.store.location import Location
 from fadae.store.mapping import Mapper, map_serially
@@ -36,6 +36,9 @@ from fadae.transform import FrequencyAdaptiveTransform
 from fadae.transform.half import to_float16
 
 DTYPES = ("float16", "float32")
+# Analyzed at a time: 8 MB of coefficients stay in the caches until rounded, and a call's own cost
+# is spread (64 frames at a time cost 1.8x as much, 1024 at a time 1.06x).
+_PIECE_FRAMES = 256
 
 
 def extract(
@@ -196,8 +199,8 @@ def _fill_part(
 def _analyze_into(transform: FrequencyAdaptiveTransform, signal: Array, out: Array) -> None:
     """Write the frames of a signal to `out`, [F, size], in pieces that stay in the caches."""
     hop, overlap = transform.hop_samples, transform.frame_samples - transform.hop_samples
-    for first in range(0, len(out), CHUNK_FRAMES):
-        piece = out[first : first + CHUNK_FRAMES]
+    for first in range(0, len(out), _PIECE_FRAMES):
+        piece = out[first : first + _PIECE_FRAMES]
         frames = transform.analyze_frames(
             signal[first * hop : (first + len(piece)) * hop + overlap]
         )
