@@ -9,14 +9,8 @@ import numpy as np
 
 import fadae
 from fadae.errors import NoInputError
-from fadae.store.frames import (
-    Array,
-    ArraySpec,
-    FrameStore,
-    fixed_array,
-    frame_array,
-    recording_array,
-)
+from fadae.store.frames import Array, FrameStore
+from fadae.store.layout import ArraySpec, fixed_array, frame_array, recording_array
 from fadae.store.location import Location
 
 if TYPE_CHECKING:

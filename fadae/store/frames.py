@@ -12,60 +12,37 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
 import zarr
 import zarr.storage
-from zarr.codecs import Crc32cCodec, ZstdCodec
 from zarr.core.array import AsyncArray
 from zarr.core.group import AsyncGroup, GroupMetadata
 
 from fadae.errors import FadaeError
 from fadae.nouns import canonical_json
+from fadae.store.layout import (
+    BLOCK_FRAMES,
+    CHUNK_FRAMES,
+    FRAME,
+    RECORDING,
+    RECORDINGS_PER_CHUNK,
+    Array,
+    ArraySpec,
+    new_group,
+)
 from fadae.store.location import Location
 
-FRAME, RECORDING = "frame", "recording"
-BLOCK_FRAMES = 1024  # frames an object (shard), one task's property
-CHUNK_FRAMES = 64  # frames a checksummed inner chunk: what reading one row costs
-RECORDINGS_PER_CHUNK = 16384
-
-Array = np.ndarray[Any, Any]
-
-
-@dataclass(frozen=True)
-class ArraySpec:
-    """One array of a group: its axes, type and CF attributes, before it has any rows."""
-
-    name: str
-    dims: tuple[str, ...]
-    row_shape: tuple[int, ...]
-    dtype: str
-    attrs: Mapping[str, Any]
-    fill: float | int | str
-    values: Array | None = field(default=None, compare=False)  # of a fixed array, stored at once
-
-
-def frame_array(
-    name: str, row: Mapping[str, int], dtype: str, fill: float | int, attrs: Mapping[str, Any]
-) -> ArraySpec:
-    """Return the spec of an array with one row a frame; `row` names the row's axes and sizes."""
-    return ArraySpec(name, (FRAME, *row), tuple(row.values()), dtype, attrs, fill)
-
-
-def recording_array(
-    name: str, dtype: str, fill: float | int | str, attrs: Mapping[str, Any]
-) -> ArraySpec:
-    """Return the spec of an array with one value a recording; dtype "str" for texts."""
-    return ArraySpec(name, (RECORDING,), (), dtype, attrs, fill)
-
-
-def fixed_array(name: str, dim: str, values: Array, attrs: Mapping[str, Any]) -> ArraySpec:
-    """Return the spec of a one-dimensional array that is complete from the beginning."""
-    fill = 0 if np.issubdtype(values.dtype, np.integer) else float("nan")
-    return ArraySpec(name, (dim,), (), str(values.dtype), attrs, fill, values)
+__all__ = [
+    "BLOCK_FRAMES",
+    "CHUNK_FRAMES",
+    "RECORDINGS_PER_CHUNK",
+    "Array",
+    "DamagedError",
+    "FrameStore",
+]
 
 
 class DamagedError(FadaeError, ValueError):
@@ -100,7 +77,7 @@ class FrameStore:
         Every object is created exclusively and the root last, so that a second driver, however
         late, never sets a published group back.
         """
-        for name, data in _documents(list(specs), attrs).items():
+        for name, data in new_group(list(specs), attrs).items():
             location.create_exclusive(f"{path}/{name}", data)
         return cls.open(location, path)
 
@@ -298,56 +275,3 @@ class FrameStore:
                 config=dataclasses.replace(opened.config, write_empty_chunks=True),
             )
         )
-
-
-def _documents(specs: list[ArraySpec], attrs: Mapping[str, Any]) -> dict[str, bytes]:
-    """Return the objects of a new group by their paths, the root document last."""
-    store = zarr.storage.MemoryStore()
-    group = zarr.create_group(store)
-    for spec in specs:
-        length = 0 if spec.values is None else len(spec.values)
-        array = group.create_array(
-            spec.name,
-            shape=(length, *spec.row_shape),
-            dtype=str if spec.dtype == "str" else spec.dtype,
-            fill_value=spec.fill,
-            dimension_names=spec.dims,
-            attributes=dict(spec.attrs),
-            compressors=[ZstdCodec(level=1), Crc32cCodec()],
-            config={"write_empty_chunks": True},
-            **_grid(spec),
-        )
-        if spec.values is not None:
-            array[:] = spec.values
-    documents = {key: value.to_bytes() for key, value in store._store_dict.items()}
-    metadata = {spec.name: json.loads(documents[f"{spec.name}/zarr.json"]) for spec in specs}
-    for name, values in metadata.items():
-        documents[f"{name}/zarr.json"] = canonical_json(values).encode()
-    documents.pop("zarr.json")
-    documents["zarr.json"] = canonical_json(
-        {
-            "zarr_format": 3,
-            "node_type": "group",
-            "attributes": dict(attrs),
-            "consolidated_metadata": {
-                "kind": "inline",
-                "must_understand": False,
-                "metadata": metadata,
-            },
-        }
-    ).encode()
-    return documents
-
-
-def _grid(spec: ArraySpec) -> dict[str, Any]:
-    """Return chunks and shards: blocks of frames, with inner chunks where a row is an array."""
-    if spec.values is not None:
-        return {"chunks": spec.values.shape}
-    if spec.dims[0] == RECORDING:
-        return {"chunks": (RECORDINGS_PER_CHUNK,)}
-    if not spec.row_shape:
-        return {"chunks": (BLOCK_FRAMES,)}
-    return {
-        "chunks": (CHUNK_FRAMES, *spec.row_shape),
-        "shards": (BLOCK_FRAMES, *spec.row_shape),
-    }

@@ -7,7 +7,7 @@ from typing import Any
 
 import fadae
 from fadae.store.dataset import NO_SAMPLE, PCM_SCALE, FeatureSet
-from fadae.store.frames import ArraySpec, frame_array, recording_array
+from fadae.store.layout import ArraySpec, frame_array, recording_array
 
 # Columns of `frame_sums`: what scores are pooled from. Companded features: sum x^2, sum (x-y)^2;
 # audio against the transform's own synthesis: the same and sum x(x-y); the log-spectral distance.
