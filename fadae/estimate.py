@@ -14,9 +14,12 @@ SECONDS_PER_HOUR = 3600.0
 TYPICAL_HOURS = (1e3, 1e5, 1e7)
 BLOCK_FRAMES = 1024  # rows of a shard: one task's work, one object an array
 CHUNK_FRAMES = 64  # rows of a chunk: the least that is read at once
-MAP_REQUESTS_PER_TASK = 3.0  # look whether it is done, read the store's root, mark it as done
+# Requests to the bucket, counted before a real S3 server. Of a block: look whether it is done, read
+# the store's root, mark it as done; stage 4 reads roots, rows, recordings and sums besides.
+REQUESTS_PER_EXTRACTED_BLOCK = 3 + 4
+REQUESTS_PER_RECONSTRUCTED_BLOCK = 10 + 5
 
-_HERE = "bench_estimate, one of two busy AMD EPYC cores"
+_HERE = "bench_estimate, one of two AMD EPYC cores, both busy"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +49,10 @@ class Constants:
     )
     recording_seconds: Constant = Constant(240, "s", "assumed: a track of four minutes")
     item_tracks: Constant = Constant(12, "tracks/item", "assumed: an album")
-    ingest_rate: Constant = Constant(600, "audio s/core-s", f"Ogg to staged PCM; {_HERE}")
-    extract_rate: Constant = Constant(1000, "audio s/core-s", f"PCM to shards; {_HERE}")
-    reconstruct_rate: Constant = Constant(320, "audio s/core-s", f"all of stage 4; {_HERE}")
-    train_rate: Constant = Constant(430, "frames/core-s", f"dense, fp32, batch 64; {_HERE}")
+    ingest_rate: Constant = Constant(730, "audio s/core-s", f"Ogg to staged PCM; {_HERE}")
+    extract_rate: Constant = Constant(1460, "audio s/core-s", f"PCM to shards; {_HERE}")
+    reconstruct_rate: Constant = Constant(390, "audio s/core-s", f"all of stage 4; {_HERE}")
+    train_rate: Constant = Constant(600, "frames/core-s", f"dense, fp32, batch 64; {_HERE}")
     transfer_rate: Constant = Constant(
         1e6, "bytes/s a transfer", "assumed of archive.org; --downloads of them at a time"
     )
@@ -148,7 +151,7 @@ class _Figures:
             read=self.pcm_bytes,
             written=self.frames * self.row_bytes + self.audio_bytes,
             objects=5 * self.blocks,
-            requests=self.recordings + parts + (4 + MAP_REQUESTS_PER_TASK) * self.blocks,
+            requests=self.recordings + parts + REQUESTS_PER_EXTRACTED_BLOCK * self.blocks,
             rate=self.of.extract_rate,
             tasks=self.recordings + self.blocks,
         )
@@ -178,7 +181,7 @@ class _Figures:
             read=self.frames * self.row_bytes,
             written=self.frames * (self.row_bytes + code_bytes) + self.audio_bytes,
             objects=6 * self.blocks,
-            requests=(4 + 5 + MAP_REQUESTS_PER_TASK) * self.blocks,
+            requests=REQUESTS_PER_RECONSTRUCTED_BLOCK * self.blocks,
             rate=self.of.reconstruct_rate,
             tasks=self.blocks,
         )
