@@ -69,7 +69,7 @@ let written = null;
 function take(hash) {
   if (hash === written) return;
   const state = fromAddress(hash);
-  if (state.recording !== recording?.id || state.view !== "listen") moved = null;
+  moved = state.at;
   store.set(state);
 }
 
@@ -135,6 +135,7 @@ function load(next, source, at = 0) {
 // --- a recording on the stage ---
 
 async function open(state) {
+  moved = state.at;
   document.body.dataset.pane = state.recording ? "stage" : "shelf";
   if (!state.recording || !stage || state.recording === recording?.id) return;
   try {
@@ -157,11 +158,11 @@ async function open(state) {
   head(recording);
   shelf.mark(recording.id);
   load(tape, source, current.at ?? current.from ?? 0);
-  moved = current.at;
   hearSource(current);
   showRange(current);
-  stage.lookAt((player.position || 0) - 0.04 * 20);
+  stage.lookAround(player.position);
   title();
+  write(false);
   byId("stage").scrollTop = 0;
   if (playing && current.view === "listen") player.play();
 }
@@ -257,10 +258,12 @@ function fillFields(range) {
   }
 }
 
-function readFields() {
+/** Take the selection from its fields; one end alone counts once it is submitted. */
+function readFields(submitted) {
   const read = (name) => (byId(name).value === "" ? null : Math.max(0, byId(name).valueAsNumber));
   const [from, to, low, high] = ["from", "to", "low", "high"].map(read);
   if (from == null && to == null && low == null && high == null) return clear();
+  if (!submitted && (from == null) !== (to == null)) return undefined;
   const range = { from: from ?? 0, to: to ?? recording.seconds, low, high };
   if (range.from >= range.to || (low != null && high != null && low >= high)) {
     trouble("A selection runs from a smaller to a larger number.");
@@ -301,10 +304,10 @@ function saveLink() {
 // --- what people do ---
 
 function listen() {
-  for (const name of ["from", "to", "low", "high"]) byId(name).addEventListener("change", readFields);
+  for (const name of ["from", "to", "low", "high"]) byId(name).addEventListener("change", () => readFields(false));
   byId("selection").addEventListener("submit", (event) => {
     event.preventDefault();
-    readFields();
+    readFields(true);
     hearOnly(true);
     if (player.state === "paused") player.play();
   });

@@ -124,11 +124,12 @@ export class Player extends EventTarget {
     const { from, to } = this.#bounds();
     const length = to - from;
     const size = this.#tape.slice ?? SLICE_SECONDS;
+    if (!this.#range && place >= length - 0.5 / this.#tape.rateHz) return null; // the tape's end
     const lap = this.#range ? Math.floor(place / length + 1e-9) : 0;
     const number = Math.max(0, Math.floor((place - lap * length) / size + 1e-9));
     const start = from + number * size;
     const stop = Math.min(start + size, to);
-    if (stop - start < 0.5 / this.#tape.rateHz) return null; // the tape's end
+    if (stop - start < 0.5 / this.#tape.rateHz) return null; // a range of nothing
     return { place: lap * length + number * size, start, stop };
   }
 

@@ -117,6 +117,11 @@ export class Stage {
 
   #playheadShown = null;
 
+  /** Show the part around a place: a little of what was, the rest of what comes. */
+  lookAround(seconds) {
+    this.lookAt(seconds - 0.04 * this.#length());
+  }
+
   /** Show the part from a second on. */
   lookAt(start) {
     const length = this.#length();
