@@ -11,6 +11,7 @@ const SLICE_SECONDS = 5;
 const AHEAD_SECONDS = 8;
 const FADE_SECONDS = 0.02;
 const LEAD_SECONDS = 0.03;
+const SURE_SECONDS = 1; // what must be here before another source takes over
 const KEPT_SLICES = 120;
 
 export class Player extends EventTarget {
@@ -235,7 +236,9 @@ export class Player extends EventTarget {
     }
     if (this.#next) {
       this.#schedule(this.#next);
-      if (this.#next.nodes.size) this.#fadeOver();
+      const soon = this.#sliceAt(this.#now() + SURE_SECONDS) ?? here;
+      const ready = this.#next.nodes.size && this.#fetched(this.#next.source, soon);
+      if (ready) this.#fadeOver();
     }
     this.#schedule(this.#voice);
     if (!this.#fetched(this.#voice.source, here)) {
