@@ -14,6 +14,8 @@ SECONDS_PER_HOUR = 3600.0
 TYPICAL_HOURS = (1e3, 1e5, 1e7)
 BLOCK_FRAMES = 1024  # rows of a shard: one task's work, one object an array
 CHUNK_FRAMES = 64  # rows of a chunk: the least that is read at once
+CHECKPOINT_SECONDS = 120.0  # between two, by default
+CHECKPOINT_BYTES = 3 * 4 * 18_087_936  # weights and Adam's two moments, float32
 # Requests to the bucket, counted before a real S3 server. Of a block: look whether it is done, read
 # the store's root, mark it as done; stage 4 reads roots, rows, recordings and sums besides.
 REQUESTS_PER_EXTRACTED_BLOCK = 3 + 4
@@ -164,13 +166,15 @@ class _Figures:
         rows = min(self.frames, wanted * CHUNK_FRAMES)
         seen = wanted * (1 - job.holdout) * job.epochs
         core_hours = seen / self.of.train_rate.value / SECONDS_PER_HOUR
+        wall_hours = core_hours / job.ranks
+        checkpoints = 1 + wall_hours * SECONDS_PER_HOUR / CHECKPOINT_SECONDS
         return StageEstimate(
             bytes_read=rows * self.row_bytes,
-            bytes_written=3 * 72e6,  # weights and Adam's two moments, 18 million parameters each
+            bytes_written=checkpoints * CHECKPOINT_BYTES,  # most of it deleted again
             objects_written=12,
-            requests=2 * shards,
+            requests=2 * shards + 5 * checkpoints,
             core_hours=core_hours,
-            wall_hours=core_hours / job.ranks,
+            wall_hours=wall_hours,
             bound_by="cores",
         )
 

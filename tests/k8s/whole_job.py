@@ -92,6 +92,7 @@ def undisturbed(
     with Cluster(documents, folder, SECRETS) as cluster:
         for stage in STAGES:
             cluster.run_until(done(cluster, stage), timeout_seconds=240)
+        assert not cluster.pods  # an ended runner's Dask cluster is deleted
         return {name: summary(cluster, name) for name in ("extract", "train", "reconstruct")} | {
             "ingest": summary(cluster, "ingest")
         }
