@@ -28,15 +28,16 @@ cd /tmp
 user=$4; shift 4
 exec unshare --user --map-user="$user" --map-group="$user" "$@"
 """
-_UNSHARE = ("unshare", "--user", "--map-root-user", "--mount", "--uts", "--pid", "--fork")
-_UNSHARE += ("--mount-proc", "--kill-child", "sh", "-c", _START, "sh")
+_NAMESPACES = ("--user", "--map-root-user", "--mount", "--uts", "--pid", "--fork", "--mount-proc")
+_UNSHARE = ("unshare", *_NAMESPACES, "--kill-child", "sh", "-c", _START, "sh")
 
 
 @functools.cache
 def namespaces_work() -> bool:
-    """Return whether this machine lets a process have namespaces of its own."""
+    """Return whether this machine lets a process have all these namespaces and mounts."""
+    trial = (*_UNSHARE, "/etc/hosts", "/tmp", "trial", "10001", "true")
     try:
-        return subprocess.run([*_UNSHARE[:-4], "true"], capture_output=True).returncode == 0
+        return subprocess.run(trial, capture_output=True).returncode == 0
     except FileNotFoundError:
         return False
 
