@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -32,9 +33,9 @@ def test_layout_is_the_store_s() -> None:
     assert constants.coefficients.value == transform.size
 
 
-def test_a_dataset_has_the_rows_and_objects_that_are_estimated(tmp_path_factory) -> None:  # type: ignore[no-untyped-def]
+def test_a_dataset_has_the_rows_and_objects_that_are_estimated(tmp_path: Path) -> None:
     """12 minutes in 3 recordings, so that the assumed length of a track does not matter."""
-    location = Location(str(tmp_path_factory.mktemp("estimate")))
+    location = Location(str(tmp_path))
     write_features(location, {f"a/{n}": music(240.0, n) for n in range(3)})
     store = FrameStore.open(location, "features.zarr")
     cost = estimate(Job(audio_hours=720 / 3600))["extract"]
