@@ -7,10 +7,10 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import urllib3
@@ -22,6 +22,9 @@ from fadae.web.app import create_app
 from fadae.web.guard import hosts_for
 from fadae.web.room import Room
 from tests.synthetic import music, write_features, write_run
+
+if TYPE_CHECKING:
+    from tests.web.visiting import Visit
 
 LONG, SHORT, HOSTILE = "bach/long fugue.ogg", "bach/air.ogg", 'evil/<img src=x onerror="hit()">.ogg'
 HOSTILE_TITLE = '"><script>window.hit=1</script><img src=x onerror="window.hit=1">\u202e\x00 title'
@@ -88,3 +91,32 @@ def empty_room(tmp_path: Path) -> Iterator[Served]:
     (tmp_path / "staging").mkdir()
     with serving(Location(str(tmp_path))) as served:
         yield served
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    from tests.web.visiting import CHROMIUM, FLAGS
+
+    playwright = pytest.importorskip("playwright.sync_api")
+    if CHROMIUM is None:
+        pytest.skip("no chromium on this machine")
+    with playwright.sync_playwright() as driver:
+        opened = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def visit(browser: Any, room: Served) -> Iterator[Callable[..., Visit]]:
+    from tests.web.visiting import Visit
+
+    contexts = []
+
+    def enter(**options: Any) -> Visit:
+        context = browser.new_context(**{"viewport": {"width": 1280, "height": 800}, **options})
+        contexts.append(context)
+        return Visit(context.new_page(), room)
+
+    yield enter
+    for context in contexts:
+        context.close()
