@@ -59,7 +59,12 @@ function settings(config, prefix = "") {
 
 function chart(title, names, curves) {
   if (!names.length) return null;
+  const key = make("ul", { class: "key" }, ...names.map((name) =>
+    make("li", { class: name }, make("span", {}, `${NAMES[name]} ${number(curves[name].at(-1)[1])}`))));
   const points = names.flatMap((name) => curves[name]);
+  if (points.every(([step]) => step === points[0][0])) { // one moment makes no curve
+    return make("section", { class: "chart" }, make("h3", {}, title), key);
+  }
   const [steps, values] = [points.map(([step]) => step), points.map(([, value]) => value)];
   const x = scale(Math.min(...steps), Math.max(...steps), LEFT, WIDTH - 6);
   const ticks = roundTicks(Math.min(...values), Math.max(...values));
@@ -81,9 +86,7 @@ function chart(title, names, curves) {
     const path = drawn.map(([step, value], i) => `${i ? "L" : "M"}${x(step).toFixed(1)} ${y(value).toFixed(1)}`);
     svg.append(make("path", { class: name, d: path.join("") }));
   }
-  const key = names.map((name) =>
-    make("li", { class: name }, make("span", {}, `${NAMES[name]} ${number(curves[name].at(-1)[1])}`)));
-  return make("section", { class: "chart" }, make("h3", {}, title), svg, make("ul", { class: "key" }, ...key));
+  return make("section", { class: "chart" }, make("h3", {}, title), svg, key);
 }
 
 function words(title, names, curves) {
