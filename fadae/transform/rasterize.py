@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import scipy.signal
 
 Array = npt.NDArray[Any]
 
@@ -40,4 +39,6 @@ def rasterize(c: Array, coefficient_slices: npt.NDArray[np.int64], columns: int)
 @functools.lru_cache(maxsize=512)
 def _resampling_matrix(width: int, columns: int) -> npt.NDArray[np.float64]:
     """Return [width, columns]: scipy.signal.resample as the linear map it is."""
+    import scipy.signal  # a third of a worker's start, which draws no pictures
+
     return np.asarray(scipy.signal.resample(np.eye(width), columns, axis=1))
