@@ -73,9 +73,9 @@ export class Shelf {
       : `${count} recording${this.#total === 1 ? "" : "s"}`;
     if (this.#total) return;
     const words = this.#text
-      ? "Nothing by these words. Try fewer of them."
-      : "No recordings yet. fadae run fills the workspace.";
-    this.list.replaceChildren(make("li", { class: "none" }, words));
+      ? ["Nothing by these words. Try fewer of them."]
+      : ["No recordings yet. ", make("code", {}, "fadae run"), " fills the workspace."];
+    this.list.replaceChildren(make("li", { class: "none" }, ...words));
   }
 
   #row({ id, title, creator, item, seconds }) {

@@ -25,6 +25,7 @@ export class Studio {
     byId("generate-run").replaceChildren(...runs.map(({ name }) => make("option", { value: name }, name)));
     byId("generate").hidden = !runs.length || !about.transform;
     byId("generate-empty").hidden = !byId("generate").hidden;
+    byId("manner-note").hidden = byId("generate").hidden;
     this.form = byId("generate");
     this.form.addEventListener("submit", (event) => {
       event.preventDefault();
