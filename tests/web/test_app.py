@@ -278,3 +278,13 @@ def test_fuzzed_requests_meet_answers_or_refusals(
     answer = room.get(f"/api/{quote(name, safe='')}?{text}")
     assert answer.status == 200 or 400 <= answer.status < 500
     assert b"Traceback" not in answer.data
+
+
+def test_who_comes_when_too_many_wait_is_told_to_come_again(
+    location: Location, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fadae.web.app.MOST_WAITING", 0)
+    with serving(location) as served:
+        answer = served.get("/api/workspace")
+        assert (answer.status, answer.headers["Retry-After"]) == (503, "1")
+        assert served.get("/").status == 200
