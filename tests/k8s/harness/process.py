@@ -29,7 +29,9 @@ user=$4; shift 4
 exec unshare --user --map-user="$user" --map-group="$user" "$@"
 """
 _NAMESPACES = ("--user", "--map-root-user", "--mount", "--uts", "--pid", "--fork", "--mount-proc")
-_UNSHARE = ("unshare", *_NAMESPACES, "--kill-child", "sh", "-c", _START, "sh")
+# Whatever ends the test, also a signal to it, ends the containers.
+_WITH_PARENT = ("setpriv", "--pdeathsig", "KILL")
+_UNSHARE = (*_WITH_PARENT, "unshare", *_NAMESPACES, "--kill-child", "sh", "-c", _START, "sh")
 
 
 @functools.cache
