@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fadae.model.codec import Codec, Codes
+    from fadae.query.workspace import Workspace, open
     from fadae.transform import FrequencyAdaptiveTransform
-    from fadae.workspace import Workspace, open
 
 try:
     __version__ = version("fadae")
@@ -20,8 +20,8 @@ except PackageNotFoundError:  # a checkout on the path that nobody installed
 
 _HOME = {
     "FrequencyAdaptiveTransform": "fadae.transform",
-    "Workspace": "fadae.workspace",
-    "open": "fadae.workspace",
+    "Workspace": "fadae.query.workspace",
+    "open": "fadae.query.workspace",
     "Codec": "fadae.model.codec",
     "Codes": "fadae.model.codec",
 }

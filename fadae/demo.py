@@ -15,10 +15,10 @@ from fadae.archive.items import ArchiveSource
 from fadae.audio.write import write
 from fadae.embedded.rendering import IDENTIFIER, bach_item
 from fadae.embedded.server import EmbeddedArchive
+from fadae.query.workspace import Workspace
 from fadae.store.location import Location
 from fadae.store.mapping import Mapper, map_serially
 from fadae.training.config import TrainConfig
-from fadae.workspace import Workspace
 
 RUN = "demo"
 HEARD = slice(0.0, 15.0)

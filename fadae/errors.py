@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
+import itertools
+from collections.abc import Sequence
 from typing import Any
+
+_COMPARED = 20_000  # names; comparing a million takes a minute
 
 
 class FadaeError(Exception):
@@ -49,3 +54,19 @@ class TransientFailure(RecordingFailure):
 
 class PermanentFailure(RecordingFailure):
     """The recording will never be had: forbidden, missing, undecodable, empty."""
+
+
+def unknown(kind: str, name: str, known: Sequence[str] | dict[str, int]) -> UsageError:
+    """Return the error about a name that is not there, with the names nearest to it.
+
+    >>> print(unknown("run", "defualt", ["default", "other"]))
+    no run 'defualt'; near it: 'default'
+    """
+    some = list(itertools.islice(known, _COMPARED))
+    near = difflib.get_close_matches(name, some, n=3, cutoff=0.5)
+    if not near:  # a part of a name, or a name with its beginning forgotten
+        near = [one for one in known if name and name.casefold() in one.casefold()][:3]
+    if near:
+        return UsageError(f"no {kind} {name!r}; near it: {', '.join(map(repr, near))}")
+    few = ", ".join(map(repr, some[:3])) if known else "none"
+    return UsageError(f"no {kind} {name!r}; there: {few}{' ...' if len(known) > 3 else ''}")

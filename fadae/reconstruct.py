@@ -18,9 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from fadae.errors import NoInputError, TransientError, UsageError
+from fadae.errors import NoInputError, TransientError, UsageError, unknown
 from fadae.nouns import canonical_json, sha256_hex
-from fadae.recordings import unknown
 from fadae.scores import ErrorSums
 from fadae.store.dataset import FeatureSet
 from fadae.store.frames import BLOCK_FRAMES, Array, FrameStore

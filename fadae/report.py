@@ -20,8 +20,8 @@ import fadae
 from fadae import figures
 from fadae.audio.write import encode
 from fadae.errors import UsageError
-from fadae.recordings import Recording
-from fadae.workspace import ORIGINAL, TRANSFORM, Workspace
+from fadae.query.recordings import Recording
+from fadae.query.workspace import ORIGINAL, TRANSFORM, Workspace
 
 DEFAULT_RECORDINGS = 12
 DEFAULT_SECONDS = 20.0

@@ -11,9 +11,9 @@ import fadae
 from fadae.errors import NoInputError, UsageError
 from fadae.generate import CodeStatistics, draw, interpolate, walk
 from fadae.model.codec import Codes
+from fadae.query.workspace import Workspace
 from fadae.reconstruct import reconstruct
 from fadae.store.location import Location
-from fadae.workspace import Workspace
 from tests.synthetic import RATE_HZ, music, write_features, write_run
 
 HOP_SECONDS = 3750 / RATE_HZ

@@ -13,7 +13,7 @@ import pytest
         "import fadae; fadae.FrequencyAdaptiveTransform",
         "import fadae.cli.app",
         "import fadae.ingest, fadae.extract, fadae.cluster",
-        "import fadae.workspace; fadae.workspace.open",
+        "import fadae.query.workspace; fadae.query.workspace.open",
     ],
 )
 def test_loads_no_torch(statement: str) -> None:

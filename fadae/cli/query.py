@@ -12,7 +12,7 @@ from fadae.cli.options import DEFAULT_WORKSPACE, Output, Summary, Workspace
 from fadae.errors import UsageError
 
 if TYPE_CHECKING:
-    from fadae.workspace import Workspace as OpenedWorkspace
+    from fadae.query.workspace import Workspace as OpenedWorkspace
 
 RecordingId = Annotated[
     str | None, typer.Argument(metavar="[ID]", help="Recording, item/file; none lists them.")

@@ -26,12 +26,12 @@ from starlette.staticfiles import StaticFiles
 from fadae.audio.write import encode
 from fadae.errors import FadaeError, NoInputError, UsageError
 from fadae.nouns import finite
+from fadae.query.workspace import ORIGINAL
 from fadae.web.generated import METHODS
 from fadae.web.guard import Guard, refuse
 from fadae.web.parameters import Parameters
 from fadae.web.pictures import Raster
 from fadae.web.room import Room
-from fadae.workspace import ORIGINAL
 
 log = logging.getLogger("fadae.web")
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from fadae.query.workspace import Workspace
 from fadae.transform.companding import mu_law
 from fadae.web.pictures import Raster
-from fadae.workspace import Workspace
 
 METHODS = ("walk", "normal", "interpolate")
 _COLUMNS = 8  # of the picture, a hop

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fadae.errors import NoInputError, UsageError
+from fadae.query.workspace import ORIGINAL, TRANSFORM, Workspace
 from fadae.store.dataset import FEATURES
 from fadae.store.location import Location
 from fadae.store.reconstruction import reconstruction_path
@@ -25,7 +26,6 @@ from fadae.web import pictures
 from fadae.web.curves import curves
 from fadae.web.generated import Generated, generate
 from fadae.web.pictures import Raster
-from fadae.workspace import ORIGINAL, TRANSFORM, Workspace
 
 LOOK_SECONDS = 5.0  # how long a change of the workspace may go unseen
 _KEPT = 64

@@ -191,7 +191,9 @@ class Cluster:
             lines += [f"{pod.identity.ip} {name}" for name in names]
         text = "\n".join(lines) + "\n"
         if text != self._hosts.read_text():
-            self._hosts.write_text(text)
+            with self._hosts.open("r+") as file:  # at no moment is it empty
+                file.write(text)
+                file.truncate()
 
     def _service_names(self, pod: Pod) -> list[str]:
         names = []

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
-import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, overload
 
-from fadae.errors import UsageError
+from fadae.errors import unknown
 from fadae.store.dataset import FeatureSet
 
 
@@ -35,7 +33,6 @@ class Recording:
     same_as: int
 
 
-_COMPARED = 20_000  # names; comparing a million takes a minute
 _COLUMNS = tuple(field.name for field in dataclasses.fields(Recording) if field.name != "row")
 
 
@@ -96,19 +93,3 @@ class Recordings(Sequence[Recording]):
     def _texts(self) -> list[str]:
         texts = (self._columns[_COLUMNS.index(name)] for name in ("title", "creator", "id"))
         return ["\n".join(map(str, row)).casefold() for row in zip(*texts, strict=True)]
-
-
-def unknown(kind: str, name: str, known: Sequence[str] | dict[str, int]) -> UsageError:
-    """Return the error about a name that is not there, with the names nearest to it.
-
-    >>> print(unknown("run", "defualt", ["default", "other"]))
-    no run 'defualt'; near it: 'default'
-    """
-    some = list(itertools.islice(known, _COMPARED))
-    near = difflib.get_close_matches(name, some, n=3, cutoff=0.5)
-    if not near:  # a part of a name, or a name with its beginning forgotten
-        near = [one for one in known if name and name.casefold() in one.casefold()][:3]
-    if near:
-        return UsageError(f"no {kind} {name!r}; near it: {', '.join(map(repr, near))}")
-    few = ", ".join(map(repr, some[:3])) if known else "none"
-    return UsageError(f"no {kind} {name!r}; there: {few}{' ...' if len(known) > 3 else ''}")

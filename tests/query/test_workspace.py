@@ -21,11 +21,11 @@ import fadae
 from fadae.audio.pcm import from_pcm
 from fadae.errors import NoInputError, UsageError
 from fadae.nouns import Commit, Failure, FailureClass, Track
+from fadae.query.selection import hop_rows, sample_span
+from fadae.query.workspace import Workspace
 from fadae.reconstruct import reconstruct
-from fadae.selection import hop_rows, sample_span
 from fadae.store.location import Location
 from fadae.store.staging import write_commit
-from fadae.workspace import Workspace
 from tests.synthetic import RATE_HZ, music, write_features, write_run
 
 LONG, SHORT, AGAIN = "aria/long one?#.ogg", "aria/short.ogg", "tocata/ü.ogg"
@@ -261,5 +261,5 @@ def test_what_is_not_there_is_said(tmp_path: Path) -> None:
 
 
 def test_the_workspace_loads_no_torch() -> None:
-    code = "import sys, fadae.workspace; sys.exit('torch' in sys.modules)"
+    code = "import sys, fadae.query.workspace; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -14,11 +14,11 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from fadae import inventory
 from fadae.audio.pcm import from_pcm
-from fadae.errors import NoInputError, UsageError
-from fadae.recordings import Recording, Recordings, unknown
-from fadae.selection import Range, band_range, hop_rows, sample_span
+from fadae.errors import NoInputError, UsageError, unknown
+from fadae.query import inventory
+from fadae.query.recordings import Recording, Recordings
+from fadae.query.selection import Range, band_range, hop_rows, sample_span
 from fadae.store.dataset import FeatureSet
 from fadae.store.frames import FrameStore
 from fadae.store.location import Location
