@@ -2,7 +2,7 @@
 
     make k8s        (python -m pytest tests/k8s/whole_job.py)
 
-About three minutes on two idle cores, so not a part of `make test`. What it shows is that the
+Under three minutes on two cores that are half busy, so not a part of `make test`. What it shows is that the
 commands run as k8s/ gives them. No cluster has confirmed the rest.
 """
 
