@@ -22,9 +22,12 @@ from fadae.training.config import TrainConfig
 
 RUN = "demo"
 HEARD = slice(0.0, 15.0)
-# Ten minutes of music are 50 times less than the experiment's: a higher learning rate makes up
-# for some of the missing steps, and a quarter held out leaves more to learn from.
-TRAINING = TrainConfig(run=RUN, epochs=40, learning_rate=5e-4, holdout=0.25, ranks=2)
+# Eight minutes of music are far less than the experiment's: a higher learning rate makes up for
+# some of the missing steps, a larger batch halves their cost between two ranks, and a quarter held
+# out leaves more to learn from.
+TRAINING = TrainConfig(
+    run=RUN, epochs=20, batch_size=128, learning_rate=1e-3, holdout=0.25, ranks=2
+)
 
 
 def demo(folder: Path, *, mapper: Mapper = map_serially) -> dict[str, Any]:
