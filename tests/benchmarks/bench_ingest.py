@@ -84,7 +84,7 @@ def _wall_seconds(files: list[Path], scratch: Path, workers: int) -> float:
         location = Location(workspace)
         with connect(None, workers, location) as client:
             mapper = functools.partial(map_bag, client)
-            warm = _copies(files[:1], scratch / "warm", 4)
+            warm = _copies(files[:1], scratch / "warm", 2)  # a name of its own
             ingest(location, [FolderSource(str(warm))], mapper=mapper)
             started = time.perf_counter()
             ingest(location, [FolderSource(str(music))], mapper=mapper)
