@@ -1,7 +1,7 @@
-"""One rank of a training: torchrun --nproc-per-node 2 jobs/train.py -w s3://bucket/bach
+"""One rank of a training: torchrun --nproc-per-node 2 -- jobs/train.py -w s3://bucket/bach
 
-Each process is one rank; torchrun, or a Kubernetes Job, sets RANK, WORLD_SIZE, MASTER_ADDR and
-MASTER_PORT.
+The -- keeps torchrun from reading our options. Each process is one rank; torchrun, or a Kubernetes
+Job, sets RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT.
 """
 
 import typer
