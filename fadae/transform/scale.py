@@ -7,6 +7,7 @@ band. It knows nothing of frames or sample rates; `band_slices` lays it over the
 from __future__ import annotations
 
 import dataclasses
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -18,24 +19,24 @@ from fadae.errors import UsageError
 Hertz = npt.NDArray[np.float64]
 
 
-class FrequencyScale:
+class FrequencyScale(ABC):
     """What every scale has: `low_hz`, `centre_hz`, `high_hz`, each [B] float64, bands ascending.
 
-    A scale of your own is a frozen dataclass that derives from this one and gives `centre_hz`
-    with either `bandwidth_hz` (edges half a bandwidth to each side) or its own edges.
+    A scale of your own is a frozen dataclass that derives from this one and gives `centre_hz` and
+    `bandwidth_hz`; edges lie half a bandwidth to each side unless it gives its own.
     """
 
     kind: ClassVar[str] = "table"
 
     @property
+    @abstractmethod
     def centre_hz(self) -> Hertz:
         """[B] float64, hertz."""
-        raise NotImplementedError(f"{type(self).__name__} must define centre_hz")
 
     @property
+    @abstractmethod
     def bandwidth_hz(self) -> Hertz:
         """[B] float64, hertz: high edge minus low edge."""
-        raise NotImplementedError(f"{type(self).__name__} must define bandwidth_hz")
 
     @property
     def low_hz(self) -> Hertz:
