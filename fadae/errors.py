@@ -30,6 +30,10 @@ class UsageError(FadaeError):
     exit_code = 2
 
 
+class UnknownNameError(UsageError):
+    """No run, recording or source has that name."""
+
+
 class NoInputError(FadaeError):
     """Nothing usable to work on: no audio in the item, no features to train on."""
 
@@ -56,7 +60,7 @@ class PermanentFailure(RecordingFailure):
     """The recording will never be had: forbidden, missing, undecodable, empty."""
 
 
-def unknown(kind: str, name: str, known: Sequence[str] | dict[str, int]) -> UsageError:
+def unknown(kind: str, name: str, known: Sequence[str] | dict[str, int]) -> UnknownNameError:
     """Return the error about a name that is not there, with the names nearest to it.
 
     >>> print(unknown("run", "defualt", ["default", "other"]))
@@ -67,6 +71,6 @@ def unknown(kind: str, name: str, known: Sequence[str] | dict[str, int]) -> Usag
     if not near:  # a part of a name, or a name with its beginning forgotten
         near = [one for one in known if name and name.casefold() in one.casefold()][:3]
     if near:
-        return UsageError(f"no {kind} {name!r}; near it: {', '.join(map(repr, near))}")
+        return UnknownNameError(f"no {kind} {name!r}; near it: {', '.join(map(repr, near))}")
     few = ", ".join(map(repr, some[:3])) if known else "none"
-    return UsageError(f"no {kind} {name!r}; there: {few}{' ...' if len(known) > 3 else ''}")
+    return UnknownNameError(f"no {kind} {name!r}; there: {few}{' ...' if len(known) > 3 else ''}")

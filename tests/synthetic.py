@@ -156,3 +156,5 @@ def write_run(
     location.write_bytes(f"runs/{run}/metrics.jsonl", lines.encode())
     model_bytes = safetensors.torch.save(model.state_dict())
     location.write_bytes(f"runs/{run}/model.safetensors", model_bytes)
+    summary = {"summary": {"model_sha256": hashlib.sha256(model_bytes).hexdigest()}}
+    location.write_bytes(f"runs/{run}/summary.json", json.dumps(summary).encode())

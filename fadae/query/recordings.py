@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -70,14 +71,14 @@ class Recordings(Sequence[Recording]):
 
     def search(self, text: str, limit: int | None = None) -> list[Recording]:
         """Return recordings whose title, creator, item and file hold every word, in any case."""
+        return [self[row] for row in itertools.islice(self.rows(text), limit)]
+
+    def rows(self, text: str) -> Iterator[int]:
+        """Yield the rows of the recordings that `search` finds, in their order."""
         words = text.casefold().split()
-        found: list[Recording] = []
         for row, about in enumerate(self._texts):
-            if len(found) == limit:
-                break
             if all(word in about for word in words):
-                found.append(self[row])
-        return found
+                yield row
 
     @cached_property
     def _columns(self) -> list[list[Any]]:

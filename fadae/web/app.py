@@ -24,7 +24,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from fadae.audio.write import encode
-from fadae.errors import FadaeError, NoInputError, UsageError
+from fadae.errors import FadaeError, NoInputError, UnknownNameError, UsageError
 from fadae.nouns import finite
 from fadae.query.workspace import ORIGINAL
 from fadae.web.generated import METHODS
@@ -107,7 +107,7 @@ class _Desk:
             given = Parameters(request.query_params.multi_items())
             state = given.text("state", "", longest=32)
             response = answer(self.room, given)
-        except NoInputError as error:
+        except (NoInputError, UnknownNameError) as error:
             return refuse(404, str(error))
         except UsageError as error:
             return refuse(400, str(error))

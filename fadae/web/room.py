@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from fadae.errors import NoInputError, UsageError
+from fadae.errors import NoInputError, UsageError, unknown
 from fadae.query.workspace import ORIGINAL, TRANSFORM, Workspace
 from fadae.store.dataset import FEATURES
 from fadae.store.location import Location
@@ -60,16 +60,19 @@ class Room:
 
     def _look(self) -> str:
         """Return a hash of what says that rows, runs or reconstructions have come or gone."""
-        digest = hashlib.sha256()
+        runs = self.location.names("runs")
+        trained = list(self.location.concurrently(self._has_model, runs))
+        digest = hashlib.sha256(repr((runs, trained)).encode())
         paths = [f"{FEATURES}/zarr.json"]
-        for run in self.location.names("runs"):
-            paths.append(f"runs/{run}/config.json")
-            digest.update(repr((run, self._has_model(run))).encode())
+        for run in runs:
+            # A run trained afresh may have the same config; its summary has its model's hash.
+            paths += [f"runs/{run}/config.json", f"runs/{run}/summary.json"]
         for name in self.location.names("reconstructions"):
             paths.append(f"{reconstruction_path(name.removesuffix('.zarr'))}/zarr.json")
-        for path in paths:
+        contents = self.location.concurrently(self._bytes_of, paths)
+        for path, content in zip(paths, contents, strict=True):
             digest.update(path.encode())
-            digest.update(self._bytes_of(path))
+            digest.update(content)
         return digest.hexdigest()[:16]
 
     def _bytes_of(self, path: str) -> bytes:
@@ -144,9 +147,10 @@ class Room:
         """Return one page of the recordings that hold every word."""
         workspace, _ = self.open()
         try:
-            found = workspace.search(text) if text.split() else workspace.recordings
+            recordings = workspace.recordings
         except NoInputError:
-            found = []
+            return {"total": 0, "offset": offset, "recordings": []}
+        rows = list(recordings.rows(text)) if text.split() else range(len(recordings))
         page = [
             {
                 "id": recording.id,
@@ -155,9 +159,9 @@ class Room:
                 "item": recording.item,
                 "seconds": recording.seconds,
             }
-            for recording in found[offset : offset + limit]
+            for recording in (recordings[row] for row in rows[offset : offset + limit])
         ]
-        return {"total": len(found), "offset": offset, "recordings": page}
+        return {"total": len(rows), "offset": offset, "recordings": page}
 
     def recording(self, recording_id: str) -> dict[str, Any]:
         """Return all about one recording, its scores in every reconstruction included."""
@@ -243,7 +247,7 @@ class Room:
         if source in (ORIGINAL, TRANSFORM) or source in workspace.reconstructions:
             return workspace
         if source not in workspace.runs:
-            raise UsageError(f"no source {source[:80]!r}: original, transform or a run's name")
+            raise unknown("source", source[:80], [ORIGINAL, TRANSFORM, *workspace.runs])
         if not self._has_model(source):
             raise UsageError(f"run {source!r} has no model yet: it is still training")
         return workspace

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 import fadae
 from fadae.store.location import Location
 from fadae.web.app import ANSWERS
-from tests.synthetic import music, write_features
+from tests.synthetic import music, write_features, write_run
 from tests.web.conftest import HOSTILE, HOSTILE_TITLE, LONG, SHORT, Served, serving
 
 HOP_SECONDS = 3750 / 11025
@@ -165,6 +165,20 @@ def test_growth_is_seen_without_a_restart(tmp_path: Any) -> None:
         assert served.get(query("audio", recording=LONG, start=0, stop=1)).status == 200
 
 
+def test_a_run_trained_afresh_by_the_same_settings_is_seen(tmp_path: Any) -> None:
+    location = Location(str(tmp_path))
+    write_features(location, {SHORT: music(3, seed=1)})
+    write_run(location, seed=1)
+    config = location.read_bytes("runs/default/config.json")
+    ask = query("audio", recording=SHORT, source="default", start=0, stop=1)
+    with serving(location) as served:
+        before, heard = served.json("/api/workspace")["state"], served.get(ask).data
+        write_run(location, seed=2)
+        assert location.read_bytes("runs/default/config.json") == config
+        assert served.json("/api/workspace")["state"] != before
+        assert served.get(ask).data != heard
+
+
 def test_a_workspace_without_features_is_an_empty_room(empty_room: Served) -> None:
     about = empty_room.json("/api/workspace")
     assert (about["recordings"], about["runs"], about["transform"]) == (0, [], None)
@@ -226,6 +240,26 @@ def test_nonsense_is_refused_in_one_sentence(room: Served, path: str) -> None:
     assert b"Traceback" not in answer.data
     if path.startswith("/api/"):
         assert isinstance(json.loads(answer.data)["error"], str)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        query("recording", recording="no such"),
+        query("audio", recording="no such", start=0, stop=1),
+        query("audio", recording=LONG, start=0, stop=1, source="nobody"),
+        query("bands", recording="no such", start=0, stop=1),
+        query("bark", recording=LONG, start=0, stop=1, source="nobody"),
+        query("codes", recording=LONG, start=0, stop=1, run="nobody"),
+        query("generated", run="nobody"),
+        query("generated", run="default", method="interpolate", first=LONG, second="no such"),
+        query("curves", run="nobody"),
+    ],
+)
+def test_what_is_not_there_is_not_found(room: Served, path: str) -> None:
+    answer = room.get(path)
+    assert answer.status == 404
+    assert "no" in json.loads(answer.data)["error"].split()
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"])
