@@ -4,6 +4,7 @@ import * as api from "./api.js";
 import { announce, byId, lasting, make, trouble, webAddress } from "./dom.js";
 import { listenForKeys } from "./keys.js";
 import { Player } from "./player.js";
+import { Selection } from "./selection.js";
 import { Shelf } from "./shelf.js";
 import { Stage } from "./stage.js";
 import { Store, fromAddress, toAddress } from "./store.js";
@@ -15,6 +16,7 @@ const store = new Store({});
 const player = new Player();
 const recordings = new Map(); // id -> all about it
 let about;
+let selection;
 let shelf;
 let stage;
 let studio;
@@ -29,6 +31,7 @@ async function start() {
   byId("workspace").textContent = about.transform
     ? `${about.name} · ${about.recordings.toLocaleString("en")} recordings, ${lasting(about.seconds)} · ${about.transform.name} at ${about.transform.rate_hz.toLocaleString("en")} Hz`
     : about.name;
+  selection = new Selection(store, about.transform);
   shelf = new Shelf((search) => store.set({ search: search || null }));
   transport = new Transport(player, (source) => store.set({ source }));
   const runs = about.runs.filter(({ trained, reconstructed }) => trained || reconstructed);
@@ -151,6 +154,7 @@ async function open(state) {
   const playing = player.state !== "paused";
   recording = recordings.get(state.recording);
   tape = makeTape(recording);
+  selection.open(recording);
   const source = known(state.source);
   const current = store.state;
   if (current.zoom) stage.setZoom(current.zoom);
@@ -201,7 +205,7 @@ function hearSource(state) {
   player.select(source);
   transport.choose(source);
   stage.hear(source);
-  saveLink();
+  selection.offer(source);
 }
 
 function seek(seconds) {
@@ -212,106 +216,38 @@ function seek(seconds) {
 
 // --- the selection ---
 
-let previewed = null;
-
 function choose(range, final) {
-  if (!final) {
-    previewed = range;
+  if (final) {
+    selection.choose(range);
+    hearOnly(true);
+  } else {
+    selection.preview(range);
     stage.choose(range);
-    fillFields(range);
-    return;
   }
-  previewed = null;
-  store.set({ from: range.from, to: range.to, low: range.low, high: range.high });
-  hearOnly(true);
-}
-
-function rangeOf({ from, to, low, high }) {
-  if (!recording || from == null || to == null) return null;
-  const end = Math.min(to, recording.seconds);
-  if (from >= end) return null;
-  const whole = low == null && high == null;
-  const { band_low_hz: lows, band_high_hz: highs } = about.transform;
-  return { from, to: end, low: whole ? null : low ?? lows[0], high: whole ? null : high ?? highs.at(-1) };
 }
 
 function showRange(state) {
-  const range = rangeOf(state);
+  const { range } = selection;
   stage.choose(range);
-  fillFields(range);
-  const only = byId("only");
-  only.disabled = byId("clear").disabled = !range;
-  saveLink();
+  selection.show(known(state.source));
   hearOnly(range != null);
 }
 
 function hearOnly(wanted) {
-  const range = wanted ? rangeOf(store.state) : null;
+  const range = wanted ? selection.range : null;
   byId("only").setAttribute("aria-pressed", String(range != null));
   if (player.tape === tape) player.hear(range);
-}
-
-function fillFields(range) {
-  const fields = { from: range?.from.toFixed(2), to: range?.to.toFixed(2), low: range?.low?.toFixed(0), high: range?.high?.toFixed(0) };
-  for (const [name, value] of Object.entries(fields)) {
-    if (document.activeElement !== byId(name)) byId(name).value = value ?? "";
-  }
-}
-
-/** Take the selection from its fields; one end alone counts once it is submitted. */
-function readFields(submitted) {
-  const read = (name) => (byId(name).value === "" ? null : Math.max(0, byId(name).valueAsNumber));
-  const [from, to, low, high] = ["from", "to", "low", "high"].map(read);
-  if (from == null && to == null && low == null && high == null) return clear();
-  if (!submitted && (from == null) !== (to == null)) return undefined;
-  const range = { from: from ?? 0, to: to ?? recording.seconds, low, high };
-  if (range.from >= range.to || (low != null && high != null && low >= high)) {
-    trouble("A selection runs from a smaller to a larger number.");
-    return undefined;
-  }
-  store.set(range);
-  return undefined;
-}
-
-function clear() {
-  previewed = null;
-  store.set({ from: null, to: null, low: null, high: null });
-}
-
-function mark(side) {
-  if (!recording) return;
-  const at = player.position;
-  const { from, to } = store.state;
-  if (side === "from") store.set({ from: at, to: to != null && to > at ? to : recording.seconds });
-  else if (at > 0) store.set({ from: from != null && from < at ? from : 0, to: at });
-}
-
-function saveLink() {
-  const link = byId("save");
-  const range = rangeOf(store.state) ?? (recording?.seconds <= 30 ? { from: 0, to: recording.seconds } : null);
-  const possible = range && range.to - range.from <= 30;
-  link.setAttribute("aria-disabled", String(!possible));
-  link.title = possible ? "" : "Select up to 30 seconds to save them";
-  if (!possible) return link.removeAttribute("href");
-  const source = known(store.state.source);
-  link.href = api.address("audio", {
-    recording: recording.id, source, start: range.from, stop: range.to, low_hz: range.low, high_hz: range.high,
-  });
-  link.download = `${recording.title.slice(0, 60).replace(/[^\p{L}\p{N} ._-]/gu, "_")} (${source}).wav`;
-  return undefined;
 }
 
 // --- what people do ---
 
 function listen() {
-  for (const name of ["from", "to", "low", "high"]) byId(name).addEventListener("change", () => readFields(false));
   byId("selection").addEventListener("submit", (event) => {
     event.preventDefault();
-    readFields(true);
+    selection.read(true);
     hearOnly(true);
     if (player.state === "paused") player.play();
   });
-  byId("clear").addEventListener("click", clear);
   byId("only").addEventListener("click", () => hearOnly(byId("only").getAttribute("aria-pressed") !== "true"));
   byId("share").addEventListener("click", share);
   byId("to-shelf").addEventListener("click", () => { document.body.dataset.pane = "shelf"; });
@@ -340,10 +276,10 @@ function listen() {
       const source = transport.sources[Number(event.key) - 1];
       if (source && store.state.view === "listen") store.set({ source: source.name });
     },
-    "[": () => mark("from"),
-    "]": () => mark("to"),
+    "[": () => selection.mark("from", player.position),
+    "]": () => selection.mark("to", player.position),
     s: () => byId("only").click(),
-    Escape: clear,
+    Escape: () => selection.clear(),
     "+": () => stage?.zoomBy(-1),
     "=": () => stage?.zoomBy(-1),
     "-": () => stage?.zoomBy(1),
@@ -381,6 +317,6 @@ function tick() {
   const seconds = player.position;
   transport.place(seconds);
   if (player.tape === tape && store.state.view === "listen") {
-    stage.place(seconds, player.state !== "paused" && previewed == null);
+    stage.place(seconds, player.state !== "paused" && !selection.previewing);
   } else if (store.state.view === "generate") studio.place(seconds);
 }
