@@ -69,7 +69,8 @@ def unknown(kind: str, name: str, known: Sequence[str] | dict[str, int]) -> Unkn
     some = list(itertools.islice(known, _COMPARED))
     near = difflib.get_close_matches(name, some, n=3, cutoff=0.5)
     if not near:  # a part of a name, or a name with its beginning forgotten
-        near = [one for one in known if name and name.casefold() in one.casefold()][:3]
+        folded = name.casefold()
+        near = [one for one in known if folded and folded in one.casefold()][:3]
     if near:
         return UnknownNameError(f"no {kind} {name!r}; near it: {', '.join(map(repr, near))}")
     few = ", ".join(map(repr, some[:3])) if known else "none"
