@@ -20,6 +20,7 @@ import fadae
 from fadae import figures
 from fadae.audio.write import encode
 from fadae.errors import UsageError
+from fadae.nouns import finite
 from fadae.query.recordings import Recording
 from fadae.query.workspace import ORIGINAL, TRANSFORM, Workspace
 
@@ -189,8 +190,8 @@ SI-SDR are better. <a href="scores.json">As JSON</a>.</caption>
 
 def _scored(recording: Recording, scores: dict[str, Any]) -> dict[str, Any]:
     found = {name: float(values[recording.row]) for name, values in scores.items()}
-    finite = {name: value if math.isfinite(value) else None for name, value in found.items()}
-    return {"id": recording.id, "title": recording.title, "creator": recording.creator, **finite}
+    about = {"id": recording.id, "title": recording.title, "creator": recording.creator}
+    return about | finite(found)
 
 
 def _title(recording: Recording) -> str:

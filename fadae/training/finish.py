@@ -11,13 +11,13 @@ from torch import nn
 
 from fadae.model.contract import ClosedForm
 from fadae.model.pca import Pca
+from fadae.nouns import finite
 from fadae.training.checkpoint import Tensors, snapshot
 from fadae.training.evaluate import Scores, Stopped
 from fadae.training.frames import RankSample
 from fadae.training.metrics import Metrics
 from fadae.training.reduction import make_reduction
 from fadae.training.rig import SAMPLE_FRAMES, Preempted, Rig, scores_of
-from fadae.training.run import finite
 
 
 def finish(rig: Rig) -> dict[str, Any]:
@@ -82,7 +82,7 @@ def _baseline(rig: Rig) -> dict[str, Any]:
         pca = pca.to(rig.ranks.device)
         pca.fit(_sample(rig))
         scores = scores_of(rig, pca)
-    found = finite(
+    found: dict[str, Any] = finite(
         {
             "nmse_db": scores.nmse_db,
             "nmse_linear_db": scores.nmse_linear_db,

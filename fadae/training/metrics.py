@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import math
 import time
 from typing import Any
 
 from fadae.errors import UsageError
+from fadae.nouns import finite
 from fadae.store.location import Location
 
 SECONDS_BETWEEN_WRITES = 10.0
@@ -30,7 +30,7 @@ class Metrics:
 
     def add(self, step: int, **figures: float | int | None) -> None:
         """Add figures to the line of a step; NaN is written as null."""
-        known = {n: v if v is None or math.isfinite(v) else None for n, v in figures.items()}
+        known: dict[str, Any] = finite(figures)
         if self._lines and self._lines[-1]["step"] == step:
             self._lines[-1].update(known)
         else:

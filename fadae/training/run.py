@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -147,11 +146,3 @@ class Run:
         """Remove the run, its checkpoints included."""
         log.info("discarding runs/%s", self.name)
         self.location.delete(self.path())
-
-
-def finite(figures: dict[str, Any]) -> dict[str, Any]:
-    """Return figures with those that are not finite as None: JSON knows no NaN."""
-    return {
-        name: None if isinstance(value, float) and not math.isfinite(value) else value
-        for name, value in figures.items()
-    }
