@@ -191,7 +191,7 @@ SI-SDR are better. <a href="scores.json">As JSON</a>.</caption>
 def _scored(recording: Recording, scores: dict[str, Any]) -> dict[str, Any]:
     found = {name: float(values[recording.row]) for name, values in scores.items()}
     about = {"id": recording.id, "title": recording.title, "creator": recording.creator}
-    return about | finite(found)
+    return {**about, **finite(found)}
 
 
 def _title(recording: Recording) -> str:
