@@ -66,7 +66,8 @@ def _watch(
     """Return when all ranks have ended, or when those that have not must be killed."""
     deadline = float("inf")
     passed_on = False
-    while any(process.poll() is None for process in ranks):
+    # Every rank is looked at: one that died before its peers met it is noticed by nobody else.
+    while None in (codes := [process.poll() for process in ranks]):
         try:
             time.sleep(_SECONDS_BETWEEN_LOOKS)
             stop = stopping()
@@ -79,7 +80,7 @@ def _watch(
             for process in ranks:
                 process.terminate()
         # Ranks that were asked to stop end before rank 0 has saved: that is no failure.
-        if not passed_on and any(process.returncode for process in ranks):
+        if not passed_on and any(codes):
             deadline = min(deadline, time.monotonic() + _SECONDS_TO_FOLLOW)
         if time.monotonic() > deadline:
             return

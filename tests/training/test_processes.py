@@ -22,6 +22,7 @@ import pytest
 
 from fadae.errors import FadaeError, TransientError
 from fadae.store.location import Location
+from fadae.training.config import TrainConfig
 from fadae.training.launch import train
 from fadae.training.rig import Preempted
 from tests.training.small import metrics_of, model_hash, small, stopping_after, train_until
@@ -107,6 +108,22 @@ def test_a_hung_rank_is_lost_within_the_time_out(
     # Generous: on a busy machine a rank may need this long to start.
     train(location, small(ranks=2, reduction="exact", timeout_seconds=20, **LONG))
     assert model_hash(location) == model_hash(location, "undisturbed")
+
+
+def test_a_rank_that_dies_before_it_met_the_others_is_noticed(
+    location: Location, later: Callable[[Callable[[], object]], None]
+) -> None:
+    def kill_the_last() -> None:
+        found = wait_until(
+            lambda: [r for r in ranks_of(psutil.Process()) if r.cmdline()[-1] == "1"]
+        )
+        found[0].kill()
+
+    later(kill_the_last)
+    started = time.monotonic()
+    with pytest.raises(TransientError, match="lost 1 times"):
+        train(location, small(ranks=2, restarts=0))
+    assert time.monotonic() - started < TrainConfig.timeout_seconds / 2, "waited for the dead"
 
 
 def test_ranks_that_keep_dying_are_not_restarted_for_ever(
