@@ -23,7 +23,7 @@ from fadae.cli.options import (
 )
 from fadae.cli.reporting import reporting
 from fadae.cli.train import Epochs
-from fadae.cluster.lazily import cluster_mapper
+from fadae.cluster import cluster_mapper
 from fadae.ingest import Settings
 from fadae.pipeline import Recipe, run
 from fadae.store.location import Location

@@ -15,7 +15,7 @@ from fadae.cli.options import (
     Workspace,
 )
 from fadae.cli.reporting import reporting
-from fadae.cluster.lazily import cluster_mapper
+from fadae.cluster import cluster_mapper
 from fadae.ingest import ingest
 from fadae.store.location import Location
 

@@ -4,7 +4,7 @@ import typer
 
 from fadae.cli.options import DEFAULT_WORKSPACE, Run, Scheduler, Summary, Workers, Workspace
 from fadae.cli.reporting import reporting
-from fadae.cluster.lazily import cluster_mapper
+from fadae.cluster import cluster_mapper
 from fadae.reconstruct import reconstruct
 from fadae.store.location import Location
 

@@ -27,3 +27,11 @@ def test_help_names_every_stage() -> None:
     ).stdout
     for command in ("run", "ingest", "extract", "train", "reconstruct", "info", "demo", "serve"):
         assert f"\n  {command} " in shown
+
+
+def test_the_command_line_starts_without_the_libraries() -> None:
+    code = (
+        "import fadae.cli.app, sys; print(*{'dask', 'zarr', 'numpy', 'torch'} & set(sys.modules))"
+    )
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout
+    assert loaded.split() == []

@@ -15,7 +15,7 @@ To = Annotated[Path, typer.Option("--to", help="Folder to write to.")]
 def demo(to: To = Path("demo"), workers: Workers = None) -> Summary:
     """Run the four stages on Bach from the embedded archive, with no network."""
     from fadae import demo as demonstration
-    from fadae.cluster.lazily import cluster_mapper
+    from fadae.cluster import cluster_mapper
 
     folder = to.absolute()
     with cluster_mapper(demonstration.demo_location(folder), None, workers) as mapper:

@@ -12,7 +12,6 @@ from fadae.cli.options import (
     Workers,
     Workspace,
 )
-from fadae.cluster.lazily import cluster_mapper
 
 
 def extract(
@@ -25,6 +24,7 @@ def extract(
 ) -> Summary:
     """Extract features of all that is ingested and not yet extracted."""
     from fadae import extract as stage
+    from fadae.cluster import cluster_mapper
     from fadae.store.location import Location
 
     location = Location(workspace)

@@ -28,7 +28,6 @@ from fadae.cli.options import (
     Workers,
     Workspace,
 )
-from fadae.cluster.lazily import cluster_mapper
 
 if TYPE_CHECKING:
     from fadae.archive.source import Source
@@ -69,6 +68,7 @@ def ingest(
     """Fetch, decode and stage recordings."""
     from fadae import ingest as stage
     from fadae.audio.terms import Limits
+    from fadae.cluster import cluster_mapper
     from fadae.store.location import Location
 
     location = Location(workspace)

@@ -11,7 +11,6 @@ from fadae.cli.options import (
     Workers,
     Workspace,
 )
-from fadae.cluster.lazily import cluster_mapper
 
 
 def reconstruct(
@@ -23,6 +22,7 @@ def reconstruct(
 ) -> Summary:
     """Write what a run makes of all features: codes, features, audio, scores."""
     from fadae import reconstruct as stage
+    from fadae.cluster import cluster_mapper
     from fadae.store.location import Location
 
     location = Location(workspace)

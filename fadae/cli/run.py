@@ -80,7 +80,7 @@ def run(
 ) -> Summary:
     """Ingest, extract, train and reconstruct; what is done already is left alone."""
     from fadae import pipeline
-    from fadae.cluster.lazily import cluster_mapper
+    from fadae.cluster import cluster_mapper
     from fadae.errors import UsageError
     from fadae.ingest import Settings
     from fadae.store.location import Location

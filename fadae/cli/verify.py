@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from fadae.cli.options import DEFAULT_WORKSPACE, Scheduler, Summary, Workers, Workspace
-from fadae.cluster.lazily import cluster_mapper
 
 Repair = Annotated[bool, typer.Option("--repair", help="Compute damaged shards again.")]
 
@@ -20,6 +19,7 @@ def verify(
     workers: Workers = None,
 ) -> Summary:
     """Read every chunk, index and staged sample; say what is missing or damaged."""
+    from fadae.cluster import cluster_mapper
     from fadae.errors import FadaeError
     from fadae.extract import extract_shard
     from fadae.reconstruct import reconstruct_again

@@ -2,6 +2,7 @@
 
 from fadae.cluster.bags import map_bag
 from fadae.cluster.connection import connect, worker_name
+from fadae.cluster.lazily import cluster_mapper
 from fadae.cluster.turns import Turns
 
-__all__ = ["Turns", "connect", "map_bag", "worker_name"]
+__all__ = ["Turns", "cluster_mapper", "connect", "map_bag", "worker_name"]

@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from distributed import Client
+
+from fadae.cluster.bags import map_bag
+from fadae.cluster.connection import connect
 from fadae.store.location import Location
 from fadae.store.mapping import Mapper
-
-if TYPE_CHECKING:
-    from distributed import Client
 
 
 @contextlib.contextmanager
@@ -23,15 +24,11 @@ def cluster_mapper(
 
         @functools.cache
         def client() -> Client:
-            from fadae.cluster import connect
-
             return stack.enter_context(connect(scheduler, workers, location))
 
         def mapper(
             function: Callable[[Any], Any], values: Iterable[Any], **options: Any
         ) -> Iterator[Any]:
-            from fadae.cluster import map_bag
-
             return map_bag(client(), function, values, **options)
 
         yield mapper
