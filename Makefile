@@ -32,7 +32,8 @@ layers: $(VENV)/.installed
 	$(BIN)/lint-imports
 
 k8s: $(VENV)/.installed
-	$(BIN)/python -m pytest tests/k8s tests/k8s/whole_job.py
+	$(BIN)/python -m pytest tests/k8s
+	$(BIN)/python -m pytest tests/k8s/whole_job.py
 
 bench: $(VENV)/.installed
 	$(BIN)/python -m tests.benchmarks
