@@ -254,11 +254,6 @@ class Location:
             spool.seek(0)
             yield spool
 
-    def open(self, path: str) -> IO[bytes]:
-        """Return an object opened for reading by parts, seekable."""
-        file: IO[bytes] = self._fs.open(self.full(path), "rb")
-        return file
-
     def names(self, path: str) -> list[str]:
         """Return the sorted names directly below a folder; empty where there is none."""
         try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -57,12 +56,6 @@ def read_commit(location: Location, recording_id: str) -> Commit | None:
         return Commit.from_json(location.read_bytes(commit_path(recording_id)))
     except FileNotFoundError:
         return None
-
-
-def list_commits(location: Location, prefix: str) -> Iterator[Commit]:
-    """Yield the commits below one of the 256 prefixes, in the order of their names."""
-    names = (name for name in location.names(f"staging/{prefix}") if name.endswith(".json"))
-    yield from map(Commit.from_json, location.read_many([f"staging/{prefix}/{n}" for n in names]))
 
 
 def read_pcm(location: Location, recording_id: str, start: int, stop: int) -> npt.NDArray[np.int16]:
