@@ -23,6 +23,14 @@ from fadae.store.dataset import FeatureSet
 from fadae.store.frames import FrameStore
 from fadae.store.location import Location
 from fadae.store.reconstruction import SCORES, reconstruction_path
+from fadae.training.runs import (
+    RunSplit,
+    best_run,
+    chosen_run,
+    run_config,
+    split_of,
+    trained_runs,
+)
 from fadae.transform import MODEL_FLOOR, FrequencyAdaptiveTransform
 from fadae.transform.companding import mu_law
 
@@ -52,6 +60,7 @@ class Workspace:
         """Take the location; nothing is read."""
         self.location = location
         self._codecs: dict[str, Codec] = {}
+        self._splits: dict[str, RunSplit] = {}
         self._stores: dict[str, FrameStore] = {}
 
     def __repr__(self) -> str:
@@ -62,7 +71,7 @@ class Workspace:
     @cached_property
     def recordings(self) -> Recordings:
         """All recordings of the features, in the order of their rows."""
-        return Recordings(self._set)
+        return Recordings(self._set, self._held_out)
 
     def recording(self, recording_id: str) -> Recording:
         """Return a recording by its id; raises UsageError naming near ids."""
@@ -71,6 +80,25 @@ class Workspace:
     def search(self, text: str, limit: int | None = None) -> list[Recording]:
         """Return recordings whose title, creator, item and file hold every word, in any case."""
         return self.recordings.search(text, limit)
+
+    def split(self, run: str | None = None) -> RunSplit:
+        """Return which recordings, and which rows, a run trained on and held out.
+
+        Without a name, of the default run. Raises UsageError for an unknown one.
+        """
+        run = self.default_run if run is None else run
+        if run not in self._splits:
+            self._ensure_run(run)
+            self._splits[run] = split_of(self._set, run_config(self.location, run))
+        return self._splits[run]
+
+    def _held_out(self) -> list[bool | None] | None:
+        """Return the column `held_out` of the recordings, None where no run is begun."""
+        if not self.runs:
+            return None
+        run, _ = best_run(self.location, trained_runs(self.location) or self.runs)
+        split = self.split(run) if run in self.runs else None
+        return None if split is None else split.recording_held_out
 
     # --- features, by time and band ---
 
@@ -251,6 +279,15 @@ class Workspace:
         """Names of the training runs."""
         names = self.location.names("runs")
         return [name for name in names if self.location.exists(f"runs/{name}/config.json")]
+
+    @cached_property
+    def default_run(self) -> str:
+        """The run that is meant where none is named: the only one, of those with a model.
+
+        Of several that with the best held-out error, else the newest; a log line says which.
+        Raises NoInputError where there is none.
+        """
+        return chosen_run(self.location)
 
     @cached_property
     def reconstructions(self) -> list[str]:
