@@ -115,6 +115,31 @@ def _drawn_from(spans: RowSet, sample: RowSet) -> RowSet:
     return RowSet.of(spans.starts[drawn], spans.stops[drawn], spans.key)
 
 
+def pca_remark(summary: dict[str, Any]) -> str:
+    """Return one line where PCA does better than the run on held-out frames, else "".
+
+    >>> pca_remark({"holdout_nmse_db": -3.1, "pca_nmse_db": -7.25, "pca_components": 256})
+    'PCA with 256 components does better on held-out frames: -7.25 dB; this run -3.10 dB'
+    >>> pca_remark({"holdout_nmse_db": -9.0, "pca_nmse_db": -7.25, "pca_components": 256})
+    ''
+    """
+    own, pca = summary.get("holdout_nmse_db"), summary.get("pca_nmse_db")
+    if own is None or pca is None or not pca < own:
+        return ""
+    return (
+        f"PCA with {summary['pca_components']} components does better on held-out frames: "
+        f"{pca:.2f} dB; this run {own:.2f} dB"
+    )
+
+
+def run_summary(location: Location, run: str) -> dict[str, Any]:
+    """Return the summary that a finished training left, empty where there is none."""
+    summary: dict[str, Any] = (_document(location, f"runs/{run}/summary.json") or {}).get(
+        "summary", {}
+    )
+    return summary
+
+
 def chosen_run(location: Location, names: Sequence[str] | None = None) -> str:
     """Return the run that is meant where none is named, of `names` or of all that have a model.
 
@@ -160,8 +185,7 @@ def trained_runs(location: Location) -> list[str]:
 
 def _holdout_nmse_db(location: Location, run: str) -> float | None:
     """Return a finished run's held-out error, None where it has none."""
-    summary = (_document(location, f"runs/{run}/summary.json") or {}).get("summary", {})
-    value = summary.get("holdout_nmse_db")
+    value = run_summary(location, run).get("holdout_nmse_db")
     return value if isinstance(value, float) and math.isfinite(value) else None
 
 
