@@ -22,5 +22,10 @@ def demo(to: To = Path("demo"), workers: Workers = None) -> Summary:
     folder = to.absolute()
     with cluster_mapper(demonstration.demo_location(folder), None, workers) as mapper:
         summary = demonstration.demo(folder, mapper=mapper)
+    return closing(summary, to)
+
+
+def closing(summary: Summary, to: Path) -> Shown:
+    """Return the summary with the command that opens the result as its last line."""
     serve = f"fadae serve -w {shlex.quote(str(to / 'workspace'))}"
-    return Shown(summary, f"{plain(summary)}\n\nListen to it in a browser:\n{serve}")
+    return Shown(summary, f"{plain(summary)}\n\nTo listen in a browser:\n{serve}")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+import dataclasses
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -32,6 +34,7 @@ from fadae.cli.options import (
 if TYPE_CHECKING:
     from fadae.archive.source import Source
     from fadae.ingest import Retry as WhichFailures
+    from fadae.ingest import Settings
 
 KeepDamaged = Annotated[
     bool, typer.Option("--keep-damaged", help="Keep a damaged recording up to the damage.")
@@ -66,23 +69,38 @@ def ingest(
     workers: Workers = None,
 ) -> Summary:
     """Fetch, decode and stage recordings."""
+    options = dict(locals())
     from fadae import ingest as stage
-    from fadae.audio.terms import Limits
     from fadae.cluster import cluster_mapper
     from fadae.store.location import Location
 
-    location = Location(workspace)
-    settings = stage.Settings(
-        rate_hz=sample_rate, downloads=downloads, limit=limit, keep_source=keep_source,
-        keep_damaged=keep_damaged, retry=chosen_retry(retry), refresh=refresh,
-        limits=Limits(
-            decoded_seconds=3600 * max_hours, channels=max_channels, source_rate_hz=max_rate,
-            file_bytes=1_000_000 * max_megabytes,
-        ),
-    )  # fmt: skip
+    location, settings = Location(workspace), chosen_settings(options)
     sources = chosen_sources(items, collection, search, folder, formats, archive_url, contact)
     with cluster_mapper(location, scheduler, workers) as mapper:
         return stage.ingest(location, sources, settings, mapper=mapper)
+
+
+def chosen_settings(options: Mapping[str, Any]) -> Settings:
+    """Return what the options of a command line ask of an ingest; raises UsageError.
+
+    Options are passed on by their names; those named or measured otherwise are translated.
+    """
+    from fadae.audio.terms import Limits
+    from fadae.ingest import Settings
+
+    names = {field.name for field in dataclasses.fields(Settings)}
+    given = {name: value for name, value in options.items() if name in names}
+    given |= {
+        "rate_hz": options["sample_rate"],
+        "retry": chosen_retry(options["retry"]),
+        "limits": Limits(
+            decoded_seconds=3600 * options["max_hours"],
+            channels=options["max_channels"],
+            source_rate_hz=options["max_rate"],
+            file_bytes=1_000_000 * options["max_megabytes"],
+        ),
+    }
+    return Settings(**given)
 
 
 def chosen_retry(name: str) -> WhichFailures:

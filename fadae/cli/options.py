@@ -68,8 +68,8 @@ Refresh = Annotated[bool, typer.Option("--refresh", help="List the selection aga
 Preset = Annotated[
     str,
     typer.Option(
-        help="Transform: seed keeps 297-3066 Hz, as the 2017 experiment did, about half of the "
-        "energy of most music; full keeps everything from 0 Hz to half the sample rate."
+        help="Transform: seed keeps 297-3066 Hz, as the 2017 experiment did, often less than "
+        "half of the music's energy; full keeps everything from 0 Hz to half the sample rate."
     ),
 ]
 SampleRate = Annotated[

@@ -18,13 +18,18 @@ if TYPE_CHECKING:
     from fadae.query.workspace import Workspace as OpenedWorkspace
 
 RecordingId = Annotated[
-    str | None, typer.Argument(metavar="[ID]", help="Recording, item/file; none lists them.")
+    str | None,
+    typer.Argument(
+        metavar="[ID]", help="Recording, item/file; without one, recordings are listed."
+    ),
 ]
 Search = Annotated[str, typer.Option(help="List recordings with these words in title or name.")]
 Limit = Annotated[int, typer.Option(min=1, help="List at most this many recordings.")]
 Seconds = Annotated[str | None, typer.Option(metavar="A:B", help="Part in time, as 1:3 or 2.5:")]
 Hertz = Annotated[str | None, typer.Option("--hz", metavar="A:B", help="Bands, as 400:900")]
-Source = Annotated[str, typer.Option(help="original, transform, or the name of a run.")]
+Source = Annotated[
+    str, typer.Option(help="What to export: original, transform, or the name of a run.")
+]
 
 Pair = tuple[float | None, float | None]
 

@@ -20,11 +20,13 @@ from fadae.nouns import finite
 
 log = logging.getLogger("fadae.cli")
 
-_Json = Annotated[bool, typer.Option("--json", help="One JSON summary, last line of stdout.")]
+_Json = Annotated[
+    bool, typer.Option("--json", help="Print one JSON summary, the last line of stdout.")
+]
 _LogFormat = Annotated[
     str,
     typer.Option(
-        envvar="FADAE_LOG_FORMAT", help="Of the log on stderr: text, or json for batch jobs."
+        envvar="FADAE_LOG_FORMAT", help="Format of the log on stderr: text, or json for batch jobs."
     ),
 ]
 

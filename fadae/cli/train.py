@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import dataclasses
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from fadae.cli.options import DEFAULT_WORKSPACE, Device, Run, Scheduler, Summary, Workspace
 
+if TYPE_CHECKING:
+    from fadae.training.config import TrainConfig
+
 # The variables are what k8s/overlays/*/settings.yaml sets.
 Epochs = Annotated[
     int,
-    typer.Option(min=1, envvar="FADAE_EPOCHS", help="Times over the training frames; may grow."),
+    typer.Option(min=1, envvar="FADAE_EPOCHS", help="Passes over the training frames; may grow."),
 ]
 MaxSteps = Annotated[
     int | None,
-    typer.Option(min=1, envvar="FADAE_MAX_STEPS", help="Stop after so many steps; may grow."),
+    typer.Option(min=1, envvar="FADAE_MAX_STEPS", help="Stop after this many steps; may grow."),
 ]
 BatchSize = Annotated[
     int, typer.Option(min=1, envvar="FADAE_BATCH_SIZE", help="Frames a step, over all ranks.")
 ]
-LearningRate = Annotated[float, typer.Option("--lr", help="Of Adam.")]
+LearningRate = Annotated[float, typer.Option("--lr", help="Learning rate for Adam.")]
 Holdout = Annotated[float, typer.Option(help="Share of the frames held out, by recording.")]
-Seed = Annotated[int, typer.Option(min=0, help="Of weights, holdout, samples and order.")]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of weights, holdout, samples and order.")]
 MaxFrames = Annotated[
     int | None,
     typer.Option(min=1, envvar="FADAE_MAX_FRAMES", help="Train on a seeded sample of frames."),
@@ -50,7 +55,9 @@ def train(
     lr: LearningRate = 5e-5,
     warmup_steps: Annotated[int, typer.Option(min=0, help="Steps up to the learning rate.")] = 0,
     schedule: Annotated[str, typer.Option(help="constant or cosine.")] = "constant",
-    weight_decay: Annotated[float, typer.Option(min=0, help="Decoupled (AdamW).")] = 0.0,
+    weight_decay: Annotated[
+        float, typer.Option(min=0, help="Weight decay, decoupled (AdamW).")
+    ] = 0.0,
     clip_norm: Annotated[float | None, typer.Option(help="Greatest norm of a gradient.")] = None,
     holdout: Holdout = 0.5,
     max_frames: MaxFrames = None,
@@ -65,10 +72,14 @@ def train(
         int | None, typer.Option(min=1, help="Frames at a time on a rank; gradients add up.")
     ] = None,
     evaluate_epochs: Annotated[
-        int | None, typer.Option(min=1, help="Evaluate every so many; default ten times a run.")
+        int | None,
+        typer.Option(
+            min=1, help="Epochs between evaluations; default about ten evaluations a run."
+        ),
     ] = None,
     early_stopping: Annotated[
-        int | None, typer.Option(min=1, help="Stop after so many evaluations without a better.")
+        int | None,
+        typer.Option(min=1, help="Stop after this many evaluations without improvement."),
     ] = None,
     checkpoint_seconds: Annotated[float, typer.Option(help="Time between checkpoints.")] = 120.0,
     checkpoint_steps: Annotated[
@@ -78,31 +89,42 @@ def train(
     cache_gb: Annotated[float, typer.Option(min=0, help="Memory of a rank for frames.")] = 4.0,
     restarts: Annotated[int, typer.Option(min=0, help="Times to start lost ranks again.")] = 3,
     timeout: Annotated[
-        float, typer.Option(metavar="SECONDS", help="To wait for a rank before it is lost.")
+        float,
+        typer.Option(metavar="SECONDS", help="Wait for a rank before it is lost."),
     ] = 300.0,
     tensorboard: Annotated[
-        bool, typer.Option("--tensorboard", help="Write its events too.")
+        bool, typer.Option("--tensorboard", help="Write TensorBoard events too.")
     ] = False,
     fresh: Fresh = False,
 ) -> Summary:
     """Train an autoencoder on the features, from wherever the run stands."""
-    from fadae.errors import UsageError
+    options = dict(locals())
     from fadae.store.location import Location
     from fadae.training import launch
+
+    options["launcher"] = launcher or ("torchrun" if launch.in_environment() else "local")
+    return launch.train(Location(workspace), chosen_training(options))
+
+
+def chosen_training(options: Mapping[str, Any]) -> TrainConfig:
+    """Return the training that the options of a command line ask for; raises UsageError.
+
+    Options are passed on by their names; those named or measured otherwise are translated.
+    """
+    from fadae.errors import UsageError
     from fadae.training.config import TrainConfig
 
-    if not all(width.strip().isdigit() for width in widths.split(",")):
-        raise UsageError(f"--widths {widths}: whole numbers with commas between, as 1024,512,256")
-    config = TrainConfig(
-        run=run, model=model, widths=tuple(int(width) for width in widths.split(",")),
-        epochs=epochs, max_steps=max_steps, batch_size=batch_size, learning_rate=lr,
-        warmup_steps=warmup_steps, schedule=schedule, weight_decay=weight_decay,
-        clip_norm=clip_norm, holdout=holdout, max_frames=max_frames, seed=seed, ranks=ranks,
-        launcher=launcher or ("torchrun" if launch.in_environment() else "local"),
-        scheduler=scheduler, device=device, precision=precision, reduction=reduction,
-        micro_batch=micro_batch, evaluate_epochs=evaluate_epochs, early_stopping=early_stopping,
-        checkpoint_seconds=checkpoint_seconds, checkpoint_steps=checkpoint_steps, keep=keep,
-        cache_bytes=int(cache_gb * 2**30), restarts=restarts, timeout_seconds=timeout,
-        tensorboard=tensorboard, fresh=fresh,
-    )  # fmt: skip
-    return launch.train(Location(workspace), config)
+    widths = options["widths"].split(",")
+    if not all(width.strip().isdigit() for width in widths):
+        raise UsageError(
+            f"--widths {options['widths']}: whole numbers with commas between, as 1024,512,256"
+        )
+    names = {field.name for field in dataclasses.fields(TrainConfig)}
+    given = {name: value for name, value in options.items() if name in names}
+    given |= {
+        "widths": tuple(int(width) for width in widths),
+        "learning_rate": options["lr"],
+        "cache_bytes": int(options["cache_gb"] * 2**30),
+        "timeout_seconds": options["timeout"],
+    }
+    return TrainConfig(**given)

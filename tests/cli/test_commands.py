@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+import shlex
+import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import xarray as xr
 
 import fadae
+from fadae.cli.demo import closing
+from fadae.cli.extract import extract
+from fadae.cli.ingest import chosen_settings, ingest
+from fadae.cli.run import run
+from fadae.cli.train import chosen_training, train
 from fadae.embedded.bach import PIECES
 from fadae.embedded.holdings import HeldItem
 from fadae.embedded.rendering import bach_item
@@ -98,6 +107,93 @@ def test_info_counts_what_the_workspace_holds(
     assert found["recordings"]["ok"] == 2
     assert found["frames"] == told["extract"]["frames"]
     assert [run if isinstance(run, str) else run["run"] for run in found["runs"]] == ["default"]
+
+
+def test_json_is_all_that_info_prints(job: tuple[Path, list[str], dict[str, Any]]) -> None:
+    printed = command("info", "-w", str(job[0]), "--json").stdout
+    assert json.loads(printed)["runs"] == ["default"], "one document, nothing before it"
+    assert "loss of run default\n" in command("info", "-w", str(job[0])).stdout
+
+
+def test_recordings_are_listed_as_a_table(job: tuple[Path, list[str], dict[str, Any]]) -> None:
+    workspace = fadae.open(str(job[0]))
+    first, second = workspace.recordings
+    printed = command("query", "-w", str(job[0])).stdout.splitlines()
+    assert printed[0].split()[:2] == ["recording", "seconds"] and "held out" in printed[0]
+    for line, recording in zip(printed[1:3], (first, second), strict=True):
+        held_out = "yes" if recording.held_out else "no"
+        assert line.startswith(f"{recording.id}  ") and recording.title in line
+        cells = line.removeprefix(recording.id).split()
+        assert cells[:2] == [f"{recording.seconds:.1f}", held_out]
+    assert printed[-1] == "2 of 2 recordings"
+    one = command("query", "-w", str(job[0]), "--search", second.title, "--json")
+    assert [found["id"] for found in summary(one)["recordings"]] == [second.id]
+    assert summary(one)["recordings"][0]["held_out"] is second.held_out
+    assert {first.held_out, second.held_out} == {True, False}
+
+
+def test_a_run_is_a_source_before_it_is_reconstructed(
+    job: tuple[Path, list[str], dict[str, Any]], tmp_path: Path
+) -> None:
+    shutil.copytree(job[0], tmp_path / "workspace", ignore=shutil.ignore_patterns("*.zarr"))
+    shutil.copytree(job[0] / "features.zarr", tmp_path / "workspace" / "features.zarr")
+    first = fadae.open(str(job[0])).recordings[0]
+    for name in ("part.npy", "part.wav", "part.png"):
+        asked = ["query", first.id, "--seconds", "1:3", "--source", "default", "--json"]
+        result = command(*asked, "-w", str(tmp_path / "workspace"), "--to", str(tmp_path / name))
+        assert result.returncode == 0, result.stderr
+        assert (tmp_path / name).stat().st_size > 1000
+    made = np.load(tmp_path / "part.npy")
+    stored = fadae.open(str(job[0])).select(first.id, (1, 3), source="default")["features"]
+    np.testing.assert_allclose(made, stored, rtol=2e-3, atol=1e-6)
+    wrong = command(*asked[:-2], "defualt", "-w", str(job[0]))
+    assert wrong.returncode == 2 and "near it: 'default'" in wrong.stderr
+
+
+def test_the_demonstration_ends_with_the_line_that_opens_it() -> None:
+    shown = closing({"frames": 7}, Path("demo"))
+    assert shown.text.splitlines()[-1] == "fadae serve -w demo/workspace"
+    shown = closing({"frames": 7}, Path("a demo"))
+    assert shlex.split(shown.text.splitlines()[-1])[-1] == "a demo/workspace"
+
+
+def options_of(stage: Callable[..., Any]) -> dict[str, Any]:
+    return {name: option.default for name, option in inspect.signature(stage).parameters.items()}
+
+
+def test_run_takes_every_option_of_its_stages() -> None:
+    taken = options_of(run)
+    for stage in (ingest, extract, train):
+        for name, default in options_of(stage).items():
+            assert taken[name] == default, name
+
+
+@pytest.mark.parametrize(
+    ("stage", "chosen", "elsewhere"),
+    [
+        (train, chosen_training, {"workspace"}),
+        (
+            ingest,
+            chosen_settings,
+            {"workspace", "items", "collection", "search", "folder", "formats", "archive_url",
+             "contact", "scheduler", "workers"},
+        ),
+    ],
+)  # fmt: skip
+def test_every_option_arrives(stage: Any, chosen: Any, elsewhere: set[str]) -> None:
+    options = options_of(stage) | ({"launcher": "local"} if stage is train else {})
+    before = chosen(options)
+    others = {"model": "pca", "widths": "64,32", "schedule": "cosine", "precision": "bf16",
+              "reduction": "exact", "launcher": "dask", "device": "cpu", "retry": "all",
+              "run": "other", "scheduler": "tcp://x", "holdout": 0.25}  # fmt: skip
+    for name, default in options.items():
+        if name in elsewhere:
+            continue
+        if name in others:
+            other: Any = others[name]
+        else:
+            other = not default if isinstance(default, bool) else (default or 0) + 1
+        assert chosen({**options, name: other}) != before, name
 
 
 def test_changed_settings_are_named(job: tuple[Path, list[str], dict[str, Any]]) -> None:

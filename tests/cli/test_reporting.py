@@ -6,7 +6,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from fadae.cli.reporting import reporting
+from fadae.cli.reporting import Shown, reporting
 from fadae.errors import FadaeError, NoInputError, TransientError, UsageError
 
 
@@ -43,6 +43,18 @@ def test_a_person_reads_names_and_numbers() -> None:
 )
 def test_errors_are_one_line_and_their_exit_code(error: FadaeError, code: int) -> None:
     assert run(error) == (code, "", f"fadae: {error}\n")
+
+
+def test_a_text_of_its_own_is_for_people_only() -> None:
+    app = typer.Typer()
+
+    def shown() -> dict[str, object]:
+        """Do it."""
+        return Shown({"frames": 1234}, "a plot\nfadae serve")
+
+    app.command()(reporting(shown))
+    assert CliRunner().invoke(app, []).stdout == "a plot\nfadae serve\n"
+    assert CliRunner().invoke(app, ["--json"]).stdout == '{"frames": 1234}\n'
 
 
 def test_a_failed_stage_still_prints_its_summary() -> None:
