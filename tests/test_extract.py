@@ -68,6 +68,39 @@ def test_every_row_is_the_transform_of_its_samples(location: Location) -> None:
         assert (features.read("frame_recording", start, start + count) == row).all()
 
 
+@pytest.mark.parametrize("preset", ["seed", "full"])
+def test_the_energy_kept_is_that_of_the_transforms_own_synthesis(
+    tmp_path: Path, preset: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    location = Location(str(tmp_path / "workspace"))
+    time = np.arange(60 * SECOND) / SECOND
+    for number, hz in enumerate((100, 1000)):  # below the seed's bands, and within them
+        tone = (0.2 + 0.1 * number) * np.sin(2 * np.pi * hz * time)
+        stage(location, f"a/{number}", np.int16(np.rint(tone * 32767)))
+    with caplog.at_level("INFO", "fadae.extract"):
+        told = extract(location, preset=preset)["energy_kept"]
+    features, energy = FeatureSet.open(location), np.zeros(2)
+    for start, count in zip(
+        features.recordings.frame_start, features.recordings.frame_count, strict=True
+    ):
+        pcm = features.read("audio", int(start), int(start + count)).astype(np.float64)
+        pcm[pcm == NO_SAMPLE] = 0
+        c = features.read("features", int(start), int(start + count)).astype(np.float32)
+        heard = features.transform.synthesize(c).astype(np.float64)
+        energy += ((heard**2).sum(), ((pcm / 32768) ** 2).sum())
+    assert told == pytest.approx(energy[0] / energy[1], abs=0.02)
+    assert told == pytest.approx(0.09 / 0.13 if preset == "seed" else 1, abs=0.02)
+    assert f"kept {100 * told:.0f} % of the energy" in caplog.text
+    assert ("--preset full keeps all" in caplog.text) == (preset == "seed")
+    assert extract(location, preset=preset)["energy_kept"] == told
+
+
+def test_of_silence_no_energy_can_be_kept(tmp_path: Path) -> None:
+    location = Location(str(tmp_path / "workspace"))
+    stage(location, "a/silence", np.zeros(SECOND, np.int16))
+    assert extract(location)["energy_kept"] is None
+
+
 def test_a_second_run_touches_nothing(location: Location) -> None:
     extract(location)
     before = modified(location)
