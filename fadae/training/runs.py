@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import math
@@ -162,8 +163,8 @@ def best_run(location: Location, runs: Sequence[str]) -> tuple[str, str]:
     """
     if len(runs) == 1:
         return runs[0], "the only one"
-    errors = {run: _holdout_nmse_db(location, run) for run in runs}
-    scored = {run: error for run, error in errors.items() if error is not None}
+    errors = location.concurrently(functools.partial(_holdout_nmse_db, location), runs)
+    scored = {run: error for run, error in zip(runs, errors, strict=True) if error is not None}
     if scored:
         run = min(sorted(scored), key=scored.__getitem__)
         return run, f"best held-out error, {scored[run]:.2f} dB"
@@ -186,7 +187,7 @@ def trained_runs(location: Location) -> list[str]:
 def _holdout_nmse_db(location: Location, run: str) -> float | None:
     """Return a finished run's held-out error, None where it has none."""
     value = run_summary(location, run).get("holdout_nmse_db")
-    return value if isinstance(value, float) and math.isfinite(value) else None
+    return value if isinstance(value, int | float) and math.isfinite(value) else None
 
 
 def _document(location: Location, path: str) -> dict[str, Any] | None:
