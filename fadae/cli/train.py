@@ -40,10 +40,16 @@ Fresh = Annotated[bool, typer.Option("--fresh", help="Discard the run first.")]
 def train(
     workspace: Workspace = DEFAULT_WORKSPACE,
     run: Run = "default",
-    model: Annotated[str, typer.Option(help="dense or pca.")] = "dense",
+    model: Annotated[
+        str, typer.Option(help="dense, pca, or a model of another installed package.")
+    ] = "dense",
     widths: Annotated[
         str, typer.Option(help="Widths of the encoder's layers, the code's last.")
     ] = "1024,512,256",
+    model_option: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="An option of the model's own; may be repeated."),
+    ] = None,
     epochs: Epochs = 100,
     max_steps: MaxSteps = None,
     batch_size: BatchSize = 64,
@@ -95,6 +101,7 @@ def train(
         raise UsageError(f"--widths {widths}: whole numbers with commas between, as 1024,512,256")
     config = TrainConfig(
         run=run, model=model, widths=tuple(int(width) for width in widths.split(",")),
+        options=dict(_option(text) for text in model_option or []),
         epochs=epochs, max_steps=max_steps, batch_size=batch_size, learning_rate=lr,
         warmup_steps=warmup_steps, schedule=schedule, weight_decay=weight_decay,
         clip_norm=clip_norm, holdout=holdout, max_frames=max_frames, seed=seed, ranks=ranks,
@@ -106,3 +113,22 @@ def train(
         tensorboard=tensorboard, fresh=fresh,
     )  # fmt: skip
     return launch.train(Location(workspace), config)
+
+
+def _option(text: str) -> tuple[str, object]:
+    """Return the name and the value of a model's option, JSON or a plain text.
+
+    >>> _option("keep=16"), _option("rate=average"), _option("widths=[32, 8]")
+    (('keep', 16), ('rate', 'average'), ('widths', [32, 8]))
+    """
+    import json
+
+    from fadae.errors import UsageError
+
+    name, equals, value = text.partition("=")
+    if not name or not equals:
+        raise UsageError(f"--model-option {text}: NAME=VALUE, as keep=16")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value
