@@ -14,7 +14,7 @@ from torch import nn
 
 from fadae.data.loader import Loader, UnitReader
 from fadae.errors import FadaeError, TransientError
-from fadae.model.contract import ClosedForm
+from fadae.model.contract import ClosedForm, OwnLoss
 from fadae.progress import Progress, track
 from fadae.store.location import Location
 from fadae.training.allocator import keep_freed_memory
@@ -166,7 +166,9 @@ class _Learning:
             scores = self.rig.evaluation.scores(self.rig.model, self.rig.stopping)
         except Stopped:
             self._preempted()
-        better = state.add_evaluation(scores.to_dict(), config.early_stopping)
+        better = state.add_evaluation(
+            scores.to_dict(), config.early_stopping, by_loss=isinstance(self.rig.model, OwnLoss)
+        )
         if better and self.ranks.is_first:
             self.rig.unsaved_best = (state.step, snapshot(self.rig.model.state_dict()))
         if self.metrics is not None:

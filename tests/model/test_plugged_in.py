@@ -109,6 +109,17 @@ def test_two_ranks_and_exact_sums_learn_the_same(done: Any) -> None:
     assert one["holdout_loss"] == two["holdout_loss"]
 
 
+def test_early_stopping_goes_by_its_loss(done: Any) -> None:
+    location, _, _ = done
+    chosen = {**SETTINGS, "epochs": 6, "evaluate_epochs": 1, "early_stopping": 1}
+    summary = train(location, small(run="stopped", **{**chosen, "learning_rate": 0.3}))
+    evaluated = [line for line in metrics_of(location, "stopped") if "holdout_loss" in line]
+    best = min(evaluated, key=lambda line: line["holdout_loss"])
+    assert summary["best_step"] == best["step"]
+    assert summary["best_holdout_nmse_db"] == best["holdout_nmse_db"]
+    assert best["holdout_nmse_db"] != min(line["holdout_nmse_db"] for line in evaluated)
+
+
 def test_the_store_holds_bytes_their_number_and_what_a_recording_was_prepared_with(
     done: Any,
 ) -> None:
