@@ -195,7 +195,7 @@ class Codec:
         features = np.empty((len(codes), self.feature_size), dtype=np.float32)
         with torch.inference_mode():
             for part in _parts(len(codes)):
-                found = self.model.decode(self._stored(codes, part)).float()
+                found = self.model.decode(self._stored(codes, part)).float().to(self.device)
                 if self.code.carries_scale and codes.scale is not None:
                     found = expand(found, self._tensor(codes.scale[part]))
                 features[part] = found.cpu().numpy()
@@ -274,7 +274,7 @@ def pass_through(model: Model, raw: Tensor, prepared: Tensor | None = None) -> P
     original, scale = compand(raw)
     carries_scale = model.code.carries_scale
     codes = encode(model, original if carries_scale else raw.float(), prepared)
-    found = model.decode(codes).float()
+    found = model.decode(codes).float().to(raw.device)  # a model may work in NumPy
     if carries_scale:
         return Passage(codes, scale, original, found, expand(found, scale))
     return Passage(codes, scale, original, compand_by(found, scale), found)
