@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import itertools
 import json
 import logging
 from collections.abc import Iterable, Iterator
@@ -213,13 +214,15 @@ def _prepare(
         )
         for part in parts
     )
-    found = mapper(
-        prepare_recordings, tasks, label="prepare", total=len(parts), unit="parts of the table"
-    )
-    for row, value in (pair for pairs in found for pair in pairs):
-        values[row] = value
-    if np.isnan(values[new]).any():
+    found: list[list[tuple[int, float]]] = []
+    if parts:  # else no cluster need start
+        found += mapper(
+            prepare_recordings, tasks, label="prepare", total=len(parts), unit="parts of the table"
+        )
+    numbers = dict(itertools.chain.from_iterable(found))
+    if len(numbers) != len(new):
         raise TransientError("some recordings are not prepared; run this again")
+    values[list(numbers)] = list(numbers.values())
     values = np.where(table.same_as >= 0, values[table.same_as], values)
     store.write_recordings(known, {PREPARED: values[known:]})
     return values
