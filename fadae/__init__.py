@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fadae.model.codec import Codec, Codes
+    from fadae.nouns import CodeSpec
     from fadae.query.workspace import Workspace, open
     from fadae.transform import FrequencyAdaptiveTransform
 
@@ -24,8 +25,17 @@ _HOME = {
     "open": "fadae.query.workspace",
     "Codec": "fadae.model.codec",
     "Codes": "fadae.model.codec",
+    "CodeSpec": "fadae.nouns",
 }
-__all__ = ["Codec", "Codes", "FrequencyAdaptiveTransform", "Workspace", "__version__", "open"]
+__all__ = [
+    "CodeSpec",
+    "Codec",
+    "Codes",
+    "FrequencyAdaptiveTransform",
+    "Workspace",
+    "__version__",
+    "open",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -40,6 +40,10 @@ class NoInputError(FadaeError):
     exit_code = 65
 
 
+class CodeError(NoInputError):
+    """Stored codes that no frame encodes to: damaged, or made by another model."""
+
+
 class TransientError(FadaeError):
     """Unfinished for a passing reason, preemption included: run the same command again."""
 

@@ -32,12 +32,13 @@ def side_by_side(
     """Return a PNG of original, code and reconstruction on one time axis.
 
     original, reconstruction: (band, time) from `Workspace.rasterize`, 0 to 1. codes: (code, time)
-    with a `time` coordinate in seconds.
+    with a `time` coordinate in seconds; numbers of any kind, bytes among them.
     """
     figure = _figure(11.0, 3.9, title)
     panels = figure.subplots(1, 3)
     _draw_bands(panels[0], original, "original")
-    _draw_codes(panels[1], codes, f"code: {codes.sizes['code']} numbers a frame")
+    kind = "bytes" if codes.dtype == np.uint8 else "numbers"
+    _draw_codes(panels[1], codes, f"code: {codes.sizes['code']} {kind} a frame")
     image = _draw_bands(panels[2], reconstruction, "reconstruction from the code")
     _colour_bar(figure, image, list(panels))
     return _png(figure)
@@ -129,8 +130,14 @@ def _draw_bands(axes: Axes, picture: xr.DataArray, title: str) -> AxesImage:
 
 
 def _draw_codes(axes: Axes, codes: xr.DataArray, title: str) -> None:
-    """Draw codes between the magnitudes that one in 200 exceeds: most lie near zero."""
-    limit = float(np.quantile(np.abs(codes), 0.995)) if codes.size else 1.0
+    """Draw codes between the magnitudes that one in 200 exceeds: most lie near zero.
+
+    Bytes are drawn up to the greatest there is: they have no sign, and none of them is typical.
+    """
+    if codes.dtype == np.uint8:
+        limit = 255.0
+    else:
+        limit = float(np.quantile(np.abs(codes), 0.995)) if codes.size else 1.0
     _draw_image(axes, codes, "code", "RdBu_r", -(limit or 1.0), limit or 1.0)
     _dress(axes, title, "time (s)", "code dimension")
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from fadae.errors import NoInputError, UsageError
 from fadae.model.codec import Codec, Codes
+from fadae.model.contract import Generates
 from fadae.store.dataset import FeatureSet
 from fadae.store.frames import CHUNK_FRAMES, FrameStore
 from fadae.transform import MODEL_FLOOR, FrequencyAdaptiveTransform
@@ -48,7 +49,7 @@ class CodeStatistics:
         """
         known = list(stretches)
         # A silent frame has the scale 1, like the loudest there is, and says nothing.
-        rows = [_stack(codes)[codes.scale[:, 0] != 1] for codes in known]
+        rows = [_stack(codes)[_sounding(codes)] for codes in known]
         if sum(map(len, rows)) < 2:
             raise NoInputError("no codes to take statistics of: fewer than two frames that sound")
         everything = np.concatenate(rows)
@@ -81,6 +82,21 @@ def _axes_of_motion(stretches: list[Array]) -> tuple[Array, Array]:
     return turn.T @ (axes * np.sqrt(variance)).T, np.clip(correlation, -0.999, 0.999)
 
 
+def is_own(codec: Codec, method: str) -> bool:
+    """Return whether a codec's model makes codes by this method itself.
+
+    Raises UsageError where nobody can: drawing, walking and interpolating take codes that are
+    points of a space.
+    """
+    own = codec.model.methods if isinstance(codec.model, Generates) else ()
+    if method not in own and not codec.code.interpolates:
+        raise UsageError(
+            f"no way to generate {method!r}: what lies between two codes of this run "
+            f"({codec.code.meaning}) is no code; there: {', '.join(own) or 'none'}"
+        )
+    return method in own
+
+
 def new_codes(method: str, known: Iterable[Codes], frames: int, seed: int) -> Codes:
     """Return codes "normal" or "walk" with the statistics of known ones; see `draw`, `walk`."""
     methods = {"normal": draw, "walk": walk}
@@ -102,7 +118,7 @@ def stretches(features: FeatureSet, codec: Codec, made: FrameStore | None) -> It
         if made is None:
             codes = codec.encode(features.read("features", start, stop))
         else:
-            scale = made.read("scale", start, stop)[:, None]
+            scale = made.read("scale", start, stop)[:, None] if "scale" in made.names else None
             codes = Codes(made.read("encoded", start, stop), scale, codec.hop_seconds)
         for row in np.unique(recording[recording >= 0]):
             first, last = np.flatnonzero(recording == row)[[0, -1]]
@@ -154,10 +170,17 @@ def sound(
     return (hops * np.float32(min(1.0, PEAK / peak)) if peak else hops).astype(np.float32)
 
 
+def _sounding(codes: Codes) -> NDArray[np.bool_]:
+    """Return which frames [F] are not silent, as far as their scale says."""
+    if codes.scale is None:
+        return np.ones(len(codes), bool)
+    return np.asarray(codes.scale[:, 0] != 1)
+
+
 def _stack(codes: Codes) -> Array:
-    """Return [F, K + 1]: the values, then the logarithm of the scale."""
+    """Return [F, K + 1]: the values, then the logarithm of the scale, 0 where there is none."""
     values: NDArray[Any] = np.asarray(codes.values)
-    scale: NDArray[Any] = np.asarray(codes.scale)
+    scale: NDArray[Any] = np.ones(len(codes)) if codes.scale is None else codes.scale
     logarithm = np.log(np.maximum(scale.reshape(-1, 1), 1e-6))
     return np.concatenate([values, logarithm], axis=1, dtype=np.float64)
 

@@ -166,3 +166,37 @@ class Commit:
             kept_source=values["kept_source"],
             fadae_version=values["fadae_version"],
         )
+
+
+@dataclass(frozen=True, slots=True)
+class CodeSpec:
+    """What a model's codes are, and how a store keeps them: [frame, size] of one NumPy type.
+
+    >>> CodeSpec(256, "uint8", fill=0, variable=True, carries_scale=False, interpolates=False)
+    CodeSpec(size=256, dtype='uint8', fill=0, meaning='code of the frame', variable=True,
+             carries_scale=False, interpolates=False)
+    """
+
+    size: int  # numbers of a frame, at most
+    dtype: str = "float32"  # NumPy's name
+    fill: float | int = math.nan  # of rows that are no frame, and after a variable code's end
+    meaning: str = "code of the frame"  # the array's long_name
+    variable: bool = False  # bytes: a frame's code_bytes says how many of them count
+    # The model sees frames companded and divided by their scale, which is kept beside the code;
+    # otherwise it sees raw coefficients, and the code says everything.
+    carries_scale: bool = True
+    interpolates: bool = True  # what lies between two codes is a code
+
+    def __post_init__(self) -> None:
+        """Refuse what no store can hold."""
+        if self.size < 1:
+            raise ValueError(f"a code has at least one number, not {self.size}")
+        if self.variable and self.dtype != "uint8":
+            raise ValueError(f"codes of variable length are uint8, not {self.dtype}")
+        if math.isnan(self.fill) and "float" not in self.dtype:
+            raise ValueError(f"{self.dtype} has no NaN: name another fill")
+
+    @property
+    def has_nan(self) -> bool:
+        """Whether a code can say that its frame could not be read."""
+        return "float" in self.dtype

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import itertools
 import json
 import logging
 from collections.abc import Iterable, Iterator
@@ -27,6 +28,7 @@ from fadae.store.frames import BLOCK_FRAMES, Array, FrameStore
 from fadae.store.location import Location
 from fadae.store.mapping import Mapper, map_serially
 from fadae.store.reconstruction import (
+    PREPARED,
     SCORES,
     SIDES,
     SUMS,
@@ -40,6 +42,7 @@ from fadae.training.runs import chosen_run, run_config, split_of
 from fadae.transform import FrequencyAdaptiveTransform
 
 log = logging.getLogger("fadae.reconstruct")
+_PREPARED_AT_A_TIME = 64  # recordings a task
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,18 @@ class ReconstructTask:
     device: str
     block: int
     token: str
+    spans: tuple[Span, ...]
+    prepared: tuple[float, ...] | None = None  # of each span's recording, where the model prepares
+
+
+@dataclass(frozen=True, slots=True)
+class PrepareTask:
+    """Some recordings to find what their frames are encoded with: one number each."""
+
+    location: Location
+    run: str
+    model_sha256: str
+    device: str
     spans: tuple[Span, ...]
 
 
@@ -88,7 +103,8 @@ def reconstruct(
     blocks = range(_blocks(store.rows), _blocks(features.rows))
     written: list[bool] = []
     if blocks:  # else no cluster need start
-        tasks = _tasks(location, run, model_sha256, device, features, blocks)
+        prepared = _prepare(location, run, model_sha256, device, features, store, mapper)
+        tasks = _tasks(location, run, model_sha256, device, features, blocks, prepared)
         written += mapper(
             reconstruct_shard, tasks, label="reconstruct", total=len(blocks), unit="shards"
         )
@@ -112,8 +128,10 @@ def reconstruct_again(
     """
     features = FeatureSet.open(location)
     model_sha256 = _model_sha256(location, run)
-    _ensure_same_model(FrameStore.open(location, reconstruction_path(run)), model_sha256)
-    tasks = _tasks(location, run, model_sha256, device, features, blocks)
+    store = FrameStore.open(location, reconstruction_path(run))
+    _ensure_same_model(store, model_sha256)
+    prepared = store.read(PREPARED) if PREPARED in store.names else None
+    tasks = _tasks(location, run, model_sha256, device, features, blocks, prepared)
     for _ in mapper(reconstruct_shard, tasks, label="repair", unit="shards"):
         pass
 
@@ -146,13 +164,86 @@ def reconstruct_shard(task: ReconstructTask) -> bool:
     c = features.read("features", start, min(stop + 1, end))
     inside = _inside(task.spans, start, stop, transform.hop_samples)
     codec = loaded_codec(task.location, task.run, task.model_sha256, task.device)
-    rows = resynthesize(codec, transform, c, inside)
+    prepared = None if task.prepared is None else _by_frame(task, start, len(c))
+    rows = resynthesize(codec, transform, c, inside, prepared)
     # Looked at again: a driver of a newer model may have begun this store anew meanwhile.
     store = FrameStore.open(task.location, path)
     _ensure_same_model(store, task.model_sha256)
     block = {name: _padded(values, store.array(name).fill_value) for name, values in rows.items()}
     store.write_block(task.block, block, under=task.token)
     return True
+
+
+def prepare_recordings(task: PrepareTask) -> list[tuple[int, float]]:
+    """Return (row of the table, the number its frames are encoded with) of some recordings."""
+    from fadae.model.contract import PREPARED_FRAMES
+    from fadae.resynthesis import loaded_codec
+
+    features = FeatureSet.open(task.location)
+    codec = loaded_codec(task.location, task.run, task.model_sha256, task.device)
+    return [
+        (
+            span.recording,
+            codec.prepare(features.sample(span.frame_start, span.frame_count, PREPARED_FRAMES)),
+        )
+        for span in task.spans
+    ]
+
+
+def _prepare(
+    location: Location,
+    run: str,
+    model_sha256: str,
+    device: str,
+    features: FeatureSet,
+    store: FrameStore,
+    mapper: Mapper,
+) -> Array | None:
+    """Return [recordings] what each is encoded with, found now for new ones; None if nothing.
+
+    Found and written before any block is encoded, so that the blocks a recording spans agree and
+    each can be encoded alone. Readers see it with the rows.
+    """
+    if PREPARED not in store.names:
+        return None
+    known, table = store.recording_rows, features.recordings
+    values = np.full(len(table), np.nan)
+    values[:known] = store.read(PREPARED)
+    new = np.flatnonzero(table.canonical & (table.frame_count > 0))
+    new = new[new >= known]
+    parts = np.array_split(new, -(-len(new) // _PREPARED_AT_A_TIME)) if len(new) else []
+    tasks = (
+        PrepareTask(
+            location,
+            run,
+            model_sha256,
+            device,
+            tuple(_span(features, row) for row in part.tolist()),
+        )
+        for part in parts
+    )
+    found: list[list[tuple[int, float]]] = []
+    if parts:  # else no cluster need start
+        found += mapper(
+            prepare_recordings, tasks, label="prepare", total=len(parts), unit="parts of the table"
+        )
+    numbers = dict(itertools.chain.from_iterable(found))
+    if len(numbers) != len(new):
+        raise TransientError("some recordings are not prepared; run this again")
+    values[list(numbers)] = list(numbers.values())
+    values = np.where(table.same_as >= 0, values[table.same_as], values)
+    store.write_recordings(known, {PREPARED: values[known:]})
+    return values
+
+
+def _by_frame(task: ReconstructTask, start: int, count: int) -> Array:
+    """Return [count] what each frame from `start` on is encoded with: its recording's number."""
+    assert task.prepared is not None
+    values = np.zeros(count)
+    for span, value in zip(task.spans, task.prepared, strict=True):
+        first = max(span.frame_start - start, 0)
+        values[first : max(span.frame_start + span.frame_count - start, 0)] = value
+    return values
 
 
 def _inside(spans: tuple[Span, ...], start: int, stop: int, hop_samples: int) -> Array:
@@ -192,9 +283,17 @@ def _begin(location: Location, run: str, features: FeatureSet, model_sha256: str
             f"run {run!r} takes frames of {codec.feature_size} coefficients; the features here "
             f"have {features.transform.size}: train another run on them"
         )
-    specs = reconstruction_specs(features, codec.code_size)
+    specs = reconstruction_specs(features, codec.code, codec.prepares)
     attrs = reconstruction_attrs(features, run, model_sha256)
     return FrameStore.create(location, path, specs, attrs)
+
+
+def _span(features: FeatureSet, row: int) -> Span:
+    """Return a recording's place on the frame axis."""
+    table = features.recordings
+    return Span(
+        row, int(table.frame_start[row]), int(table.frame_count[row]), int(table.samples[row])
+    )
 
 
 def _is_bound(store: FrameStore, features: FeatureSet, model_sha256: str) -> bool:
@@ -233,6 +332,7 @@ def _tasks(
     device: str,
     features: FeatureSet,
     blocks: Iterable[int],
+    prepared: Array | None,
 ) -> Iterator[ReconstructTask]:
     """Yield the units of work: each block with the recordings that lie in it."""
     table = features.recordings
@@ -244,14 +344,14 @@ def _tasks(
     for block in blocks:
         first = int(np.searchsorted(stops, block * BLOCK_FRAMES, side="right"))
         last = int(np.searchsorted(starts, (block + 1) * BLOCK_FRAMES, side="left"))
-        spans = tuple(
-            Span(r, int(table.frame_start[r]), int(table.frame_count[r]), int(table.samples[r]))
-            for r in own[first:last].tolist()
-        )
+        spans = tuple(_span(features, row) for row in own[first:last].tolist())
         content = [model_sha256, features.transform.config_sha256]
         content += [f"{digests[span.recording]} {span}" for span in spans]
         token = sha256_hex(canonical_json(content))[:32]
-        yield ReconstructTask(location, run, model_sha256, device, block, token, spans)
+        numbers = None
+        if prepared is not None:
+            numbers = tuple(float(prepared[span.recording]) for span in spans)
+        yield ReconstructTask(location, run, model_sha256, device, block, token, spans, numbers)
 
 
 def _publish(run: str, store: FrameStore, features: FeatureSet, model_sha256: str) -> FrameStore:

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from fadae.audio.pcm import to_pcm
 from fadae.errors import TransientError, UsageError
 from fadae.model.codec import FRAMES_AT_A_TIME, Codec
-from fadae.model.companding import compand, expand
 from fadae.store.dataset import NO_SAMPLE
 from fadae.store.frames import Array
 from fadae.store.location import Location
@@ -60,13 +59,19 @@ def _present(device: str) -> str:
 
 
 def resynthesize(
-    codec: Codec, transform: FrequencyAdaptiveTransform, c: NDArray[Any], inside: NDArray[np.bool_]
+    codec: Codec,
+    transform: FrequencyAdaptiveTransform,
+    c: NDArray[Any],
+    inside: NDArray[np.bool_],
+    prepared: NDArray[np.float64] | None = None,
 ) -> dict[str, Array]:
-    """Return the arrays of F frames: encoded, scale, features (as `c`), audio, frame_sums.
+    """Return the arrays of F frames: encoded, features (as `c`), audio, frame_sums; scale and
+    code_bytes where the code has them.
 
     c: [F or F + 1, C] raw coefficients, with the frame after the last one where it is known: hop
     j is heard from frames j and j + 1. inside: [F, H], which samples belong to a recording.
-    frame_sums: see `store.reconstruction.SUMS`.
+    prepared: [F + 1], of each frame's recording, where the codec `prepares`. frame_sums: see
+    `store.reconstruction.SUMS`.
     """
     rows = len(inside)
     original = np.zeros((rows + 1, transform.size), np.float32)
@@ -74,7 +79,7 @@ def resynthesize(
     torch.from_numpy(original)[: len(c)] = torch.from_numpy(c)
     made = np.zeros_like(original)
     with _one_thread():
-        encoded, scale, companded = _through(codec, original[: len(c)], made[: len(c)])
+        encoded, companded = _through(codec, original[: len(c)], made[: len(c)], prepared)
     reference = transform.synthesize_hops(original).reshape(inside.shape)
     estimate = transform.synthesize_hops(made, floor=MODEL_FLOOR).reshape(inside.shape)
     outside = ~inside
@@ -84,32 +89,39 @@ def resynthesize(
     audio[outside] = NO_SAMPLE
     return {
         "audio": audio,
-        "encoded": encoded[:rows],
+        **{name: values[:rows] for name, values in encoded.items()},
         "features": torch.from_numpy(made[:rows]).to(torch.from_numpy(c[:0]).dtype).numpy(),
         "frame_sums": np.concatenate([companded[:rows], _audio_sums(reference, estimate)], axis=1),
-        "scale": scale[:rows],
     }
 
 
 def _through(
-    codec: Codec, c: NDArray[np.float32], out: NDArray[np.float32]
-) -> tuple[Array, Array, Array]:
-    """Write the decoded coefficients to `out`; return (codes [F, K], scale [F], sums [F, 2])."""
-    encoded = np.empty((len(c), codec.code_size), np.float32)
-    scales = np.empty(len(c), np.float32)
+    codec: Codec,
+    c: NDArray[np.float32],
+    out: NDArray[np.float32],
+    prepared: NDArray[np.float64] | None,
+) -> tuple[dict[str, Array], Array]:
+    """Write the decoded coefficients to `out`; return (arrays of the codes, sums [F, 2])."""
+    code = codec.code
+    stored: dict[str, Array] = {"encoded": np.empty((len(c), code.size), code.dtype)}
+    if code.carries_scale:
+        stored["scale"] = np.empty(len(c), np.float32)
+    if code.variable:
+        stored["code_bytes"] = np.empty(len(c), np.int32)
     sums = np.empty((len(c), 2))
     with torch.inference_mode():
         for part in _even_parts(len(c)):
-            values, scale = compand(torch.from_numpy(c[part]).to(codec.device))
-            codes = codec.model.encode(values)
-            decoded = codec.model.decode(codes).float()
-            encoded[part] = codes.float().cpu().numpy()
-            scales[part] = scale[:, 0].cpu().numpy()
-            out[part] = expand(decoded, scale).cpu().numpy()
-            sums[part, 0] = torch.linalg.vecdot(values, values).cpu().numpy()
-            error = values.sub_(decoded)
+            made = codec.pass_through(c[part], None if prepared is None else prepared[part])
+            stored["encoded"][part] = made.codes.values.cpu().numpy()
+            if code.carries_scale:
+                stored["scale"][part] = made.scale[:, 0].cpu().numpy()
+            if made.codes.lengths is not None:
+                stored["code_bytes"][part] = made.codes.lengths.cpu().numpy()
+            out[part] = made.coefficients.cpu().numpy()
+            sums[part, 0] = torch.linalg.vecdot(made.original, made.original).cpu().numpy()
+            error = made.original.sub_(made.decoded)
             sums[part, 1] = torch.linalg.vecdot(error, error).cpu().numpy()
-    return encoded, scales, sums
+    return stored, sums
 
 
 def _even_parts(frames: int) -> Iterator[slice]:

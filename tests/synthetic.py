@@ -146,7 +146,7 @@ def write_run(
 
     transform = FrequencyAdaptiveTransform.preset("seed")
     torch.manual_seed(seed)
-    model = Dense.create(transform.size, widths, 0)
+    model = Dense(transform.size, widths)
     config = {
         "model": {"name": "dense", **model.config()},
         "dataset": {"hop_seconds": transform.hop_samples / RATE_HZ},

@@ -6,11 +6,14 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Protocol, Self
 
+from fadae.errors import UsageError, unknown
 from fadae.nouns import Failure, Track
 
+ENTRY_POINTS = "fadae.sources"
 Turn = Callable[[], AbstractContextManager[Any]]
 """Makes the context in which one listing request is asked: a cluster-wide limit, if wanted."""
 
@@ -51,7 +54,8 @@ class Source(Protocol):
     """A place with recordings, as a frozen, picklable value; its handles open on first use.
 
     The driver lists `pages`, tasks anywhere expand a page to `tracks` and `fetch` them one by one.
-    A new source is one file with such a class, and one line in the sources' contract test.
+    A new source is one file with such a class, and one line in the sources' contract test; one of
+    another package is found by an entry point, see `plugged_in`.
     """
 
     def selection(self) -> dict[str, Any]:
@@ -79,3 +83,23 @@ class Source(Protocol):
         Raises TransientFailure or PermanentFailure; the file may then hold anything.
         """
         ...
+
+
+def plugged_in(text: str) -> Source:
+    """Return the source that "NAME:ADDRESS" means: one that an installed package brings.
+
+    Its entry point of the group "fadae.sources" is called with the address. Raises UsageError
+    where no package brings such a source, or what it brings is none.
+    """
+    name, _, address = text.partition(":")
+    found = {entry.name: entry for entry in entry_points(group=ENTRY_POINTS)}
+    if name not in found:
+        raise unknown("installed source", name, sorted(found))
+    try:
+        source: Source = found[name].load()(address)
+    except (ImportError, AttributeError) as error:
+        raise UsageError(f"source {name!r} cannot be loaded: {error}") from error
+    missing = [one for one in ("selection", "pages", "tracks", "fetch") if not hasattr(source, one)]
+    if missing:
+        raise UsageError(f"{found[name].value} makes no source: it lacks {', '.join(missing)}")
+    return source

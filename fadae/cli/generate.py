@@ -11,7 +11,11 @@ from fadae.cli.options import DEFAULT_WORKSPACE, Summary, WhichRun, Workspace
 from fadae.errors import UsageError
 
 Method = Annotated[
-    str, typer.Option(help="normal: independent codes; walk: moving as music does; interpolate.")
+    str,
+    typer.Option(
+        help="normal: independent codes; walk: moving as music does; interpolate; or a method of "
+        "the run's own model."
+    ),
 ]
 Seconds = Annotated[float, typer.Option(min=0.01, max=3600, help="How long.")]
 Seed = Annotated[int, typer.Option(min=0, help="Another seed, other sound; the same, the same.")]

@@ -21,6 +21,7 @@ from fadae.cli.options import (
     Items,
     KeepSource,
     Limit,
+    PluggedIn,
     Refresh,
     Retry,
     SampleRate,
@@ -51,6 +52,7 @@ def ingest(
     collection: Collection = None,
     search: Search = None,
     folder: Folder = None,
+    source: PluggedIn = None,
     limit: Limit = None,
     formats: Formats = None,
     archive_url: ArchiveUrl = DEFAULT_ARCHIVE_URL,
@@ -75,7 +77,9 @@ def ingest(
     from fadae.store.location import Location
 
     location, settings = Location(workspace), chosen_settings(options)
-    sources = chosen_sources(items, collection, search, folder, formats, archive_url, contact)
+    sources = chosen_sources(
+        items, collection, search, folder, source, formats, archive_url, contact
+    )
     with cluster_mapper(location, scheduler, workers) as mapper:
         return stage.ingest(location, sources, settings, mapper=mapper)
 
@@ -120,6 +124,7 @@ def chosen_sources(
     collections: list[str] | None,
     searches: list[str] | None,
     folders: list[str] | None,
+    others: list[str] | None,
     formats: list[str] | None,
     archive_url: str,
     contact: str,
@@ -128,11 +133,13 @@ def chosen_sources(
     from fadae.archive.client import CONTACT
     from fadae.archive.folder import FolderSource
     from fadae.archive.items import ArchiveSource, collection_query
+    from fadae.archive.source import plugged_in
 
     queries = [*map(collection_query, collections or []), *(searches or [])]
-    if not (items or queries or folders):
+    if not (items or queries or folders or others):
         items = [DEFAULT_ITEM]
     sources: list[Source] = [FolderSource(url) for url in folders or []]
+    sources += map(plugged_in, others or [])
     if items or queries:
         archive = ArchiveSource(
             tuple(items or ()), tuple(queries), tuple(formats or ()), archive_url,

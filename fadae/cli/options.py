@@ -59,6 +59,14 @@ Formats = Annotated[
 Downloads = Annotated[
     int, typer.Option(min=1, envvar="FADAE_DOWNLOADS", help="Transfers at a time, cluster-wide.")
 ]
+PluggedIn = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--source",
+        metavar="NAME:ADDRESS",
+        help="A source of another installed package; may be repeated.",
+    ),
+]
 KeepSource = Annotated[bool, typer.Option("--keep-source", help="Keep the original files too.")]
 Retry = Annotated[
     str, typer.Option(help="Failed recordings to try again: transient, permanent, all, none.")

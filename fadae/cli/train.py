@@ -45,10 +45,16 @@ Fresh = Annotated[bool, typer.Option("--fresh", help="Discard the run first.")]
 def train(
     workspace: Workspace = DEFAULT_WORKSPACE,
     run: Run = "default",
-    model: Annotated[str, typer.Option(help="dense or pca.")] = "dense",
+    model: Annotated[
+        str, typer.Option(help="dense, pca, or a model of another installed package.")
+    ] = "dense",
     widths: Annotated[
         str, typer.Option(help="Widths of the encoder's layers, the code's last.")
     ] = "1024,512,256",
+    model_option: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="An option of the model's own; may be repeated."),
+    ] = None,
     epochs: Epochs = 100,
     max_steps: MaxSteps = None,
     batch_size: BatchSize = 64,
@@ -123,8 +129,28 @@ def chosen_training(options: Mapping[str, Any]) -> TrainConfig:
     given = {name: value for name, value in options.items() if name in names}
     given |= {
         "widths": tuple(int(width) for width in widths),
+        "options": dict(_option(text) for text in options["model_option"] or []),
         "learning_rate": options["lr"],
         "cache_bytes": int(options["cache_gb"] * 2**30),
         "timeout_seconds": options["timeout"],
     }
     return TrainConfig(**given)
+
+
+def _option(text: str) -> tuple[str, object]:
+    """Return the name and the value of a model's option, JSON or a plain text.
+
+    >>> _option("keep=16"), _option("rate=average"), _option("widths=[32, 8]")
+    (('keep', 16), ('rate', 'average'), ('widths', [32, 8]))
+    """
+    import json
+
+    from fadae.errors import UsageError
+
+    name, equals, value = text.partition("=")
+    if not name or not equals:
+        raise UsageError(f"--model-option {text}: NAME=VALUE, as keep=16")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value

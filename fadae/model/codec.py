@@ -1,4 +1,4 @@
-"""A trained run as a codec: mu-law, scaling and network, both ways, NumPy in and out."""
+"""A trained run as a codec: preprocessing and model, both ways, NumPy in and out."""
 
 from __future__ import annotations
 
@@ -13,10 +13,20 @@ import numpy as np
 import safetensors.torch
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from fadae.errors import NoInputError, UsageError
-from fadae.model.companding import compand, expand
-from fadae.model.contract import Model, model_class
+from fadae.errors import CodeError, FadaeError, NoInputError, UsageError
+from fadae.model.companding import compand, compand_by, expand, values_of
+from fadae.model.contract import (
+    PREPARED_FRAMES,
+    Generates,
+    Model,
+    Prepares,
+    StoredCodes,
+    model_class,
+)
+from fadae.nouns import CodeSpec
+from fadae.store.dataset import spread
 from fadae.store.location import Location
 
 Array = NDArray[np.float32]
@@ -27,14 +37,16 @@ FRAMES_AT_A_TIME = 256
 class Codes:
     """Encoded frames that keep their place in time: slices of codes are codes, and decode.
 
-    values: [F, code] float32; scale: [F, 1] float32; frame f's hop begins at start_seconds +
+    values: [F, code] of the code's type; scale: [F, 1] float32, None where codes carry none;
+    code_bytes: [F] bytes that count, None where all do. Frame f's hop begins at start_seconds +
     f * hop_seconds within its recording. Codes that nobody placed in time have NaN there.
     """
 
-    values: Array
-    scale: Array
+    values: NDArray[Any]
+    scale: Array | None
     hop_seconds: float = math.nan
     start_seconds: float = 0.0
+    code_bytes: NDArray[np.integer] | None = None
 
     def __len__(self) -> int:
         return len(self.values)
@@ -57,8 +69,9 @@ class Codes:
         return dataclasses.replace(
             self,
             values=self.values[start:stop],
-            scale=self.scale[start:stop],
+            scale=None if self.scale is None else self.scale[start:stop],
             start_seconds=self.start_seconds + start * self.hop_seconds,
+            code_bytes=None if self.code_bytes is None else self.code_bytes[start:stop],
         )
 
     def between(self, start_seconds: float, stop_seconds: float) -> Self:
@@ -71,6 +84,17 @@ class Codes:
         time = self.time_seconds
         inside = np.flatnonzero((time < stop_seconds) & (time + self.hop_seconds > start_seconds))
         return self[inside[0] : inside[-1] + 1] if len(inside) else self[0:0]
+
+
+@dataclass(frozen=True)
+class Passage:
+    """Frames through a model and back, beside the values in which models compare."""
+
+    codes: StoredCodes
+    scale: Tensor  # [n, 1] of the original frames
+    original: Tensor  # [n, C] companded and divided by their scale
+    decoded: Tensor  # [n, C] companded and divided by the same scale
+    coefficients: Tensor  # [n, C] decoded
 
 
 class Codec:
@@ -110,44 +134,108 @@ class Codec:
         return int(self.config["model"]["features"])
 
     @property
-    def code_size(self) -> int:
-        """Dimensions of a code."""
-        return self.model.code_size
+    def code(self) -> CodeSpec:
+        """What a code is: its size, type and meaning."""
+        return self.model.code
+
+    @property
+    def prepares(self) -> bool:
+        """Whether encoding takes a number found once a recording: see `prepare`."""
+        return isinstance(self.model, Prepares)
 
     @property
     def hop_seconds(self) -> float:
         """Time from a frame to the next."""
         return float(self.config["dataset"]["hop_seconds"])
 
-    def encode(self, features: NDArray[Any], start_seconds: float = 0.0) -> Codes:
-        """Return the codes of raw coefficients [F, C]; `start_seconds` places the first frame."""
+    def prepare(self, features: NDArray[Any]) -> float:
+        """Return the number that the frames of a recording are encoded with.
+
+        features: [F, C], the recording's, or 256 of them spread over it (`FeatureSet.sample`).
+        """
         self._expect(features, self.feature_size, "features")
-        values = np.empty((len(features), self.code_size), dtype=np.float32)
-        scales = np.empty((len(features), 1), dtype=np.float32)
+        with torch.inference_mode():
+            return prepared_from(self.model, self._tensor(features))
+
+    def encode(
+        self, features: NDArray[Any], start_seconds: float = 0.0, prepared: float | None = None
+    ) -> Codes:
+        """Return the codes of one recording's raw coefficients [F, C].
+
+        `start_seconds` places the first frame. `prepared`, of a codec that `prepares`, is the
+        recording's number; without it these frames are taken for the whole recording.
+        """
+        self._expect(features, self.feature_size, "features")
+        if prepared is None and self.prepares:
+            prepared = self.prepare(features)
+        code = self.code
+        values = np.empty((len(features), code.size), dtype=code.dtype)
+        scales = np.empty((len(features), 1), dtype=np.float32) if code.carries_scale else None
+        lengths = np.empty(len(features), dtype=np.int32) if code.variable else None
         with torch.inference_mode():
             for part in _parts(len(features)):
-                companded, scale = compand(self._tensor(features[part]))
-                values[part] = self.model.encode(companded).float().cpu().numpy()
-                scales[part] = scale.cpu().numpy()
-        return Codes(values, scales, self.hop_seconds, start_seconds)
+                raw = self._tensor(features[part])
+                seen, scale = compand(raw) if code.carries_scale else (raw.float(), None)
+                each = None if prepared is None else _repeated(prepared, raw)
+                codes = encode(self.model, seen, each)
+                values[part] = codes.values.cpu().numpy()
+                if scales is not None and scale is not None:
+                    scales[part] = scale.cpu().numpy()
+                if lengths is not None and codes.lengths is not None:
+                    lengths[part] = codes.lengths.cpu().numpy()
+        return Codes(values, scales, self.hop_seconds, start_seconds, lengths)
 
     def decode(self, codes: Codes) -> Array:
-        """Return the raw coefficients [F, C] float32 that codes stand for."""
-        self._expect(codes.values, self.code_size, "codes")
+        """Return the raw coefficients [F, C] float32 that codes stand for.
+
+        Raises UsageError where they are of another kind than this codec's, CodeError where they
+        are damaged or another model's.
+        """
+        self._check(codes)
         features = np.empty((len(codes), self.feature_size), dtype=np.float32)
         with torch.inference_mode():
             for part in _parts(len(codes)):
-                values = self.model.decode(self._tensor(codes.values[part])).float()
-                features[part] = expand(values, self._tensor(codes.scale[part])).cpu().numpy()
+                found = self.model.decode(self._stored(codes, part)).float().to(self.device)
+                if self.code.carries_scale and codes.scale is not None:
+                    found = expand(found, self._tensor(codes.scale[part]))
+                features[part] = found.cpu().numpy()
         return features
 
-    def reconstruct(self, features: NDArray[Any]) -> Array:
-        """Return decode(encode(features)): [F, C] raw coefficients to [F, C] float32."""
-        return self.decode(self.encode(features))
+    def pass_through(
+        self, features: NDArray[np.float32], prepared: NDArray[np.float64] | None = None
+    ) -> Passage:
+        """Return what becomes of raw coefficients [F, C]; `prepared` [F], where it `prepares`."""
+        each = None if prepared is None else torch.from_numpy(prepared).to(self.device)
+        with torch.inference_mode():
+            return pass_through(self.model, torch.from_numpy(features).to(self.device), each)
 
-    def _tensor(self, array: NDArray[Any]) -> torch.Tensor:
+    def reconstruct(self, features: NDArray[Any], prepared: float | None = None) -> Array:
+        """Return decode(encode(features)): [F, C] raw coefficients to [F, C] float32."""
+        return self.decode(self.encode(features, prepared=prepared))
+
+    def generate(self, method: str, frames: int, seed: int) -> Codes:
+        """Return codes that no recording has, by one of the model's own methods.
+
+        Raises UsageError where it has no such method.
+        """
+        own = self.model.methods if isinstance(self.model, Generates) else ()
+        if not isinstance(self.model, Generates) or method not in own:
+            raise UsageError(f"no way to generate {method!r}; there: {', '.join(own) or 'none'}")
+        codes = self.model.generate(method, frames, seed)
+        lengths = None if codes.lengths is None else codes.lengths.cpu().numpy().astype(np.int32)
+        return Codes(codes.values.cpu().numpy(), None, self.hop_seconds, code_bytes=lengths)
+
+    def _stored(self, codes: Codes, part: slice) -> StoredCodes:
+        lengths = None
+        if codes.code_bytes is not None:
+            lengths = torch.from_numpy(codes.code_bytes[part].astype(np.int64)).to(self.device)
+        values = np.array(codes.values[part], dtype=self.code.dtype)
+        return StoredCodes(torch.from_numpy(values).to(self.device), lengths)
+
+    def _tensor(self, array: NDArray[Any]) -> Tensor:
         # from_numpy refuses read-only memory and foreign byte orders; a frame block is small.
-        return torch.from_numpy(np.array(array, dtype=_torch_dtype(array))).to(self.device)
+        dtype = np.float16 if array.dtype == np.float16 else np.float32
+        return torch.from_numpy(np.array(array, dtype=dtype)).to(self.device)
 
     def _expect(self, array: NDArray[Any], width: int, what: str) -> None:
         if array.ndim != 2 or array.shape[1] != width:
@@ -155,9 +243,70 @@ class Codec:
                 f"this codec takes {what} of shape [frames, {width}], got {list(array.shape)}"
             )
 
+    def _check(self, codes: Codes) -> None:
+        """Refuse codes of another kind, and those whose bytes go on after their end."""
+        code, values = self.code, codes.values
+        self._expect(values, code.size, "codes")
+        if np.dtype(code.dtype).kind != values.dtype.kind:
+            raise UsageError(f"this codec takes codes of {code.dtype}, got {values.dtype}")
+        if code.carries_scale and codes.scale is None:
+            raise UsageError("this codec takes codes with the scale of each frame")
+        if not code.variable:
+            return
+        if codes.code_bytes is None or codes.code_bytes.shape != (len(codes),):
+            raise UsageError("this codec takes codes with the number of bytes of each frame")
+        after = np.arange(code.size) >= codes.code_bytes[:, None]
+        wrong = (codes.code_bytes < 0) | (codes.code_bytes > code.size)
+        wrong |= ((values != code.fill) & after).any(axis=1)
+        if wrong.any():
+            frame = int(np.flatnonzero(wrong)[0])
+            raise CodeError(
+                f"the code of frame {frame} does not end after {int(codes.code_bytes[frame])} of "
+                f"{code.size} bytes: it is damaged; `fadae verify` says where a store is"
+            )
 
-def _torch_dtype(array: NDArray[Any]) -> Any:
-    return np.float16 if array.dtype == np.float16 else np.float32
+
+def pass_through(model: Model, raw: Tensor, prepared: Tensor | None = None) -> Passage:
+    """Return what becomes of coefficients [n, C]: decode(encode(raw)), in stored codes.
+
+    prepared: [n], of each frame's recording, where the model `Prepares`.
+    """
+    original, scale = compand(raw)
+    carries_scale = model.code.carries_scale
+    codes = encode(model, original if carries_scale else raw.float(), prepared)
+    found = model.decode(codes).float().to(raw.device)  # a model may work in NumPy
+    if carries_scale:
+        return Passage(codes, scale, original, found, expand(found, scale))
+    return Passage(codes, scale, original, compand_by(found, scale), found)
+
+
+def encode(model: Model, values: Tensor, prepared: Tensor | None = None) -> StoredCodes:
+    """Return the codes of values as the model sees them, sure that they are what it promises."""
+    code = model.code
+    if not code.has_nan:  # what could not be read is silence; `frame_recording` tells padding
+        values = torch.where(torch.isfinite(values).all(1, keepdim=True), values, 0)
+    codes = model.encode(values, prepared)
+    promised = (f"torch.{code.dtype}", (len(values), code.size), code.variable)
+    kept = (str(codes.values.dtype), tuple(codes.values.shape), codes.lengths is not None)
+    if promised != kept:
+        raise FadaeError(
+            f"model {type(model).__name__} made codes (type, shape, with lengths) {kept}, where "
+            f"its CodeSpec promises {promised}"
+        )
+    return codes
+
+
+def prepared_from(model: Model, raw: Tensor) -> float:
+    """Return what a model that `Prepares` finds in coefficients [n, C] of one recording."""
+    assert isinstance(model, Prepares)
+    rows = torch.cat([raw[part] for part in spread(len(raw), PREPARED_FRAMES)])
+    top = rows.abs().amax(dim=1)
+    values = values_of(rows[torch.isfinite(top) & (top > 0)], model.code)
+    return float(model.prepare(values))
+
+
+def _repeated(prepared: float, frames: Tensor) -> Tensor:
+    return torch.full((len(frames),), prepared, dtype=torch.float64, device=frames.device)
 
 
 def _parts(count: int) -> Iterator[slice]:

@@ -7,6 +7,8 @@ import math
 import torch
 from torch import Tensor
 
+from fadae.nouns import CodeSpec
+
 MU = 255.0
 _LOG_MU = math.log1p(MU)
 
@@ -32,3 +34,17 @@ def expand(values: Tensor, scale: Tensor) -> Tensor:
     """
     scaled = values * scale
     return scaled.abs().mul_(_LOG_MU).expm1_().div_(MU).copysign_(scaled)
+
+
+def compand_by(coefficients: Tensor, scale: Tensor) -> Tensor:
+    """Return coefficients [n, C] companded and divided by given scales [n, 1].
+
+    Errors of different models compare in these values, the scale being the original's.
+    """
+    magnitude = coefficients.abs().mul_(MU).log1p_()
+    return magnitude.div_(scale * _LOG_MU).copysign_(coefficients)
+
+
+def values_of(coefficients: Tensor, code: CodeSpec) -> Tensor:
+    """Return coefficients [n, C] as a model with such codes sees them, float32."""
+    return compand(coefficients)[0] if code.carries_scale else coefficients.float()

@@ -1,37 +1,77 @@
-"""What a model is: a torch module between companded frames and codes; a new one is one file.
+"""What a model is: a torch module between frames and stored codes; a new one is one file.
 
-The file fadae/model/<name>.py defines a class meeting `Model` and names it `MODEL`; `--model
-<name>` then finds it. One that is not learned step by step also meets `ClosedForm`.
+A class meeting `Model` is found by its name: as `MODEL` of the file fadae/model/<name>.py, or by
+an entry point of the group "fadae.models" in any installed package. Whatever else a model can do,
+it says by meeting another protocol here: `ClosedForm`, `OwnLoss`, `Prepares`, `Measures`,
+`Generates`.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import pkgutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, Protocol, Self, runtime_checkable
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, ClassVar, Protocol, Self, runtime_checkable
 
 import torch
 from torch import Tensor
 
 import fadae.model
 from fadae.errors import UsageError
+from fadae.nouns import CodeSpec
+
+ENTRY_POINTS = "fadae.models"
+PREPARED_FRAMES = 256  # that a recording is prepared from, at most
+
+
+@dataclass(frozen=True)
+class FrameShape:
+    """What a frame consists of: coefficients in all, and those of each band from low to high."""
+
+    size: int
+    band_sizes: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class StoredCodes:
+    """The codes of n frames as a store keeps them."""
+
+    values: Tensor  # [n, size] of the code's type
+    lengths: Tensor | None = None  # [n] int64: bytes that count, where the code is variable
+
+
+class ModelOptions(Protocol):
+    """A frozen dataclass with a model's own options, defaults included.
+
+    Its fields are int, float, bool, str, tuples of one of these, or None as well.
+    """
+
+    __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[Any]]]
+
+    def create(self, shape: FrameShape, frames: int) -> Model:
+        """Return a new model for such frames; `frames` is how many it will be fitted on.
+
+        Raises UsageError where the options make no sense for them.
+        """
 
 
 @runtime_checkable
 class Model(Protocol):
-    """A torch.nn.Module that maps frames to codes and back.
+    """A torch.nn.Module that maps frames to stored codes and back, each frame by itself.
 
-    values: [n, features] float32 in [-1, 1], companded and scaled; codes: [n, code_size].
+    values: [n, features] float32. Where `code.carries_scale` they are companded and divided by
+    the frame's scale, so in [-1, 1]; otherwise they are raw coefficients. A model whose codes
+    know no NaN never sees one: a frame that could not be read reaches it as silence.
     """
 
-    @property
-    def code_size(self) -> int:
-        """Dimensions of a code."""
+    Options: ClassVar[type[ModelOptions]]
 
-    @classmethod
-    def create(cls, features: int, widths: Sequence[int], frames: int) -> Self:
-        """Return a new model; `widths[-1]` is the code's size, `frames` how many it will see."""
+    @property
+    def code(self) -> CodeSpec:
+        """What a code is."""
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
@@ -40,14 +80,20 @@ class Model(Protocol):
     def config(self) -> dict[str, Any]:
         """Return what `from_config` needs, JSON-able."""
 
-    def encode(self, values: Tensor) -> Tensor:
-        """Return codes [n, code_size] of values [n, features]."""
+    def encode(self, values: Tensor, prepared: Tensor | None = None) -> StoredCodes:
+        """Return the codes of values [n, features].
 
-    def decode(self, codes: Tensor) -> Tensor:
-        """Return values [n, features] in [-1, 1] of codes [n, code_size]."""
+        prepared: [n] float64, of each frame's recording, where the model `Prepares`.
+        """
+
+    def decode(self, codes: StoredCodes) -> Tensor:
+        """Return the values [n, features] that codes stand for.
+
+        Raises CodeError, saying why, where they are no codes of this model.
+        """
 
     def __call__(self, values: Tensor) -> Tensor:
-        """Return decode(encode(values))."""
+        """Return what training minimises the loss of: decode(encode(values)) without `OwnLoss`."""
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return the tensors by name, as every torch.nn.Module does."""
@@ -82,16 +128,89 @@ class ClosedForm(Protocol):
         """Compute the model."""
 
 
+@runtime_checkable
+class OwnLoss(Protocol):
+    """A model that is trained on a loss of its own, not on the mean squared error of its values.
+
+    The best evaluation is then the one with the smallest loss.
+    """
+
+    def loss(self, output: Tensor, values: Tensor) -> Tensor:
+        """Return the sum over n frames of their losses, of what `forward` made of the values."""
+
+
+@runtime_checkable
+class Prepares(Protocol):
+    """A model whose encoder takes one number a recording: a quantiser's step, for instance.
+
+    The number is found once a recording and kept with it, so that blocks of frames are encoded
+    independently. Codes decode without it.
+    """
+
+    def prepare(self, values: Tensor) -> float:
+        """Return the number, from frames [n, features] spread over the recording.
+
+        They are all that sound among at most 256; none for a silent recording.
+        """
+
+
+@runtime_checkable
+class Measures(Protocol):
+    """A model with figures of its own, which evaluations report beside the errors."""
+
+    @property
+    def figures(self) -> tuple[str, ...]:
+        """Their names, units included: as summaries and metrics show them after "holdout_"."""
+
+    def measure(self, values: Tensor, codes: StoredCodes) -> Tensor:
+        """Return the figures [n, len(figures)] of n frames; evaluations report their means."""
+
+
+@runtime_checkable
+class Generates(Protocol):
+    """A model with ways of its own to make codes that no recording has."""
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """Their names."""
+
+    def generate(self, method: str, frames: int, seed: int) -> StoredCodes:
+        """Return the codes of consecutive frames, a pure function of the arguments."""
+
+
 def model_names() -> list[str]:
-    """Return the names of all models: the files that define MODEL."""
-    files = [module.name for module in pkgutil.iter_modules(fadae.model.__path__)]
-    return [name for name in files if hasattr(import_module(f"fadae.model.{name}"), "MODEL")]
+    """Return the names of all models: fadae's own, then those of other packages."""
+    own = _own_names()
+    return own + sorted(entry_points(group=ENTRY_POINTS).names - set(own))
 
 
 def model_class(name: str) -> type[Model]:
     """Return the class of the model of a name; raises UsageError for an unknown one."""
-    known = model_names()
-    if name not in known:
-        raise UsageError(f"there is no model {name!r}; there are {', '.join(known)}")
-    found: type[Model] = import_module(f"fadae.model.{name}").MODEL
+    if name in _own_names():
+        own: type[Model] = import_module(f"fadae.model.{name}").MODEL
+        return own
+    for found in entry_points(group=ENTRY_POINTS, name=name):
+        return _plugged_in(found)
+    raise UsageError(f"there is no model {name!r}; there are {', '.join(model_names())}")
+
+
+def _own_names() -> list[str]:
+    files = [module.name for module in pkgutil.iter_modules(fadae.model.__path__)]
+    return [name for name in files if hasattr(import_module(f"fadae.model.{name}"), "MODEL")]
+
+
+def _plugged_in(entry: EntryPoint) -> type[Model]:
+    """Return what an entry point names; raises UsageError where it is no model."""
+    package = entry.dist.name if entry.dist is not None else "a package"
+    try:
+        found: type[Model] = entry.load()
+    except (ImportError, AttributeError) as error:
+        raise UsageError(f"model {entry.name!r} of {package} cannot be loaded: {error}") from error
+    needed = ("Options", "code", "from_config", "config", "encode", "decode", "forward")
+    missing = [name for name in needed if not hasattr(found, name)]
+    if missing:
+        raise UsageError(
+            f"model {entry.name!r} of {package} ({entry.value}) is no model: it lacks "
+            f"{', '.join(missing)}"
+        )
     return found

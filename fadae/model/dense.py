@@ -7,13 +7,36 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from typing import Any, Self
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
 
 from torch import Tensor, nn
+
+from fadae.errors import UsageError
+from fadae.model.contract import FrameShape, ModelOptions, StoredCodes
+from fadae.nouns import CodeSpec
+
+
+@dataclass(frozen=True)
+class DenseOptions:
+    """Widths of the encoder's layers, the code's last."""
+
+    widths: tuple[int, ...] = (1024, 512, 256)
+
+    def __post_init__(self) -> None:
+        """Refuse a network without a layer."""
+        if not self.widths or min(self.widths) < 1:
+            raise UsageError(f"widths {self.widths}: one or more above 0")
+
+    def create(self, shape: FrameShape, frames: int) -> Dense:
+        """Return a new model, initialised as torch initialises linear layers."""
+        return Dense(shape.size, self.widths)
 
 
 class Dense(nn.Module):
     """A stack of linear layers and its mirror image, a tanh after each layer."""
+
+    Options: ClassVar[type[ModelOptions]] = DenseOptions
 
     def __init__(self, features: int, widths: Sequence[int]) -> None:
         """Take the width of a frame and those of the encoder's layers, the last one the code's."""
@@ -21,11 +44,6 @@ class Dense(nn.Module):
         self.features, self.widths = features, tuple(widths)
         self.encoder = _stack([features, *self.widths])
         self.decoder = _stack([*reversed(self.widths), features])
-
-    @classmethod
-    def create(cls, features: int, widths: Sequence[int], frames: int) -> Self:
-        """Return a new model, initialised as torch initialises linear layers."""
-        return cls(features, widths)
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
@@ -37,18 +55,17 @@ class Dense(nn.Module):
         return {"features": self.features, "widths": list(self.widths)}
 
     @property
-    def code_size(self) -> int:
-        """Dimensions of a code."""
-        return self.widths[-1]
+    def code(self) -> CodeSpec:
+        """As many numbers in [-1, 1] as the innermost layer is wide."""
+        return CodeSpec(self.widths[-1])
 
-    def encode(self, values: Tensor) -> Tensor:
-        """Return codes [n, code_size] in [-1, 1] of values [n, features]."""
-        codes: Tensor = self.encoder(values)
-        return codes
+    def encode(self, values: Tensor, prepared: Tensor | None = None) -> StoredCodes:
+        """Return the codes of values [n, features]."""
+        return StoredCodes(self.encoder(values))
 
-    def decode(self, codes: Tensor) -> Tensor:
-        """Return values [n, features] in [-1, 1] of codes [n, code_size]."""
-        values: Tensor = self.decoder(codes)
+    def decode(self, codes: StoredCodes) -> Tensor:
+        """Return values [n, features] in [-1, 1] of codes."""
+        values: Tensor = self.decoder(codes.values)
         return values
 
     def forward(self, values: Tensor) -> Tensor:

@@ -8,16 +8,34 @@ iteration does not.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Self
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
 
-from fadae.model.contract import Sample
+from fadae.errors import UsageError
+from fadae.model.contract import FrameShape, ModelOptions, Sample, StoredCodes
+from fadae.nouns import CodeSpec
 
 OVERSAMPLING = 16
 BLOCKS = 4
+
+
+@dataclass(frozen=True)
+class PcaOptions:
+    """Widths as a network of the same code would have them: the last one is all that counts."""
+
+    widths: tuple[int, ...] = (256,)
+
+    def __post_init__(self) -> None:
+        """Refuse a code of nothing."""
+        if not self.widths or min(self.widths) < 1:
+            raise UsageError(f"widths {self.widths}: one or more above 0")
+
+    def create(self, shape: FrameShape, frames: int) -> Pca:
+        """Return a new model with as many components as asked for and as the frames can give."""
+        return Pca(shape.size, min(self.widths[-1], frames, shape.size))
 
 
 class Pca(nn.Module):
@@ -27,6 +45,7 @@ class Pca(nn.Module):
     which is the frame's own scale.
     """
 
+    Options: ClassVar[type[ModelOptions]] = PcaOptions
     mean: Tensor
     components: Tensor
 
@@ -37,31 +56,26 @@ class Pca(nn.Module):
         self.register_buffer("components", torch.zeros(code_size, features))
 
     @classmethod
-    def create(cls, features: int, widths: Sequence[int], frames: int) -> Self:
-        """Return a new model with as many components as asked for and as the frames can give."""
-        return cls(features, min(widths[-1], frames, features))
-
-    @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
         """Return the model that `config` describes."""
         return cls(config["features"], config["code_size"])
 
     def config(self) -> dict[str, Any]:
         """Return what `from_config` needs."""
-        return {"features": self.mean.shape[0], "code_size": self.code_size}
+        return {"features": self.mean.shape[0], "code_size": self.code.size}
 
     @property
-    def code_size(self) -> int:
-        """Dimensions of a code."""
-        return self.components.shape[0]
+    def code(self) -> CodeSpec:
+        """A number for each component."""
+        return CodeSpec(self.components.shape[0])
 
-    def encode(self, values: Tensor) -> Tensor:
-        """Return codes [n, code_size] of values [n, features]."""
-        return (values - self.mean) @ self.components.T
+    def encode(self, values: Tensor, prepared: Tensor | None = None) -> StoredCodes:
+        """Return the codes of values [n, features]."""
+        return StoredCodes((values - self.mean) @ self.components.T)
 
-    def decode(self, codes: Tensor) -> Tensor:
-        """Return values [n, features], clipped to [-1, 1], of codes [n, code_size]."""
-        return torch.addmm(self.mean, codes, self.components).clamp_(-1, 1)
+    def decode(self, codes: StoredCodes) -> Tensor:
+        """Return values [n, features], clipped to [-1, 1], of codes."""
+        return torch.addmm(self.mean, codes.values, self.components).clamp_(-1, 1)
 
     def forward(self, values: Tensor) -> Tensor:
         """Return decode(encode(values))."""
@@ -77,7 +91,7 @@ class Pca(nn.Module):
 
         generator = torch.Generator().manual_seed(sample.seed)
         most = min(sample.frames, features)
-        width = min(self.code_size + OVERSAMPLING, most)
+        width = min(self.code.size + OVERSAMPLING, most)
         blocks = BLOCKS
         if most <= width * BLOCKS:  # the whole row space fits: one block of it is exact
             width, blocks = most, 1
@@ -88,7 +102,7 @@ class Pca(nn.Module):
             basis = torch.cat([basis, block], dim=1)
         projected = basis.T @ gram_times(basis)
         vectors = torch.linalg.eigh((projected + projected.T) / 2).eigenvectors
-        leading = vectors.flip(1)[:, : self.code_size]
+        leading = vectors.flip(1)[:, : self.code.size]
         self.mean.copy_(mean)
         found = (basis @ leading).T
         # Silent frames may leave fewer than there are components: the rest stand for nothing.

@@ -61,6 +61,7 @@ class Workspace:
         self.location = location
         self._codecs: dict[str, Codec] = {}
         self._splits: dict[str, RunSplit] = {}
+        self._numbers: dict[tuple[str, int], float] = {}
         self._stores: dict[str, FrameStore] = {}
 
     def __repr__(self) -> str:
@@ -183,20 +184,37 @@ class Workspace:
         chosen = self.select(recording_id, seconds)
         start_seconds = float(chosen["frame_time"][0])
         if run not in self.reconstructions:
-            return self.codec(run).encode(chosen["features"].to_numpy(), start_seconds)
-        from fadae.model.codec import Codes
-
-        made = self.select(recording_id, seconds, source=run)
-        values, scale = made["encoded"].to_numpy(), made["scale"].to_numpy()
-        return Codes(values, scale[:, None], self.hop_seconds, start_seconds)
+            prepared = self._prepared(run, self.recording(recording_id).frame_start)
+            features = chosen["features"].to_numpy()
+            return self.codec(run).encode(features, start_seconds, prepared)
+        return self._codes_in(self.select(recording_id, seconds, source=run), start_seconds)
 
     def decode(self, encoding: xr.Dataset) -> NDArray[np.float32]:
         """Return the features [F, C] of a (slice of a) run's `select`, from its codes alone."""
+        return self.codec(encoding.attrs["run"]).decode(self._codes_in(encoding))
+
+    def _codes_in(self, made: xr.Dataset, start_seconds: float = 0.0) -> Codes:
+        """Return the codes of a part of a run's reconstructions."""
         from fadae.model.codec import Codes
 
-        values, scale = encoding["encoded"].to_numpy(), encoding["scale"].to_numpy()
-        codes = Codes(values, scale[:, None], self.hop_seconds)
-        return self.codec(encoding.attrs["run"]).decode(codes)
+        scale = made["scale"].to_numpy()[:, None] if "scale" in made else None
+        lengths = made["code_bytes"].to_numpy() if "code_bytes" in made else None
+        values = made["encoded"].to_numpy()
+        return Codes(values, scale, self.hop_seconds, start_seconds, lengths)
+
+    def _prepared(self, run: str, row: int) -> float | None:
+        """Return what a run encodes the recording at a row of the frames with, if anything."""
+        if not self.codec(run).prepares:
+            return None
+        if (run, row) not in self._numbers:
+            from fadae.model.contract import PREPARED_FRAMES
+
+            table = self._set.recordings
+            starts, counts = table.frame_start, table.frame_count
+            own = np.flatnonzero(table.canonical & (starts <= row) & (row < starts + counts))[0]
+            rows = self._set.sample(int(starts[own]), int(counts[own]), PREPARED_FRAMES)
+            self._numbers[run, row] = self.codec(run).prepare(rows)
+        return self._numbers[run, row]
 
     def rasterize(
         self,
@@ -278,7 +296,8 @@ class Workspace:
         if source in self.reconstructions and stop <= self._reconstructed(source).rows:
             return self._reconstructed(source).read("features", start, stop).astype(np.float32)
         features = self._set.read("features", start, stop)
-        return self.codec(source).reconstruct(features.astype(np.float32))
+        prepared = self._prepared(source, start)
+        return self.codec(source).reconstruct(features.astype(np.float32), prepared)
 
     def _bands(self, hz: Range) -> slice:
         return slice(*band_range(hz, self.transform.band_low_hz, self.transform.band_high_hz))
@@ -373,7 +392,8 @@ class Workspace:
 
         method: "normal" (independent codes with the run's mean and spread), "walk" (codes that
         move as the run's do), "interpolate" (from the first recording of `between` to the
-        second). A pure function of its arguments and the run.
+        second), or a method of the run's own model. The first three need codes between which
+        there are codes. A pure function of its arguments and the run.
         """
         from fadae import generate
 
@@ -384,7 +404,9 @@ class Workspace:
             raise UsageError(f"seconds must be more than nothing, not {seconds:g}")
         if (method == "interpolate") != (between is not None):
             raise UsageError("interpolation is between two recordings; the others are of none")
-        if between is not None:
+        if generate.is_own(codec, method):
+            codes = codec.generate(method, frames, seed)
+        elif between is not None:
             span = (0.0, frames * self.hop_seconds)
             first, second = (self.codes(recording_id, span, run) for recording_id in between)
             codes = generate.interpolate(first, second)

@@ -165,6 +165,21 @@ class RecordingTable:
         return int(found[0])
 
 
+def spread(count: int, most: int) -> list[slice]:
+    """Return at most `most` of `count` rows: all of them, or eight stretches evenly apart.
+
+    Stretches, because rows are stored in chunks: single rows would cost a chunk each.
+
+    >>> spread(100, 256), spread(1000, 16)[:2]
+    ([slice(0, 100, None)], [slice(0, 2, None), slice(142, 144, None)])
+    """
+    if count <= most:
+        return [slice(0, count)]
+    length = most // 8
+    starts = np.linspace(0, count - length, 8).astype(int).tolist()
+    return [slice(start, start + length) for start in starts]
+
+
 class FeatureSet:
     """features.zarr as published when it was opened."""
 
@@ -218,3 +233,9 @@ class FeatureSet:
         costs its chunk of 64. Raises DamagedError where a checksum does not match.
         """
         return self.store.read(name, start, stop)
+
+    def sample(self, frame_start: int, frame_count: int, most: int) -> Array:
+        """Return at most `most` feature rows spread over a recording: see `spread`."""
+        parts = spread(frame_count, most)
+        rows = [self.read("features", frame_start + p.start, frame_start + p.stop) for p in parts]
+        return np.concatenate(rows)

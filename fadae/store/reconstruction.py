@@ -6,6 +6,7 @@ import hashlib
 from typing import Any
 
 import fadae
+from fadae.nouns import CodeSpec
 from fadae.scores import ErrorSums
 from fadae.store.dataset import NO_SAMPLE, PCM_SCALE, FeatureSet
 from fadae.store.layout import ArraySpec, frame_array, recording_array
@@ -23,6 +24,7 @@ SCORES = {
     "si_sdr_db": "scale-invariant signal-to-distortion ratio of the audio",
     "log_spectral_distance_db": "log-spectral distance of the audio, mean over its hops",
 }
+PREPARED = "recording_prepared"  # an array there only where the model `Prepares`
 _IDENTITY = ("id", "pcm_sha256", "frame_start", "frame_count", "samples")
 
 
@@ -31,26 +33,35 @@ def reconstruction_path(run: str) -> str:
     return f"reconstructions/{run}.zarr"
 
 
-def reconstruction_specs(features: FeatureSet, code_size: int) -> list[ArraySpec]:
-    """Return the arrays of a run's store, on the frame axis of the features."""
+def reconstruction_specs(
+    features: FeatureSet, code: CodeSpec, prepares: bool = False
+) -> list[ArraySpec]:
+    """Return the arrays of a run's store, on the frame axis of the features.
+
+    `prepares`: whether each recording has a number that its frames are encoded with.
+    """
     nan = float("nan")
     audio = {
         "units": "1", "long_name": "samples of the frame's hop, synthesised from its code",
         "scale_factor": PCM_SCALE, "_FillValue": NO_SAMPLE,
     }  # fmt: skip
-    encoded = {"units": "1", "long_name": "code of the frame"}
+    encoded = {"units": "1", "long_name": code.meaning}
     scale = {"units": "1", "long_name": "greatest companded magnitude of the frame"}
+    lengths = {"units": "byte", "long_name": "bytes of the frame's code that count"}
+    prepared = {"units": "1", "long_name": "what the recording's frames are encoded with"}
     decoded = {"units": "1", "long_name": "coefficients decoded from the code"}
     sums = {"units": "1", "long_name": "sums that scores are pooled from", "columns": list(SUMS)}
     names = {"units": "1", "long_name": "recording, item/file"}
     transform, dtype = features.transform, features.attrs["dtype"]
     return [
         frame_array("audio", {"sample": transform.hop_samples}, "int16", NO_SAMPLE, audio),
-        frame_array("encoded", {"code": code_size}, "float32", nan, encoded),
+        frame_array("encoded", {"code": code.size}, code.dtype, code.fill, encoded),
         frame_array("features", {"coefficient": transform.size}, dtype, nan, decoded),
         frame_array("frame_sums", {"sum": len(SUMS)}, "float64", nan, sums),
-        frame_array("scale", {}, "float32", nan, scale),
+        *([frame_array("scale", {}, "float32", nan, scale)] if code.carries_scale else []),
+        *([frame_array("code_bytes", {}, "int32", 0, lengths)] if code.variable else []),
         recording_array("recording_id", "str", "", names),
+        *([recording_array(PREPARED, "float64", nan, prepared)] if prepares else []),
         *(
             recording_array(f"recording_{name}", "float64", nan, {"units": "dB", "long_name": what})
             for name, what in SCORES.items()

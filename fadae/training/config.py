@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 from fadae.errors import UsageError
@@ -32,7 +33,8 @@ class TrainConfig:
 
     # The recipe: what the result is a function of, together with the published rows.
     model: str = "dense"
-    widths: tuple[int, ...] = (1024, 512, 256)
+    widths: tuple[int, ...] = (1024, 512, 256)  # short for the option of that name
+    options: Mapping[str, Any] = field(default_factory=dict)  # the model's own, by name
     epochs: int = 100
     max_steps: int | None = None
     batch_size: int = 64  # global: over all ranks
@@ -124,7 +126,15 @@ class TrainConfig:
         """Return what a run is bound to, JSON-able."""
         values = dataclasses.asdict(self)
         values["widths"] = list(self.widths)
+        if not self.options:  # runs from before models had options go on
+            del values["options"]
         return {name: value for name, value in values.items() if name not in _PLACEMENT}
+
+    def model_options(self) -> dict[str, Any]:
+        """Return the options of the model that were asked for, JSON-able."""
+        if self.widths == type(self).widths:  # the default: each model's own
+            return dict(self.options)
+        return {"widths": list(self.widths), **self.options}
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-able dict that `from_dict` reads back."""

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from fadae.data.loader import UnitReader
 from fadae.data.order import lanes_of
-from fadae.model.companding import compand, expand
-from fadae.model.contract import Model
+from fadae.data.rows import Rows
+from fadae.model.codec import pass_through, prepared_from
+from fadae.model.companding import values_of
+from fadae.model.contract import Measures, Model, OwnLoss, Prepares, StoredCodes
 from fadae.scores import ErrorSums
 from fadae.training.frames import SharedRows, read_ahead, usable
 from fadae.training.ranks import Ranks
@@ -24,12 +30,18 @@ _SUMS = 8  # loss, companded error and energy, linear error and energy, frames, 
 class Scores:
     """A model's errors over a set of frames; NaN where there is no frame."""
 
-    loss: float  # mean squared error of the companded, scaled values
-    nmse_db: float  # of the same values
+    loss: float  # the model's own, else the mean squared error of the companded, scaled values
+    nmse_db: float  # of the companded, scaled values
     nmse_linear_db: float  # of the coefficients
     frames: int
     silent: int
     failed: int
+    figures: dict[str, float] = field(default_factory=dict)  # the model's own: means a frame
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the scores by name, JSON-able; no figures where the model has none."""
+        values = asdict(self)
+        return values if self.figures else {k: v for k, v in values.items() if k != "figures"}
 
 
 class Stopped(Exception):  # noqa: N818 - not an error: all ranks agreed to stop here
@@ -39,9 +51,16 @@ class Stopped(Exception):  # noqa: N818 - not an error: all ranks agreed to stop
 class Evaluation:
     """Evaluates models on a fixed set of rows, shared out over the ranks."""
 
-    def __init__(self, rows: SharedRows, reader: UnitReader, ranks: Ranks) -> None:
-        """Take the rows, their reader and this rank's place."""
+    def __init__(
+        self,
+        rows: SharedRows,
+        reader: UnitReader,
+        ranks: Ranks,
+        recording_of: Callable[[Rows], NDArray[np.int64]],
+    ) -> None:
+        """Take the rows, their reader, this rank's place, and how rows tell their recordings."""
         self._shared, self._reader, self._ranks = rows, reader, ranks
+        self._recording_of = recording_of
 
     def scores(self, model: Model, stopping: Callable[[], bool] = lambda: False) -> Scores:
         """Return the model's scores, the same on every rank and at any number of ranks.
@@ -51,20 +70,26 @@ class Evaluation:
         """
         ranks, lanes = self._ranks, self._shared.lanes
         work = self._shared.work(lanes_of(ranks.rank, ranks.world, lanes))
-        table = torch.zeros(lanes, _SUMS, dtype=torch.float64)
-        blocks = read_ahead(self._reader, work)
+        figures = _figures(model)
+        table = torch.zeros(lanes, _SUMS + len(figures), dtype=torch.float64)
+        blocks, done = read_ahead(self._reader, work), 0
         for _ in range(self._shared.rounds(ranks.world)):
             if ranks.total([stopping()])[0]:
                 blocks.close()  # type: ignore[attr-defined]
                 raise Stopped
             for lane, features in [found for found in (next(blocks, None),) if found]:
-                raw, silent, failed = usable(features, ranks.device)
-                table[lane] += torch.tensor([0.0] * 6 + [silent, failed], dtype=torch.float64)
-                for part in torch.split(raw, FRAMES_AT_A_TIME):
-                    table[lane] += _sums(model, part)
+                _, unit = work[done]
+                done += 1
+                for own in self._by_recording(model, unit, len(features)):
+                    raw, silent, failed = usable(features[own], ranks.device)
+                    table[lane, 6:8] += torch.tensor([silent, failed], dtype=torch.float64)
+                    prepared = _prepared(model, raw)
+                    for part in torch.split(raw, FRAMES_AT_A_TIME):
+                        each = None if prepared is None else prepared.expand(len(part))
+                        table[lane] += _sums(model, part, each)
         table = ranks.add(table.to(ranks.device)).cpu()
         # Every entry came from one rank; adding lane after lane, no order depends on the ranks.
-        sums = [0.0] * _SUMS
+        sums = [0.0] * table.shape[1]
         for row in table.tolist():
             sums = [a + b for a, b in zip(sums, row, strict=True)]
         frames = int(sums[5])
@@ -73,19 +98,59 @@ class Evaluation:
             nmse_db=ErrorSums(reference=sums[2], error=sums[1]).nmse_db,
             nmse_linear_db=ErrorSums(reference=sums[4], error=sums[3]).nmse_db,
             frames=frames, silent=int(sums[6]), failed=int(sums[7]),
+            figures={name: total / frames if frames else float("nan")
+                     for name, total in zip(figures, sums[_SUMS:], strict=True)},
         )  # fmt: skip
+
+    def _by_recording(self, model: Model, unit: int, count: int) -> list[slice]:
+        """Return a unit's rows as they are to be encoded: by recording where that matters.
+
+        What a recording is prepared from is then its part in the unit, at any number of ranks
+        the same, and no row is read twice.
+        """
+        if not isinstance(model, Prepares):
+            return [slice(0, count)]
+        recording = self._recording_of(self._shared.unit(unit))
+        edges = [0, *(np.flatnonzero(np.diff(recording)) + 1).tolist(), count]
+        return [slice(a, b) for a, b in itertools.pairwise(edges)]
 
 
 @torch.inference_mode()
-def _sums(model: Model, raw: Tensor) -> Tensor:
-    values, scale = compand(raw)
-    found = model(values)
-    error = _square_sum(found - values)
-    figures = [
-        error / raw.shape[1], error, _square_sum(values),
-        _square_sum(expand(found, scale) - raw), _square_sum(raw), len(raw), 0, 0,
+def _prepared(model: Model, raw: Tensor) -> Tensor | None:
+    """Return what the model prepares a recording with, [1]; None where it prepares nothing."""
+    if not isinstance(model, Prepares):
+        return None
+    return torch.tensor([prepared_from(model, raw)], dtype=torch.float64, device=raw.device)
+
+
+@torch.inference_mode()
+def _sums(model: Model, raw: Tensor, prepared: Tensor | None) -> Tensor:
+    made = pass_through(model, raw, prepared)
+    error = _square_sum(made.decoded - made.original)
+    loss = error / raw.shape[1]
+    seen = values_of(raw, model.code)
+    if isinstance(model, OwnLoss):
+        loss = float(model.loss(model(seen).float(), seen))
+    sums = [
+        loss, error, _square_sum(made.original),
+        _square_sum(made.coefficients - raw), _square_sum(raw), len(raw), 0, 0,
+        *_measured(model, seen, made.codes),
     ]  # fmt: skip
-    return torch.tensor(figures, dtype=torch.float64)
+    return torch.tensor(sums, dtype=torch.float64)
+
+
+def _figures(model: Model) -> tuple[str, ...]:
+    """Return the names of a model's own figures; codes of variable length have one more."""
+    own = model.figures if isinstance(model, Measures) else ()
+    return ("code_bytes", *own) if model.code.variable else own
+
+
+def _measured(model: Model, values: Tensor, codes: StoredCodes) -> list[float]:
+    """Return the sums over the frames of what `_figures` names."""
+    sums = [] if codes.lengths is None else [float(codes.lengths.sum())]
+    if isinstance(model, Measures):
+        sums += model.measure(values, codes).double().sum(dim=0).tolist()
+    return sums
 
 
 def _square_sum(x: Tensor) -> float:

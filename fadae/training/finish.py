@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import logging
 from typing import Any
 
+import numpy as np
 import safetensors.torch
 from torch import nn
 
-from fadae.model.contract import ClosedForm
-from fadae.model.pca import Pca
-from fadae.nouns import finite
+from fadae.model.contract import ClosedForm, FrameShape
+from fadae.model.pca import Pca, PcaOptions
+from fadae.nouns import CodeSpec, finite
 from fadae.training.checkpoint import Tensors, snapshot
 from fadae.training.evaluate import Scores, Stopped
 from fadae.training.frames import RankSample
@@ -30,11 +30,12 @@ def finish(rig: Rig) -> dict[str, Any]:
     Raises Preempted when asked to stop meanwhile: the steps learned are saved, the rest is done
     again.
     """
+    code: CodeSpec = rig.model.code
     try:
         if isinstance(rig.model, ClosedForm):
-            rig.model.fit(_sample(rig))
+            rig.model.fit(_sample(rig, code))
             if rig.dataset.split.holdout.count:
-                rig.state.add_evaluation(dataclasses.asdict(scores_of(rig, rig.model)), None)
+                rig.state.add_evaluation(scores_of(rig, rig.model).to_dict(), None)
         baseline = _baseline(rig)
     except Stopped:
         raise Preempted(
@@ -71,7 +72,7 @@ def _chosen(rig: Rig) -> Tensors:
 
 
 def _baseline(rig: Rig) -> dict[str, Any]:
-    """Return the held-out scores of PCA with as many components as the code has numbers.
+    """Return the held-out scores of PCA with as many float32 components as the code has bytes for.
 
     A function of rows, seed and code size alone: computed once, kept in baseline.json.
     """
@@ -84,15 +85,17 @@ def _baseline(rig: Rig) -> dict[str, Any]:
     if isinstance(rig.model, Pca):
         pca, scores = rig.model, Scores(**(rig.state.evaluation or {}))
     else:
-        pca = Pca.create(rig.features, [rig.model.code_size], rig.sample_frames)
+        code: CodeSpec = rig.model.code
+        components = max(1, code.size * np.dtype(code.dtype).itemsize // 4)
+        pca = PcaOptions((components,)).create(FrameShape(rig.features), rig.sample_frames)
         pca = pca.to(rig.ranks.device)
-        pca.fit(_sample(rig))
+        pca.fit(_sample(rig, pca.code))
         scores = scores_of(rig, pca)
     found: dict[str, Any] = finite(
         {
             "nmse_db": scores.nmse_db,
             "nmse_linear_db": scores.nmse_linear_db,
-            "components": pca.code_size,
+            "components": pca.code.size,
         }
     )
     if rig.ranks.is_first:
@@ -100,11 +103,12 @@ def _baseline(rig: Rig) -> dict[str, Any]:
     return found
 
 
-def _sample(rig: Rig) -> RankSample:
-    """Return the seeded sample of training frames that closed forms are fitted on."""
-    reduction = make_reduction(nn.Module(), rig.config, rig.ranks)
+def _sample(rig: Rig, code: CodeSpec) -> RankSample:
+    """Return the seeded sample of training frames that closed forms with such codes see."""
+    reduction = make_reduction(nn.Module(), rig.config, rig.ranks, rig.features)
     return RankSample(
         rig.dataset.split.train.thinned(SAMPLE_FRAMES), rig.read, rig.dataset.rows,
         rig.config.lanes, rig.config.seed, reduction.groups(), reduction.total,
         lambda frames: int(rig.ranks.total([frames])[0]), rig.features, rig.ranks.device,
+        code,
     )  # fmt: skip

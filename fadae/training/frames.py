@@ -15,15 +15,15 @@ from torch import Tensor
 from fadae.data.loader import Read, UnitReader
 from fadae.data.order import CHUNK_ROWS, SHARD_ROWS, lanes_of
 from fadae.data.rows import Rows, RowSet
-from fadae.model.companding import compand
+from fadae.model.companding import values_of
+from fadae.nouns import CodeSpec
 
 
 @dataclass(frozen=True)
 class Frames:
-    """Companded frames, and how many rows beside them were silent or could not be read."""
+    """Frames as a model sees them, and how many rows beside them were silent or unreadable."""
 
-    values: Tensor  # [n, C] float32 in [-1, 1]
-    scale: Tensor  # [n, 1]
+    values: Tensor  # [n, C] float32, as `Model` says
     silent: int
     failed: int
 
@@ -44,11 +44,10 @@ def usable(features: NDArray[Any], device: torch.device) -> tuple[Tensor, int, i
     return raw if kept == len(raw) else raw[keep], len(raw) - kept - failed, failed
 
 
-def prepare(features: NDArray[Any], device: torch.device) -> Frames:
-    """Return stored rows [n, C] as a model sees them."""
+def prepare(features: NDArray[Any], device: torch.device, code: CodeSpec) -> Frames:
+    """Return stored rows [n, C] as a model with such codes sees them."""
     raw, silent, failed = usable(features, device)
-    values, scale = compand(raw)
-    return Frames(values, scale, silent, failed)
+    return Frames(values_of(raw, code), silent, failed)
 
 
 class SharedRows:
@@ -105,13 +104,14 @@ class RankSample:
         self, rows: RowSet, read: Read, stored_rows: int, lanes: int, seed: int,
         groups: Sequence[range], total: Callable[[Sequence[Tensor]], Tensor],
         total_frames: Callable[[int], int], features: int, device: torch.device,
+        code: CodeSpec,
     ) -> None:  # fmt: skip
         """Read this rank's lanes into memory; `groups` and `total` are the reduction's."""
         shared = SharedRows(rows, lanes)
         reader = UnitReader(read, shared, 0, stored_rows)
         empty = torch.zeros(0, features, device=device)
         self._parts = [
-            [empty, *(prepare(found, device).values
+            [empty, *(prepare(found, device, code).values
                       for _, found in read_ahead(reader, shared.work(group)))]
             for group in groups
         ]  # fmt: skip

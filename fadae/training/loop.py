@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import logging
 import math
 import time
@@ -15,7 +14,7 @@ from torch import nn
 
 from fadae.data.loader import Loader, UnitReader
 from fadae.errors import FadaeError, TransientError
-from fadae.model.contract import ClosedForm
+from fadae.model.contract import ClosedForm, OwnLoss
 from fadae.progress import Progress, track
 from fadae.store.location import Location
 from fadae.training.allocator import keep_freed_memory
@@ -77,7 +76,7 @@ class _Learning:
     def learn(self) -> None:
         """Train step after step until the last one or an early stop."""
         rig, ranks, state = self.rig, self.ranks, self.rig.state
-        reduction = make_reduction(rig.model, self.config, ranks)
+        reduction = make_reduction(rig.model, self.config, ranks, rig.features)
         parameters = list(rig.model.parameters())
         rows, seconds = 0, 0.0
         with self._batches(reduction.groups()) as loader, self._progress() as progress:
@@ -121,7 +120,8 @@ class _Learning:
         reader = UnitReader(rig.read, rig.order, rig.train_cache_bytes, rig.dataset.rows)
         dtype = rig.dataset.features.attrs["dtype"]
         return Loader(
-            reader, rig.order, groups, lambda rows: prepare(rows, self.ranks.device),
+            reader, rig.order, groups,
+            lambda rows: prepare(rows, self.ranks.device, rig.model.code),
             rig.features, dtype, rig.state.step,
         )  # fmt: skip
 
@@ -166,7 +166,9 @@ class _Learning:
             scores = self.rig.evaluation.scores(self.rig.model, self.rig.stopping)
         except Stopped:
             self._preempted()
-        better = state.add_evaluation(dataclasses.asdict(scores), config.early_stopping)
+        better = state.add_evaluation(
+            scores.to_dict(), config.early_stopping, by_loss=isinstance(self.rig.model, OwnLoss)
+        )
         if better and self.ranks.is_first:
             self.rig.unsaved_best = (state.step, snapshot(self.rig.model.state_dict()))
         if self.metrics is not None:
@@ -175,6 +177,7 @@ class _Learning:
                 holdout_loss=scores.loss,
                 holdout_nmse_db=scores.nmse_db,
                 holdout_nmse_linear_db=scores.nmse_linear_db,
+                **{f"holdout_{name}": value for name, value in scores.figures.items()},
             )
 
     def _log_step(self) -> None:

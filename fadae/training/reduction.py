@@ -15,6 +15,7 @@ from torch.nn.functional import mse_loss
 from torch.nn.parallel import DistributedDataParallel
 
 from fadae.data.order import lanes_of
+from fadae.model.contract import OwnLoss
 from fadae.training.config import TrainConfig
 from fadae.training.ranks import Ranks, collective, tree_sum
 
@@ -38,16 +39,18 @@ class Reduction(Protocol):
         """Return the sum of all ranks' parts, one for each group."""
 
 
-def make_reduction(model: nn.Module, config: TrainConfig, ranks: Ranks) -> Reduction:
-    """Return the reduction a config asks for."""
-    kind = _Exact if config.reduction == "exact" else _Fast
-    return kind(model, config, ranks)
+def make_reduction(model: nn.Module, config: TrainConfig, ranks: Ranks, features: int) -> Reduction:
+    """Return the reduction a config asks for, of a model of frames of so many coefficients."""
+    if config.reduction == "exact":
+        return _Exact(model, config, ranks)
+    return _Fast(model, config, ranks, features)
 
 
 class _Losses:
     """Forward and backward of some rows, in micro-batches, under the run's precision."""
 
-    def __init__(self, config: TrainConfig, ranks: Ranks) -> None:
+    def __init__(self, model: nn.Module, config: TrainConfig, ranks: Ranks) -> None:
+        self._own = model if isinstance(model, OwnLoss) else None
         self._seed, self._micro_batch = config.seed, config.micro_batch
         self._device = ranks.device.type
         self._bf16 = config.precision == "bf16"
@@ -56,11 +59,14 @@ class _Losses:
         return torch.split(rows, self._micro_batch) if self._micro_batch else [rows]
 
     def backward(self, model: nn.Module, rows: Tensor, factor: float, draw: int) -> Tensor:
-        """Add factor * (sum over the rows of their mean squared error) to what gradients hold."""
+        """Add factor * (sum over the rows of their losses) to what gradients hold."""
         torch.manual_seed((self._seed * 1_000_003 + draw) % 2**63)
         with torch.autocast(self._device, dtype=torch.bfloat16, enabled=self._bf16):
             found = model(rows)
-        loss = mse_loss(found.float(), rows, reduction="sum") / rows.shape[1]
+        if self._own is None:
+            loss = mse_loss(found.float(), rows, reduction="sum") / rows.shape[1]
+        else:
+            loss = self._own.loss(found.float(), rows)
         (loss * factor).backward()  # type: ignore[no-untyped-call]
         return loss.detach().double()
 
@@ -68,22 +74,21 @@ class _Losses:
 class _Fast:
     """DistributedDataParallel: bit-identical across kill and resume at the same number of ranks."""
 
-    def __init__(self, model: nn.Module, config: TrainConfig, ranks: Ranks) -> None:
-        self._ranks, self._losses = ranks, _Losses(config, ranks)
+    def __init__(self, model: nn.Module, config: TrainConfig, ranks: Ranks, features: int) -> None:
+        self._ranks, self._losses = ranks, _Losses(model, config, ranks)
         self._lanes = lanes_of(ranks.rank, ranks.world, config.lanes)
         self._model: nn.Module = model
         if ranks.world > 1 and any(p.requires_grad for p in model.parameters()):
             with collective():
                 self._model = DistributedDataParallel(model, gradient_as_bucket_view=True)
-            self._settle_buckets(model)
+            self._settle_buckets(model, features)
 
-    def _settle_buckets(self, model: nn.Module) -> None:
+    def _settle_buckets(self, model: nn.Module, features: int) -> None:
         """Run two passes for nothing: DDP rebuilds its buckets after the first of a process.
 
         Where buckets end decides where sums are rounded; without this, the first step after a
         resume is rounded as the first step of the run was, not as its neighbours.
         """
-        features = int(next(model.parameters()).shape[-1])
         for _ in range(_THROWAWAY_PASSES):
             nothing = torch.zeros(1, features, device=self._ranks.device)
             with collective():
@@ -122,7 +127,7 @@ class _Exact:
     """
 
     def __init__(self, model: nn.Module, config: TrainConfig, ranks: Ranks) -> None:
-        self._ranks, self._losses, self._model = ranks, _Losses(config, ranks), model
+        self._ranks, self._losses, self._model = ranks, _Losses(model, config, ranks), model
         self._parameters = [p for p in model.parameters() if p.requires_grad]
         lanes_a_leaf = config.lanes // config.leaves
         own = lanes_of(ranks.rank, ranks.world, config.leaves)

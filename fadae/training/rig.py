@@ -11,7 +11,8 @@ import torch
 from fadae.data.loader import UnitReader
 from fadae.data.order import DataOrder
 from fadae.errors import TransientError
-from fadae.model.contract import model_class
+from fadae.model.config import ModelConfig
+from fadae.model.contract import FrameShape
 from fadae.training.checkpoint import Checkpoints, Tensors
 from fadae.training.config import TrainConfig
 from fadae.training.evaluate import Evaluation, Scores
@@ -94,6 +95,7 @@ class Rig:
             "samples_per_second": self.samples_per_second,
             "waited_share": self.waited_share,
             "ranks": self.ranks.world,
+            **{f"holdout_{name}": value for name, value in scores.get("figures", {}).items()},
         }
 
 
@@ -107,11 +109,11 @@ def make_rig(run: Run, config: TrainConfig, ranks: Ranks, stopping: Callable[[],
     order = DataOrder(train, config.seed, config.batch_size, config.lanes, config.window_rows)
     train_cache = config.cache_bytes * train.count // (train.count + holdout.count)
     held_out = SharedRows(holdout, config.lanes)
-    features = dataset.features.transform.size
 
     torch.manual_seed(config.seed)
     frames = min(train.count, SAMPLE_FRAMES)
-    model = model_class(config.model).create(features, config.widths, frames).to(ranks.device)
+    model = ModelConfig(config.model, config.model_options()).create(_shape(dataset), frames)
+    model = model.to(ranks.device)
     if ranks.is_first:
         run.begin(config, dataset, model.config())
 
@@ -121,9 +123,16 @@ def make_rig(run: Run, config: TrainConfig, ranks: Ranks, stopping: Callable[[],
     reader = UnitReader(read, held_out, config.cache_bytes - train_cache, dataset.rows)
     return Rig(
         run, config, ranks, stopping, dataset, order, train_cache,
-        Evaluation(held_out, reader, ranks),
+        Evaluation(held_out, reader, ranks, dataset.recording_of),
         Checkpoints(run.location, run.path("checkpoints"), config.keep), model,
     )  # fmt: skip
+
+
+def _shape(dataset: Dataset) -> FrameShape:
+    """Return the shape of a dataset's frames."""
+    transform = dataset.features.transform
+    sizes = (int(stop - start) for start, stop in transform.coefficient_slices)
+    return FrameShape(transform.size, tuple(sizes))
 
 
 def scores_of(rig: Rig, model: Any) -> Scores:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 import fadae
 from fadae.data.rows import Split, split_rows
@@ -29,6 +30,11 @@ class Dataset:
     rows: int
     split: Split
     description: dict[str, Any]  # as config.json records it
+
+    def recording_of(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return a number for each row [n] that is the same for all rows of a recording."""
+        starts = np.sort(self.features.recordings.frame_start)
+        return np.asarray(np.searchsorted(starts, rows, side="right"))
 
 
 def open_dataset(location: Location, config: TrainConfig, rows: int | None) -> Dataset:

@@ -26,6 +26,7 @@ class State:
     evaluation: dict[str, Any] | None = None
     best_step: int | None = None
     best_nmse_db: float | None = None
+    best_loss: float | None = None  # of a model with a loss of its own
     evaluations_since_best: int = 0
     stopped_early: bool = False
 
@@ -59,12 +60,25 @@ class State:
         self.epoch_loss, self.epoch_count = 0.0, 0
         self.epoch_silent = self.epoch_failed = 0
 
-    def add_evaluation(self, scores: dict[str, Any], patience: int | None) -> bool:
-        """Keep an evaluation's scores; return whether they are the best so far."""
+    def add_evaluation(
+        self, scores: dict[str, Any], patience: int | None, *, by_loss: bool = False
+    ) -> bool:
+        """Keep an evaluation's scores; return whether they are the best so far.
+
+        Best is the smallest NMSE; with `by_loss`, for models with a loss of their own, that loss.
+
+        >>> state = State()
+        >>> [state.add_evaluation({"nmse_db": -1.0, "loss": x}, None, by_loss=True) for x in (3, 2)]
+        [True, True]
+        """
         self.evaluated_step, self.evaluation = self.step, scores
-        better = self.best_nmse_db is None or scores["nmse_db"] < self.best_nmse_db
+        best, found = self.best_nmse_db, scores["nmse_db"]
+        if by_loss:
+            best, found = self.best_loss, scores["loss"]
+        better = best is None or found < best
         if better:
             self.best_step, self.best_nmse_db = self.step, scores["nmse_db"]
+            self.best_loss = found if by_loss else None
             self.evaluations_since_best = 0
         else:
             self.evaluations_since_best += 1
@@ -73,7 +87,10 @@ class State:
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-able dict that `from_dict` reads back."""
-        return dataclasses.asdict(self)
+        values = dataclasses.asdict(self)
+        if self.best_loss is None:  # as states were written before models had losses
+            del values["best_loss"]
+        return values
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:

@@ -27,7 +27,6 @@ from fadae.audio.write import encode
 from fadae.errors import FadaeError, NoInputError, UnknownNameError, UsageError
 from fadae.nouns import finite
 from fadae.query.workspace import ORIGINAL
-from fadae.web.generated import METHODS
 from fadae.web.guard import Guard, refuse
 from fadae.web.parameters import Parameters
 from fadae.web.pictures import Raster
@@ -171,7 +170,7 @@ def _codes(room: Room, given: Parameters) -> Response:
 
 
 def _generated(room: Room, given: Parameters) -> Response:
-    run, method = given.text("run"), given.choice("method", METHODS, "walk")
+    run, method = given.text("run"), given.text("method", "walk", longest=40)
     seed = given.whole("seed", 0, most=2**32 - 1)
     seconds = given.number("seconds", 10.0, least=0.5, most=LONGEST_GENERATED_SECONDS)
     shown = given.choice("as", ("audio", "picture"), "audio")

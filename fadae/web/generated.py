@@ -11,7 +11,6 @@ from fadae.query.workspace import Workspace
 from fadae.transform.companding import mu_law
 from fadae.web.pictures import Raster
 
-METHODS = ("walk", "normal", "interpolate")
 _COLUMNS = 8  # of the picture, a hop
 
 

@@ -87,12 +87,18 @@ def peak_magnitude(workspace: Workspace, recording_id: str) -> float:
 
 
 def code_limit(workspace: Workspace, recording_id: str, run: str) -> float:
-    """Return what a run's codes hardly exceed in a recording: 1 for a tanh, more for PCA."""
+    """Return what a run's codes hardly exceed in a recording: 1 for a tanh, more for PCA.
+
+    For bytes it is 255: drawn from the middle up, what a short code leaves unused is blank.
+    """
     sampled = [
-        np.abs(np.asarray(workspace.codes(recording_id, seconds, run).values, dtype=np.float32))
+        np.asarray(workspace.codes(recording_id, seconds, run).values)
         for seconds in _stretches(workspace, recording_id)
     ]
-    return max(float(np.nanquantile(np.concatenate(sampled), 0.995)), 1e-3)
+    if sampled[0].dtype == np.uint8:
+        return 255.0
+    magnitudes = np.abs(np.concatenate(sampled), dtype=np.float32)
+    return max(float(np.nanquantile(magnitudes, 0.995)), 1e-3)
 
 
 def _stretches(workspace: Workspace, recording_id: str) -> list[slice]:

@@ -47,6 +47,7 @@ def test_companding_is_that_of_the_transform_room(dtype: type) -> None:
 
 def test_codes_have_their_shapes(codec: Codec) -> None:
     codes = codec.encode(coefficients(300, np.float16))
+    assert codes.scale is not None
     assert (codes.values.shape, codes.scale.shape) == ((300, 16), (300, 1))
     assert codes.values.dtype == codes.scale.dtype == np.float32
     decoded = codec.decode(codes)
@@ -68,6 +69,7 @@ def test_silence_stays_silent_in_scale_and_padding_stays_padding(codec: Codec) -
     raw = coefficients()
     raw[1], raw[2] = 0, np.nan
     codes = codec.encode(raw)
+    assert codes.scale is not None
     assert codes.scale[1] == 1
     assert np.isnan(codes.scale[2])
     assert np.isfinite(np.delete(codec.decode(codes), 2, axis=0)).all()

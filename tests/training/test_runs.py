@@ -174,7 +174,7 @@ def test_pca_is_a_run_like_any_other(location: Location) -> None:
     summary = train(location, small(model="pca"))
     assert summary["holdout_nmse_db"] == summary["pca_nmse_db"]
     assert math.isfinite(summary["holdout_loss"])
-    assert Codec.load(location).code_size == 8
+    assert Codec.load(location).code.size == 8
     assert train(location, small(model="pca")) == summary
 
 

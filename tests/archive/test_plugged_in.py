@@ -1,0 +1,59 @@
+"""A source of another package is found by its entry point and ingested like fadae's own."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from fadae.archive.source import plugged_in
+from fadae.errors import UsageError
+from tests.archive import shelf
+
+
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder as `pip install --target` leaves it, importable here and in processes."""
+    folder = tmp_path / "site-packages"
+    metadata = folder / "fadae_shelf-1.0.dist-info"
+    metadata.mkdir(parents=True)
+    shutil.copy(shelf.__file__, folder / "fadae_shelf.py")
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: fadae-shelf\nVersion: 1.0\n")
+    (metadata / "entry_points.txt").write_text(
+        "[fadae.sources]\nshelf = fadae_shelf:Shelf\nbroken = fadae_shelf:Nothing\n"
+        "odd = builtins:str\n"
+    )
+    monkeypatch.syspath_prepend(str(folder))
+    monkeypatch.setenv("PYTHONPATH", str(folder))
+
+
+@pytest.mark.usefixtures("installed")
+def test_a_source_of_another_package_is_ingested(tmp_path: Path) -> None:
+    sounds = tmp_path / "sounds"
+    sounds.mkdir()
+    soundfile.write(sounds / "noise.wav", np.random.default_rng(0).normal(0, 0.1, 11025), 11025)
+    result = subprocess.run(
+        [sys.executable, "-m", "fadae", "ingest", "--source", f"shelf:{sounds}", "--workers", "1",
+         "-w", str(tmp_path / "w"), "--json"],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    summary = json.loads(result.stdout.splitlines()[-1])
+    assert (summary["recordings"], summary["ok"]) == (1, 1)
+
+
+@pytest.mark.usefixtures("installed")
+def test_what_is_no_source_is_said() -> None:
+    assert plugged_in("shelf:/music").selection() == {"shelf": "/music"}
+    with pytest.raises(UsageError, match="no installed source 'shelves'; near it: 'shelf'"):
+        plugged_in("shelves:/music")
+    with pytest.raises(UsageError, match="source 'broken' cannot be loaded"):
+        plugged_in("broken:")
+    with pytest.raises(UsageError, match="builtins:str makes no source: it lacks selection"):
+        plugged_in("odd:x")
