@@ -48,8 +48,8 @@ MOST_WAITING = 48
 Answer = Callable[[Room, Parameters], Response]
 
 
-def create_app(room: Room, hosts: Iterable[str] | None = None) -> Starlette:
-    """Return the ASGI app of a room; `hosts`, the names it answers to, None for any."""
+def create_app(room: Room, hosts: Iterable[str]) -> Starlette:
+    """Return the ASGI app of a room; `hosts` are the names it answers to."""
     desk = _Desk(room)
     routes = [
         Route("/", _page),

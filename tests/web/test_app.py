@@ -270,14 +270,81 @@ def test_the_room_only_reads(room: Served, method: str) -> None:
         assert answer.headers["Allow"] == "GET, HEAD"
 
 
-@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example:80", "", "[::2]:1"])
+@pytest.mark.parametrize(
+    "host",
+    [
+        "evil.example",
+        "evil.example:8642",
+        "127.0.0.1.evil.example:80",
+        "localhost.evil.example",
+        "[::1].evil.example",
+        "[::1]evil.example",
+        "[::1]:80.evil.example",
+        "[::1]@evil.example",
+        "[::1",
+        "[]",
+        "[localhost]",
+        "[127.0.0.1]",
+        "[::1%25eth0]",
+        "[::2]:1",
+        "[::ffff:127.0.0.1]",
+        "::1",
+        "localhost:evil.example",
+        "localhost:80:evil.example",
+        "localhost:80@evil.example",
+        "localhost:²",
+        "localhost:-1",
+        "localhost:123456",
+        "localhost@evil.example",
+        "localhost,evil.example",
+        "localhost evil.example",
+        "localhost/evil.example",
+        "http://localhost",
+        "localhost\\evil.example",
+        "evil.example#localhost",
+        "localhost.",
+        "127.1",
+        "2130706433",
+        "0x7f000001",
+        "0.0.0.0",
+        ":80",
+        "",
+    ],
+)
 def test_other_host_names_are_not_served_on_loopback(room: Served, host: str) -> None:
-    assert room.get("/api/workspace", Host=host).status in (400, 403)
+    answer = ask_raw(room, f"GET /api/workspace HTTP/1.1\r\nHost: {host}\r\n\r\n")
+    assert answer.startswith((b"HTTP/1.1 403", b"HTTP/1.1 400")), answer[:80]
+    assert b'"runs"' not in answer
 
 
-@pytest.mark.parametrize("host", ["localhost:1", "127.0.0.1", "[::1]:8642"])
+@pytest.mark.parametrize(
+    "request_text",
+    [
+        "GET /api/workspace HTTP/1.0\r\n\r\n",
+        "GET /api/workspace HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\n\r\n",
+        "GET http://localhost/api/workspace HTTP/1.1\r\nHost: evil.example\r\n\r\n",
+    ],
+    ids=["no host", "two hosts", "a whole URL"],
+)
+def test_the_host_header_comes_once(room: Served, request_text: str) -> None:
+    answer = ask_raw(room, request_text)
+    assert answer[9:12] in (b"403", b"400"), answer[:80]
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["localhost", "LocalHost:1", "127.0.0.1", "127.0.0.1:8642", "127.0.0.1:", "[::1]:8642",
+     "[::1]", "[0:0:0:0:0:0:0:1]:80"],
+)  # fmt: skip
 def test_names_of_loopback_are(room: Served, host: str) -> None:
     assert room.get("/api/workspace", Host=host).status == 200
+
+
+def ask_raw(room: Served, request_text: str) -> bytes:
+    """Return the start of the answer to a request as it stands."""
+    with room.connect() as connection:
+        connection.sendall(request_text.encode("latin-1"))
+        return connection.recv(10_000)
 
 
 @pytest.mark.parametrize("path", ["/", "/static/js/main.js", "/api/workspace", "/nothing"])
