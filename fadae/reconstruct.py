@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from fadae.data.rows import RowSet
 from fadae.errors import NoInputError, TransientError, UsageError, unknown
 from fadae.nouns import canonical_json, sha256_hex
 from fadae.scores import ErrorSums
@@ -27,12 +28,15 @@ from fadae.store.location import Location
 from fadae.store.mapping import Mapper, map_serially
 from fadae.store.reconstruction import (
     SCORES,
+    SIDES,
     SUMS,
     features_sha256,
     reconstruction_attrs,
     reconstruction_path,
     reconstruction_specs,
+    side_scores,
 )
+from fadae.training.runs import chosen_run, run_config, split_of
 from fadae.transform import FrequencyAdaptiveTransform
 
 log = logging.getLogger("fadae.reconstruct")
@@ -63,19 +67,22 @@ class ReconstructTask:
 
 def reconstruct(
     location: Location,
-    run: str = "default",
+    run: str | None = None,
     *,
     device: str = "auto",
     mapper: Mapper = map_serially,
 ) -> dict[str, Any]:
     """Write what a run makes of all published features; return the summary.
 
-    Keys: run, frames, shards_written, shards_kept, nmse_db (companded, pooled), audio_snr_db
-    (against the transform's own synthesis), audio_si_sdr_db, log_spectral_distance_db. Raises
-    NoInputError without features or model, UsageError for an unknown run, a model that does not
-    fit the features, or a device that is not there.
+    Without a name, the run that `chosen_run` takes. Keys: run, frames, shards_written,
+    shards_kept, nmse_db (companded, pooled), audio_snr_db (against the transform's own synthesis),
+    audio_si_sdr_db, log_spectral_distance_db; nmse_db and audio_snr_db also as held_out_... and
+    trained_..., pooled over the frames of the recordings that the run held out and trained on.
+    Raises NoInputError without features or model, UsageError for an unknown run, a model that
+    does not fit the features, or a device that is not there.
     """
     features = FeatureSet.open(location)
+    run = chosen_run(location) if run is None else run
     model_sha256 = _model_sha256(location, run)
     store = _begin(location, run, features, model_sha256)
     blocks = range(_blocks(store.rows), _blocks(features.rows))
@@ -87,7 +94,8 @@ def reconstruct(
         )
     if len(written) != len(blocks):
         raise TransientError(f"{len(blocks) - len(written)} blocks are missing; run this again")
-    return _summary(run, _publish(store, features, model_sha256), features, sum(written))
+    published = _publish(run, store, features, model_sha256)
+    return _summary(run, published, features, sum(written))
 
 
 def reconstruct_again(
@@ -246,27 +254,37 @@ def _tasks(
         yield ReconstructTask(location, run, model_sha256, device, block, token, spans)
 
 
-def _publish(store: FrameStore, features: FeatureSet, model_sha256: str) -> FrameStore:
+def _publish(run: str, store: FrameStore, features: FeatureSet, model_sha256: str) -> FrameStore:
     """Score the new recordings and show them with their rows; return the store as published."""
     store = FrameStore.open(store.location, store.path)
     _ensure_same_model(store, model_sha256)
     recordings, known = len(features.recordings), store.recording_rows
     if store.rows >= features.rows and known >= recordings:
         return store  # nothing is new, or another driver published it
-    sums = _pooled_sums(store, features)
+    split = split_of(features, run_config(store.location, run))
+    sides = dict(zip(SIDES, (split.held_out_rows, split.trained_rows), strict=True))
+    sums, side_sums = _pooled_sums(store, features, sides)
     totals = [store.attrs["totals"][name] + sum(sums[:, i]) for i, name in enumerate(SUMS)]
     store.write_recordings(known, _score_columns(store, features, sums))
-    attrs = {
+    attrs: dict[str, Any] = {
         "totals": dict(zip(SUMS, map(float, totals), strict=True)),
         "features_sha256": features_sha256(features, recordings),
     }
+    if "side_totals" in store.attrs:  # else begun by an earlier fadae: what is missing stays so
+        attrs["side_totals"] = _added(store.attrs["side_totals"], side_sums)
     return store.publish(features.rows, recordings, attrs)
 
 
-def _pooled_sums(store: FrameStore, features: FeatureSet) -> Array:
-    """Return [new recordings, sums]: the sums of their frames, block after block."""
+def _pooled_sums(
+    store: FrameStore, features: FeatureSet, sides: dict[str, RowSet]
+) -> tuple[Array, dict[str, Array]]:
+    """Return the sums of the new frames: [new recordings, sums], and [sums] of each set of rows.
+
+    Added block after block.
+    """
     known = store.recording_rows
     sums = np.zeros((len(features.recordings) - known, len(SUMS)))
+    of_sides = {side: np.zeros(len(SUMS)) for side in sides}
     for number in range(_blocks(store.rows), _blocks(features.rows)):
         start = number * BLOCK_FRAMES
         recording = features.read("frame_recording", start, start + BLOCK_FRAMES)
@@ -274,7 +292,19 @@ def _pooled_sums(store: FrameStore, features: FeatureSet) -> Array:
         # A frame of features that are no numbers is no frame to judge a model by.
         rows = np.flatnonzero((recording >= 0) & np.isfinite(block).all(axis=1))
         np.add.at(sums, recording[rows] - known, block[rows])
-    return sums
+        for side, side_rows in sides.items():
+            inside = side_rows.within(start, start + len(recording)) - start
+            of_sides[side] += block[np.intersect1d(rows, inside)].sum(axis=0)
+    return sums, of_sides
+
+
+def _added(totals: dict[str, dict[str, float]], sums: dict[str, Array]) -> dict[str, Any]:
+    """Return the totals of each side with new sums added."""
+    return {
+        side: {name: totals[side][name] + float(value)
+               for name, value in zip(SUMS, values, strict=True)}
+        for side, values in sums.items()
+    }  # fmt: skip
 
 
 def _score_columns(store: FrameStore, features: FeatureSet, sums: Array) -> dict[str, Any]:
@@ -318,6 +348,7 @@ def _summary(run: str, store: FrameStore, features: FeatureSet, written: int) ->
         "audio_snr_db": scores["snr_db"],
         "audio_si_sdr_db": scores["si_sdr_db"],
         "log_spectral_distance_db": scores["log_spectral_distance_db"],
+        **side_scores(store.attrs),
         "model_sha256": store.attrs["model_sha256"],
     }
 

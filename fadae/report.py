@@ -23,6 +23,7 @@ from fadae.errors import UsageError
 from fadae.nouns import finite
 from fadae.query.recordings import Recording
 from fadae.query.workspace import ORIGINAL, TRANSFORM, Workspace
+from fadae.training.runs import pca_remark, run_summary
 
 DEFAULT_RECORDINGS = 12
 DEFAULT_SECONDS = 20.0
@@ -32,6 +33,8 @@ _HEADINGS = {
     "si_sdr_db": ("SI-SDR", "the same whatever the gain"),
     "log_spectral_distance_db": ("LSD", "log-spectral distance; lower is better"),
 }
+_HELD_OUT = {True: "yes", False: "no", None: "-"}
+_HELD_OUT_MEANS = "yes: kept away from training; no: trained on; -: neither, or not known"
 _STYLE = """
 :root{color-scheme:light dark;--ink:#1d2433;--quiet:#5b6475;--line:#d9dde5;--ground:#fbfbfd;
 --card:#fff}
@@ -55,7 +58,7 @@ td{font-variant-numeric:tabular-nums}caption{text-align:left;padding-bottom:.5re
 
 def report(
     workspace: Workspace,
-    run: str = "default",
+    run: str | None = None,
     *,
     recordings: Sequence[str] = (),
     limit: int = DEFAULT_RECORDINGS,
@@ -63,10 +66,12 @@ def report(
 ) -> dict[str, Any]:
     """Write reports/<run>/ and return its summary: run, recordings, files, folder, index.
 
-    The recordings given, else `limit` of them spread evenly from the best to the worst NMSE; of
-    each, `seconds` from its start. The same bytes every time. Raises UsageError where the run has
-    no reconstructions or a recording is not there.
+    Without a run, the one that `Workspace.default_reconstruction` names. The recordings given,
+    else `limit` of them spread evenly from the best to the worst NMSE; of each, `seconds` from its
+    start. The same bytes every time. Raises UsageError where the run has no reconstructions or a
+    recording is not there.
     """
+    run = workspace.default_reconstruction if run is None else run
     scores = workspace.scores(run)
     chosen = [workspace.recording(one) for one in recordings]
     chosen = chosen or _spread(workspace, scores["nmse_db"], limit)
@@ -78,9 +83,11 @@ def report(
                 for n, one in enumerate(chosen, 1)]  # fmt: skip
     metrics = workspace.metrics(run) if run in workspace.runs else []
     files["curves.png"] = figures.training_curves(metrics)
-    table = [_scored(one, scores) for one in chosen]
-    files["scores.json"] = json.dumps({"run": run, "recordings": table}, indent=1).encode()
-    page = _page(workspace, run, table, sections)
+    table = _table(workspace, run, chosen, scores)
+    pooled = finite(workspace.pooled_scores(run))
+    document = {"run": run, **pooled, "recordings": table}
+    files["scores.json"] = json.dumps(document, indent=1).encode()
+    page = _page(workspace, run, table, pooled, sections)
     files["index.html"] = page.encode("utf-8", "xmlcharrefreplace")  # last: it names the others
     for name, data in files.items():
         content_type = mimetypes.guess_type(name)[0]
@@ -156,12 +163,19 @@ def _recording(
 </section>"""
 
 
-def _page(workspace: Workspace, run: str, table: list[dict[str, Any]], sections: list[str]) -> str:
+def _page(
+    workspace: Workspace,
+    run: str,
+    table: list[dict[str, Any]],
+    pooled: dict[str, Any],
+    sections: list[str],
+) -> str:
     about = workspace.transform
     heads = "".join(f'<th title="{escape(what)}">{name} (dB)</th>'
                     for name, what in _HEADINGS.values())  # fmt: skip
     rows = "".join(
         f'<tr><td><a href="#r{n}">{escape(row["title"] or row["id"])}</a></td>'
+        f"<td>{_HELD_OUT[row['held_out']]}</td>"
         + "".join(f"<td>{_shown(row[name])}</td>" for name in _HEADINGS)
         + "</tr>\n"
         for n, row in enumerate(table, 1)
@@ -181,11 +195,34 @@ def _page(workspace: Workspace, run: str, table: list[dict[str, Any]], sections:
 <section><h2>Scores</h2><div class="scroll"><table>
 <caption>Audio is compared with the transform's own synthesis; lower NMSE and LSD, higher SNR and
 SI-SDR are better. <a href="scores.json">As JSON</a>.</caption>
-<thead><tr><th>recording</th>{heads}</tr></thead><tbody>
-{rows}</tbody></table></div></section>
+<thead><tr><th>recording</th><th title="{_HELD_OUT_MEANS}">held out</th>{heads}</tr></thead><tbody>
+{rows}</tbody></table></div>
+<p>{escape(_compared(workspace, run, pooled))}</p></section>
 {"".join(sections)}</main>
 <footer>Written by fadae {escape(fadae.__version__)}.</footer></body></html>
 """
+
+
+def _compared(workspace: Workspace, run: str, pooled: dict[str, Any]) -> str:
+    """Return a sentence on all frames held out and trained on, and one where PCA does better."""
+    sides = ", ".join(
+        f"{words}: NMSE {_shown(pooled[f'{side}_nmse_db'])} dB, "
+        f"SNR {_shown(pooled[f'{side}_audio_snr_db'])} dB"
+        for side, words in (("held_out", "held out"), ("trained", "trained on"))
+    )
+    remark = pca_remark(run_summary(workspace.location, run))
+    return f"All frames, {sides}. {remark and remark + '.'}".rstrip()
+
+
+def _table(
+    workspace: Workspace, run: str, recordings: Sequence[Recording], scores: dict[str, Any]
+) -> list[dict[str, Any]]:
+    """Return the scores of each recording, and whether the run held it out."""
+    known = workspace.split(run).recording_held_out if run in workspace.runs else None
+    return [
+        {**_scored(one, scores), "held_out": None if known is None else known[one.row]}
+        for one in recordings
+    ]
 
 
 def _scored(recording: Recording, scores: dict[str, Any]) -> dict[str, Any]:

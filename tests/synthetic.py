@@ -132,9 +132,13 @@ def _fill(
 
 
 def write_run(
-    location: Location, run: str = "default", *, seed: int = 0, widths: tuple[int, ...] = (32, 16)
-) -> None:
-    """Write a run whose dense model, small by default, has seeded weights and never saw a frame."""
+    location: Location, run: str = "default", *, seed: int = 0, widths: tuple[int, ...] = (32, 16),
+    holdout: float | None = None, summary: Mapping[str, object] | None = None,
+) -> None:  # fmt: skip
+    """Write a run whose dense model, small by default, has seeded weights and never saw a frame.
+
+    With a holdout it is bound to the published features and their split, as a training is.
+    """
     import safetensors.torch
     import torch
 
@@ -147,6 +151,15 @@ def write_run(
         "model": {"name": "dense", **model.config()},
         "dataset": {"hop_seconds": transform.hop_samples / RATE_HZ},
     }
+    if holdout is not None:
+        from fadae.training.config import TrainConfig
+        from fadae.training.run import open_dataset
+
+        asked = TrainConfig(run=run, seed=seed, holdout=holdout)
+        config |= {
+            "recipe": asked.recipe(),
+            "dataset": open_dataset(location, asked, None).description,
+        }
     metrics = [
         {"step": step, "train_loss": 1 / step, "holdout_loss": 1.2 / step, "holdout_nmse_db": -step}
         for step in range(1, 6)
@@ -156,5 +169,5 @@ def write_run(
     location.write_bytes(f"runs/{run}/metrics.jsonl", lines.encode())
     model_bytes = safetensors.torch.save(model.state_dict())
     location.write_bytes(f"runs/{run}/model.safetensors", model_bytes)
-    summary = {"summary": {"model_sha256": hashlib.sha256(model_bytes).hexdigest()}}
-    location.write_bytes(f"runs/{run}/summary.json", json.dumps(summary).encode())
+    told = {"model_sha256": hashlib.sha256(model_bytes).hexdigest(), **(summary or {})}
+    location.write_bytes(f"runs/{run}/summary.json", json.dumps({"summary": told}).encode())

@@ -14,11 +14,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import fadae
 from fadae import scores
 from fadae.cluster import connect, map_bag
 from fadae.errors import NoInputError, TransientError, UsageError
+from fadae.model.companding import compand
 from fadae.reconstruct import ReconstructTask, reconstruct, reconstruct_shard
 from fadae.store.location import Location
 from fadae.transform import MODEL_FLOOR
@@ -102,6 +104,65 @@ def test_scores_are_those_of_whole_recordings(done: Any) -> None:
     short, again = workspace.recording(SHORT).row, workspace.recording(AGAIN).row
     for values in found.values():
         assert values[short] == values[again]
+
+
+def pooled(workspace: Any, ids: Iterable[str], run: str = "default") -> tuple[float, float]:
+    """Return NMSE (companded) and SNR over whole recordings, from what the store holds."""
+    companded, audio = scores.ErrorSums(), scores.ErrorSums()
+    for name in ids:
+        recording = workspace.recording(name)
+        c = workspace.select(name)["features"].to_numpy().astype(np.float32)
+        made = workspace.codec(run).reconstruct(c)
+        values, scale = compand(torch.from_numpy(c))
+        codec = workspace.codec(run)
+        found = codec.model.decode(codec.model.encode(values)).detach()
+        sounding = scale[:, 0] > 0
+        companded += scores.ErrorSums.of(values[sounding].numpy(), found[sounding].numpy())
+        audio += scores.ErrorSums.of(
+            workspace.transform.synthesize(c, length=recording.samples),
+            workspace.transform.synthesize(made, length=recording.samples, floor=MODEL_FLOOR),
+        )
+    return companded.nmse_db, audio.snr_db
+
+
+def test_held_out_and_trained_recordings_have_means_of_their_own(tmp_path: Path) -> None:
+    location = Location(str(tmp_path))
+    write_features(location, {f"a/{n}.ogg": music(3 + n, seed=n) for n in range(4)})
+    write_run(location, holdout=0.5)
+    first = reconstruct(location)
+    workspace = fadae.open(location.url)
+    split = workspace.split("default")
+    assert split.held_out and split.trained
+    for side, ids in (("held_out", split.held_out), ("trained", split.trained)):
+        nmse_db, snr_db = pooled(workspace, ids)
+        assert first[f"{side}_nmse_db"] == pytest.approx(nmse_db, abs=1e-4)
+        assert first[f"{side}_audio_snr_db"] == pytest.approx(snr_db, abs=1e-4)
+    assert min(first["held_out_nmse_db"], first["trained_nmse_db"]) < first["nmse_db"]
+    assert max(first["held_out_nmse_db"], first["trained_nmse_db"]) > first["nmse_db"]
+    # What comes later is neither: it changes the mean over all, and no other.
+    write_features(location, {"c/new.ogg": music(6, seed=9)})
+    second = reconstruct(location)
+    assert second["nmse_db"] != first["nmse_db"]
+    for name in ("held_out_nmse_db", "trained_nmse_db", "trained_audio_snr_db"):
+        assert second[name] == first[name]
+
+
+def test_of_a_single_recording_the_part_held_out_is_scored_apart(tmp_path: Path) -> None:
+    location = Location(str(tmp_path))
+    write_features(location, {SHORT: music(9.3, seed=1)})
+    write_run(location, holdout=0.4)
+    summary = reconstruct(location)
+    sums = fadae.open(location.url).reconstruction("default")["frame_sums"].to_numpy()
+    split = fadae.open(location.url).split("default")
+    for side, rows in (("held_out", split.held_out_rows), ("trained", split.trained_rows)):
+        reference, error = sums[rows.within(0, len(sums)), :2].sum(axis=0)
+        assert rows.count > 5
+        assert summary[f"{side}_nmse_db"] == pytest.approx(10 * np.log10(error / reference))
+
+
+def test_a_run_that_does_not_say_what_it_held_out_has_one_mean(done: Any) -> None:
+    assert np.isnan(done[1]["held_out_nmse_db"]) and np.isnan(done[1]["trained_audio_snr_db"])
+    assert np.isfinite(done[1]["nmse_db"])
 
 
 def test_padding_holds_fill_values(done: Any) -> None:

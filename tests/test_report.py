@@ -73,6 +73,30 @@ def test_every_file_the_page_names_is_there_and_whole(folder: Path) -> None:
     assert len(scores["recordings"]) == 2 and scores["recordings"][0]["nmse_db"] is not None
 
 
+def test_the_page_tells_held_out_from_trained(tmp_path: Path) -> None:
+    location = Location(str(tmp_path))
+    write_features(location, {f"a/{n}.ogg": music(3, seed=n) for n in range(3)})
+    pca = {"holdout_nmse_db": -1.5, "pca_nmse_db": -7.25, "pca_components": 16}
+    write_run(location, "only", holdout=0.5, summary=pca)
+    told = reconstruct(location)
+    write_features(location, {"c/new.ogg": music(3, seed=9)})
+    reconstruct(location)
+    index = Path(report(fadae.open(location.url), seconds=1)["index"])
+    page = index.read_text("utf-8")
+    document = json.loads((index.parent / "scores.json").read_text())
+    split = fadae.open(location.url).split("only")
+    known = {**dict.fromkeys(split.held_out, True), **dict.fromkeys(split.trained, False)}
+    assert {True, False} == set(known.values())
+    for row in document["recordings"]:
+        assert row["held_out"] is known.get(row["id"])
+    for name in ("held_out_nmse_db", "trained_nmse_db", "held_out_audio_snr_db"):
+        assert document[name] == told[name]
+        assert f"{told[name]:.2f} dB" in page
+    assert page.count("<td>yes</td>") == len(split.held_out)
+    assert page.count("<td>no</td>") == len(split.trained) and page.count("<td>-</td>") == 1
+    assert "PCA with 16 components does better on held-out frames: -7.25 dB" in page
+
+
 def test_hostile_titles_stay_text(folder: Path) -> None:
     page = Path(report(fadae.open(str(folder)), seconds=1)["index"]).read_text("utf-8")
     tags = Tags()

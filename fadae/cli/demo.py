@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from fadae.cli.options import Summary, Workers
+from fadae.cli.reporting import Shown, plain
 
 To = Annotated[Path, typer.Option("--to", help="Folder to write to.")]
 
@@ -19,4 +21,6 @@ def demo(to: To = Path("demo"), workers: Workers = None) -> Summary:
 
     folder = to.absolute()
     with cluster_mapper(demonstration.demo_location(folder), None, workers) as mapper:
-        return demonstration.demo(folder, mapper=mapper)
+        summary = demonstration.demo(folder, mapper=mapper)
+    serve = f"fadae serve -w {shlex.quote(str(to / 'workspace'))}"
+    return Shown(summary, f"{plain(summary)}\n\nListen to it in a browser:\n{serve}")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from fadae.cli.options import DEFAULT_WORKSPACE, Run, Summary, Workspace
+from fadae.cli.options import DEFAULT_WORKSPACE, Summary, WhichRun, Workspace
 from fadae.errors import UsageError
 
 Method = Annotated[
@@ -24,7 +24,7 @@ To = Annotated[Path, typer.Option("--to", help="File to write: .ogg, .flac, .wav
 
 def generate(
     workspace: Workspace = DEFAULT_WORKSPACE,
-    run: Run = "default",
+    run: WhichRun = None,
     method: Method = "walk",
     seconds: Seconds = 10.0,
     seed: Seed = 0,
@@ -36,6 +36,7 @@ def generate(
     from fadae.audio.write import write
 
     opened = fadae.open(workspace)
+    run = opened.default_run if run is None else run
     if between is not None:
         method = "interpolate"
     samples = opened.generate(run, method=method, seconds=seconds, seed=seed, between=between)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from fadae.cli.options import DEFAULT_WORKSPACE, Output, Summary, Workspace
+from fadae.cli.reporting import Shown, printable
 from fadae.errors import UsageError
 
 if TYPE_CHECKING:
+    from fadae.query.recordings import Recording
     from fadae.query.workspace import Workspace as OpenedWorkspace
 
 RecordingId = Annotated[
@@ -36,16 +39,17 @@ def query(
     source: Source = "original",
     to: Output = None,
 ) -> Summary:
-    """Export a part of a recording: coefficients .npy, a picture .png, sound .wav .flac .ogg."""
+    """List recordings; export a part of one as coefficients .npy, picture .png, sound .wav .ogg."""
     import fadae
 
     opened = fadae.open(workspace)
     if recording_id is None:
         found = opened.search(search)
-        shown = [dataclasses.asdict(recording) for recording in found[:limit]]
-        return {"found": len(found), "recordings": shown}
+        return _listing(found, limit)
     span, bands = _pair(seconds, "--seconds"), _pair(hz, "--hz")
-    chosen = opened.select(recording_id, span, bands, source)
+    opened.ensure_source(source)
+    # What a run makes has the original's shape; where none is written, exporting computes it.
+    chosen = opened.select(recording_id, span, bands)
     summary: Summary = {
         "recording": dataclasses.asdict(opened.recording(recording_id)),
         "source": source,
@@ -56,6 +60,23 @@ def query(
     if to is not None:
         summary |= _export(opened, recording_id, span, bands, source, to)
     return summary
+
+
+def _listing(found: Sequence[Recording], limit: int) -> Shown:
+    """Return the first recordings found, as a table for a person."""
+    summary = {"found": len(found), "recordings": [*map(dataclasses.asdict, found[:limit])]}
+    held_out = {True: "yes", False: "no", None: "-"}
+    rows = [
+        (printable(one.id), f"{one.seconds:,.1f}", held_out[one.held_out],
+         printable(" - ".join(part for part in (one.title, one.creator) if part)))
+        for one in found[:limit]
+    ]  # fmt: skip
+    width = max([len("recording"), *(len(row[0]) for row in rows)])
+    heads = ("recording", "seconds", "held out", "title - creator")
+    lines = [f"{a:<{width}}  {b:>9}  {c:<8}  {d}".rstrip() for a, b, c, d in (heads, *rows)]
+    more = "; --limit shows more" if len(found) > limit else ""
+    text = f"{len(rows):,} of {len(found):,} recordings{more}"
+    return Shown(summary, "\n".join([*lines, "", text]))
 
 
 def _export(
@@ -73,7 +94,7 @@ def _export(
     written: Summary = {"file": str(to)}
     try:
         if kind == "npy":
-            coefficients = opened.select(recording_id, span, bands, source)["features"].to_numpy()
+            coefficients = opened.coefficients(recording_id, span, bands, source)
             np.save(to, coefficients, allow_pickle=False)
             written["shape"] = list(coefficients.shape)
         elif kind == "png":

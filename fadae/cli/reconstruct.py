@@ -5,9 +5,9 @@ from __future__ import annotations
 from fadae.cli.options import (
     DEFAULT_WORKSPACE,
     Device,
-    Run,
     Scheduler,
     Summary,
+    WhichRun,
     Workers,
     Workspace,
 )
@@ -15,7 +15,7 @@ from fadae.cli.options import (
 
 def reconstruct(
     workspace: Workspace = DEFAULT_WORKSPACE,
-    run: Run = "default",
+    run: WhichRun = None,
     device: Device = "auto",
     scheduler: Scheduler = None,
     workers: Workers = None,

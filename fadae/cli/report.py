@@ -6,19 +6,19 @@ from typing import Annotated
 
 import typer
 
-from fadae.cli.options import DEFAULT_WORKSPACE, Run, Summary, Workspace
+from fadae.cli.options import DEFAULT_WORKSPACE, Summary, WhichRun, Workspace
 
 RecordingIds = Annotated[
     list[str] | None, typer.Argument(metavar="[ID]...", help="Recordings; default: a choice.")
 ]
 Limit = Annotated[int, typer.Option(min=1, help="At most this many recordings.")]
-Seconds = Annotated[float, typer.Option(min=0.1, help="Of each recording, from its start.")]
+Seconds = Annotated[float, typer.Option(min=0.1, help="Seconds of each recording, from its start.")]
 
 
 def report(
     recording_ids: RecordingIds = None,
     workspace: Workspace = DEFAULT_WORKSPACE,
-    run: Run = "default",
+    run: WhichRun = None,
     limit: Limit = 12,
     seconds: Seconds = 20.0,
 ) -> Summary:

@@ -29,6 +29,15 @@ _LogFormat = Annotated[
 ]
 
 
+class Shown(dict[str, Any]):
+    """A summary with a text of its own: what a person reads instead of names and values."""
+
+    def __init__(self, summary: dict[str, Any], text: str) -> None:
+        """Take the summary, which --json prints, and the text, which it does not."""
+        super().__init__(summary)
+        self.text = text
+
+
 def reporting(command: Callable[..., dict[str, Any] | None]) -> Callable[..., None]:
     """Return the command as typer runs it: with --json and --log-format, and its end handled.
 
@@ -78,25 +87,30 @@ def _print_summary(summary: dict[str, Any] | None, as_json: bool) -> None:
     if as_json:
         print(json.dumps(finite(summary), allow_nan=False), flush=True)
     else:
-        print("\n".join(_lines(finite(summary), "")), flush=True)
+        print(summary.text if isinstance(summary, Shown) else plain(summary), flush=True)
+
+
+def plain(summary: dict[str, Any]) -> str:
+    """Return the summary for a person: a name and its value a line, nested stages indented."""
+    return "\n".join(_lines(finite(summary), ""))
 
 
 def _lines(summary: dict[str, Any], indent: str) -> list[str]:
-    """Return the summary for a person: a name and its value a line, nested stages indented."""
     lines = []
     for name, value in summary.items():
         if isinstance(value, dict):
             lines += [f"{indent}{name}", *_lines(value, indent + "  ")]
         elif isinstance(value, list) and value and isinstance(value[0], dict):
             lines.append(f"{indent}{name}")
-            shown = (", ".join(f"{k} {_shown(v)}" for k, v in row.items()) for row in value)
+            shown = (", ".join(f"{k} {printable(v)}" for k, v in row.items()) for row in value)
             lines += [f"{indent}  {row}" for row in shown]
         else:
-            lines.append(f"{indent}{name:<20} {_shown(value)}")
+            lines.append(f"{indent}{name:<20} {printable(value)}")
     return lines
 
 
-def _shown(value: Any) -> str:
+def printable(value: Any) -> str:
+    """Return a value as a person reads it, safe for a terminal."""
     if value is None:
         return "-"
     if isinstance(value, float):
@@ -104,6 +118,6 @@ def _shown(value: Any) -> str:
     if isinstance(value, int) and not isinstance(value, bool):
         return f"{value:,}"
     if isinstance(value, list):
-        return ", ".join(_shown(inner) for inner in value) or "-"
+        return ", ".join(printable(inner) for inner in value) or "-"
     # Titles and file names come from outside: no control character reaches the terminal.
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(value))

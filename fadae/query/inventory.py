@@ -19,6 +19,11 @@ class Inventory:
     failures: tuple[Failure, ...]
 
     @property
+    def failed(self) -> int:
+        """How many may be had later."""
+        return len(self.failures) - self.quarantined
+
+    @property
     def quarantined(self) -> int:
         """How many can never be had."""
         return sum(f.failure_class is FailureClass.PERMANENT for f in self.failures)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, overload
@@ -15,7 +15,11 @@ from fadae.store.dataset import FeatureSet
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """One row of the recording table; `same_as` is the row whose frames it shares, or -1."""
+    """One row of the recording table; `same_as` is the row whose frames it shares, or -1.
+
+    `held_out` tells whether the default run held it out (True) or trained on it (False); None
+    where it did neither or there is no run. See `Workspace.split`.
+    """
 
     row: int
     id: str
@@ -32,17 +36,24 @@ class Recording:
     frame_start: int
     frame_count: int
     same_as: int
+    held_out: bool | None = None
 
 
-_COLUMNS = tuple(field.name for field in dataclasses.fields(Recording) if field.name != "row")
+_COLUMNS = tuple(
+    field.name for field in dataclasses.fields(Recording) if field.name not in ("row", "held_out")
+)
+HeldOut = Sequence[bool | None]
 
 
 class Recordings(Sequence[Recording]):
     """All recordings in the order of their rows; columns are read when first needed."""
 
-    def __init__(self, features: FeatureSet) -> None:
-        """Take the features whose recordings these are."""
+    def __init__(
+        self, features: FeatureSet, held_out: Callable[[], HeldOut | None] = lambda: None
+    ) -> None:
+        """Take the features whose recordings these are, and what tells which are held out."""
         self._features = features
+        self._find_held_out = held_out
 
     def __len__(self) -> int:
         return len(self._features.recordings)
@@ -81,9 +92,10 @@ class Recordings(Sequence[Recording]):
                 yield row
 
     @cached_property
-    def _columns(self) -> list[list[Any]]:
+    def _columns(self) -> list[Sequence[Any]]:
         table, location = self._features.recordings, self._features.store.location
-        return [column.tolist() for column in location.concurrently(table.column, _COLUMNS)]
+        columns = [column.tolist() for column in location.concurrently(table.column, _COLUMNS)]
+        return [*columns, self._find_held_out() or [None] * len(self)]
 
     @cached_property
     def _row_of(self) -> dict[str, int]:

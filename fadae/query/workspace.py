@@ -22,7 +22,15 @@ from fadae.query.selection import Range, band_range, hop_rows, sample_span
 from fadae.store.dataset import FeatureSet
 from fadae.store.frames import FrameStore
 from fadae.store.location import Location
-from fadae.store.reconstruction import SCORES, reconstruction_path
+from fadae.store.reconstruction import SCORES, reconstruction_path, side_scores
+from fadae.training.runs import (
+    RunSplit,
+    best_run,
+    chosen_run,
+    run_config,
+    split_of,
+    trained_runs,
+)
 from fadae.transform import MODEL_FLOOR, FrequencyAdaptiveTransform
 from fadae.transform.companding import mu_law
 
@@ -52,6 +60,7 @@ class Workspace:
         """Take the location; nothing is read."""
         self.location = location
         self._codecs: dict[str, Codec] = {}
+        self._splits: dict[str, RunSplit] = {}
         self._stores: dict[str, FrameStore] = {}
 
     def __repr__(self) -> str:
@@ -62,7 +71,7 @@ class Workspace:
     @cached_property
     def recordings(self) -> Recordings:
         """All recordings of the features, in the order of their rows."""
-        return Recordings(self._set)
+        return Recordings(self._set, self._held_out)
 
     def recording(self, recording_id: str) -> Recording:
         """Return a recording by its id; raises UsageError naming near ids."""
@@ -71,6 +80,25 @@ class Workspace:
     def search(self, text: str, limit: int | None = None) -> list[Recording]:
         """Return recordings whose title, creator, item and file hold every word, in any case."""
         return self.recordings.search(text, limit)
+
+    def split(self, run: str | None = None) -> RunSplit:
+        """Return which recordings, and which rows, a run trained on and held out.
+
+        Without a name, of the default run. Raises UsageError for an unknown one.
+        """
+        run = self.default_run if run is None else run
+        if run not in self._splits:
+            self._ensure_run(run)
+            self._splits[run] = split_of(self._set, run_config(self.location, run))
+        return self._splits[run]
+
+    def _held_out(self) -> list[bool | None] | None:
+        """Return the column `held_out` of the recordings, None where no run is begun."""
+        if not self.runs:
+            return None
+        run, _ = best_run(self.location, trained_runs(self.location) or self.runs)
+        split = self.split(run) if run in self.runs else None
+        return None if split is None else split.recording_held_out
 
     # --- features, by time and band ---
 
@@ -97,12 +125,12 @@ class Workspace:
         """
         return self._open_lazily(self._set.store)
 
-    def reconstruction(self, run: str) -> xr.Dataset:
+    def reconstruction(self, run: str | None = None) -> xr.Dataset:
         """Return a run's reconstructions, lazy: encoded, scale, features, audio, scores.
 
         Raises UsageError where the run has none.
         """
-        return self._open_lazily(self._reconstructed(run))
+        return self._open_lazily(self._reconstructed(run or self.default_reconstruction))
 
     def select(
         self, recording_id: str, seconds: Range = None, hz: Range = None, source: str = ORIGINAL
@@ -132,11 +160,26 @@ class Workspace:
         chosen = chosen.assign_attrs(recording_id=recording.id)
         return chosen.set_coords(("frame_time", "frame_recording")).set_xindex("frame_time")
 
-    def codes(self, recording_id: str, seconds: Range = None, run: str = "default") -> Codes:
+    def coefficients(
+        self, recording_id: str, seconds: Range = None, hz: Range = None, source: str = ORIGINAL
+    ) -> NDArray[np.floating[Any]]:
+        """Return the coefficients [F, C] of what `select` selects, read now.
+
+        As stored; those of a run without reconstructions are computed now, float32.
+        """
+        if source in (ORIGINAL, TRANSFORM) or source in self.reconstructions:
+            chosen = self.select(recording_id, seconds, hz, source)
+            return np.asarray(chosen["features"].to_numpy())
+        chosen = self.select(recording_id, seconds)
+        made = self.codec(source).reconstruct(chosen["features"].to_numpy())
+        return made[:, self._coefficients(self._bands(hz))]
+
+    def codes(self, recording_id: str, seconds: Range = None, run: str | None = None) -> Codes:
         """Return a recording's codes with their time axis; slices of them decode alone.
 
         Those that are written, else encoded now from the features.
         """
+        run = self.default_run if run is None else run
         chosen = self.select(recording_id, seconds)
         start_seconds = float(chosen["frame_time"][0])
         if run not in self.reconstructions:
@@ -253,13 +296,30 @@ class Workspace:
         return [name for name in names if self.location.exists(f"runs/{name}/config.json")]
 
     @cached_property
+    def default_run(self) -> str:
+        """The run that is meant where none is named: the only one, of those with a model.
+
+        Of several that with the best held-out error, else the newest; a log line says which.
+        Raises NoInputError where there is none.
+        """
+        return chosen_run(self.location)
+
+    @cached_property
     def reconstructions(self) -> list[str]:
         """Names of the runs with published reconstructions."""
         names = [name.removesuffix(".zarr") for name in self.location.names("reconstructions")]
         return [name for name in names if self._find_reconstruction(name)]
 
-    def codec(self, run: str = "default") -> Codec:
+    @cached_property
+    def default_reconstruction(self) -> str:
+        """The run whose reconstructions are meant where none is named; see `default_run`."""
+        if not self.reconstructions:
+            return self.default_run
+        return chosen_run(self.location, self.reconstructions)
+
+    def codec(self, run: str | None = None) -> Codec:
         """Return a run's codec: mu-law, scaling and network, both ways. Loads torch."""
+        run = self.default_run if run is None else run
         if run not in self._codecs:
             self._ensure_run(run)
             from fadae.model.codec import Codec
@@ -267,14 +327,16 @@ class Workspace:
             self._codecs[run] = Codec.load(self.location, run)
         return self._codecs[run]
 
-    def config(self, run: str) -> dict[str, Any]:
+    def config(self, run: str | None = None) -> dict[str, Any]:
         """Return a run's config.json."""
+        run = self.default_run if run is None else run
         self._ensure_run(run)
         config: dict[str, Any] = json.loads(self.location.read_bytes(f"runs/{run}/config.json"))
         return config
 
-    def metrics(self, run: str) -> list[dict[str, Any]]:
+    def metrics(self, run: str | None = None) -> list[dict[str, Any]]:
         """Return a run's metrics.jsonl, one dict a line; none before its first line."""
+        run = self.default_run if run is None else run
         self._ensure_run(run)
         try:
             text = self.location.read_bytes(f"runs/{run}/metrics.jsonl").decode()
@@ -283,14 +345,24 @@ class Workspace:
         # A run in progress may be read in the middle of its last line.
         return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
 
-    def scores(self, run: str) -> dict[str, NDArray[np.float64]]:
-        """Return a run's scores in dB by name, one value a recording; NaN where it has none."""
-        store = self._reconstructed(run)
+    def scores(self, run: str | None = None) -> dict[str, NDArray[np.float64]]:
+        """Return a run's scores in dB by name, one value a recording; NaN where it has none.
+
+        Which of them are of held-out recordings: `split(run).recording_held_out`.
+        """
+        store = self._reconstructed(run or self.default_reconstruction)
         return {name: store.read(f"recording_{name}") for name in SCORES}
+
+    def pooled_scores(self, run: str | None = None) -> dict[str, float]:
+        """Return scores in dB pooled over all frames held out, and over all trained on.
+
+        Keys: held_out_nmse_db, held_out_audio_snr_db, trained_nmse_db, trained_audio_snr_db.
+        """
+        return side_scores(self._reconstructed(run or self.default_reconstruction).attrs)
 
     def generate(
         self,
-        run: str = "default",
+        run: str | None = None,
         *,
         method: str = "walk",
         seconds: float = 10.0,
@@ -305,6 +377,7 @@ class Workspace:
         """
         from fadae import generate
 
+        run = self.default_run if run is None else run
         codec, samples = self.codec(run), round(seconds * self.rate_hz)
         frames = -(-samples // self.transform.hop_samples) + 1
         if samples < 1:
@@ -321,7 +394,11 @@ class Workspace:
         return generate.sound(codec, self.transform, codes, samples)
 
     def info(self) -> dict[str, Any]:
-        """Return what the workspace holds, as `fadae info --json` prints it."""
+        """Return what the workspace holds, as `fadae info --json` prints it.
+
+        Recordings are counted as `ingest` counts those of a selection: ok; failed, for a passing
+        reason; quarantined, which can never be had. `failures` lists both of the latter.
+        """
         features = self._set if self._has_features else None
         held = inventory.count(self.location, features.recordings if features else None)
         failures = [
@@ -331,7 +408,7 @@ class Workspace:
         return {
             "workspace": self.location.url,
             "recordings": {
-                "ok": held.ok, "failed": len(held.failures), "quarantined": held.quarantined
+                "ok": held.ok, "failed": held.failed, "quarantined": held.quarantined
             },
             "frames": features.frames if features else 0,
             "audio_seconds": features.audio_seconds if features else 0.0,
@@ -341,6 +418,12 @@ class Workspace:
             "reconstructions": self.reconstructions,
             "failures": failures,
         }  # fmt: skip
+
+    def ensure_source(self, source: str) -> None:
+        """Raise UsageError where a source is neither original, transform nor the name of a run."""
+        known = [ORIGINAL, TRANSFORM, *sorted({*self.runs, *self.reconstructions})]
+        if source not in known:
+            raise unknown("source", source, known)
 
     def _ensure_run(self, run: str) -> None:
         if run not in self.runs:

@@ -10,11 +10,13 @@ from __future__ import annotations
 import contextlib
 import functools
 import itertools
+import math
 import os
 import posixpath
 import tempfile
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import IO, Any, Self, TypeVar
@@ -130,6 +132,16 @@ class Location:
     def size_bytes(self, path: str) -> int:
         """Return an object's size; raises FileNotFoundError."""
         return int(self._call("info", path)["size"])
+
+    def modified_seconds(self, path: str) -> float:
+        """Return when an object was last written, in seconds since 1970; FileNotFoundError.
+
+        Minus infinity where the filesystem does not say.
+        """
+        told = self._call("info", path)
+        names = ("mtime", "LastModified", "created")  # local, S3, memory
+        found = next((told[name] for name in names if name in told), -math.inf)
+        return found.timestamp() if isinstance(found, datetime) else float(found)
 
     def read_bytes(self, path: str, start: int | None = None, stop: int | None = None) -> bytes:
         """Return an object's bytes, or a range of them; raises FileNotFoundError."""

@@ -6,6 +6,7 @@ import hashlib
 from typing import Any
 
 import fadae
+from fadae.scores import ErrorSums
 from fadae.store.dataset import NO_SAMPLE, PCM_SCALE, FeatureSet
 from fadae.store.layout import ArraySpec, frame_array, recording_array
 
@@ -15,6 +16,7 @@ SUMS = (
     "companded_reference", "companded_error",
     "audio_reference", "audio_error", "audio_correlation", "log_spectral_distance_db",
 )  # fmt: skip
+SIDES = ("held_out", "trained")  # of a run's split: sums are kept of either beside those of all
 SCORES = {
     "nmse_db": "normalised mean squared error of the companded features",
     "snr_db": "signal-to-noise ratio of the audio",
@@ -67,7 +69,22 @@ def reconstruction_attrs(features: FeatureSet, run: str, model_sha256: str) -> d
         "model_sha256": model_sha256,
         "features_sha256": features_sha256(features, 0),
         "totals": dict.fromkeys(SUMS, 0.0),
+        "side_totals": {side: dict.fromkeys(SUMS, 0.0) for side in SIDES},
     }
+
+
+def side_scores(attrs: dict[str, Any]) -> dict[str, float]:
+    """Return NMSE and SNR in dB pooled over the frames held out, and over those trained on.
+
+    NaN where there are none, or where a store was begun before they were kept.
+    """
+    scores: dict[str, float] = {}
+    for side in SIDES:
+        of = attrs.get("side_totals", {}).get(side, dict.fromkeys(SUMS, 0.0))
+        companded = ErrorSums(of["companded_reference"], of["companded_error"])
+        audio = ErrorSums(of["audio_reference"], of["audio_error"])
+        scores |= {f"{side}_nmse_db": companded.nmse_db, f"{side}_audio_snr_db": audio.snr_db}
+    return scores
 
 
 def features_sha256(features: FeatureSet, recordings: int) -> str:

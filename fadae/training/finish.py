@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import logging
 from typing import Any
 
 import safetensors.torch
@@ -18,6 +19,9 @@ from fadae.training.frames import RankSample
 from fadae.training.metrics import Metrics
 from fadae.training.reduction import make_reduction
 from fadae.training.rig import SAMPLE_FRAMES, Preempted, Rig, scores_of
+from fadae.training.runs import pca_remark
+
+log = logging.getLogger("fadae.training")
 
 
 def finish(rig: Rig) -> dict[str, Any]:
@@ -39,6 +43,8 @@ def finish(rig: Rig) -> dict[str, Any]:
     summary = finite(rig.summary(baseline))
     if rig.ranks.is_first:
         _write(rig, summary)
+        if remark := pca_remark(summary):
+            log.warning("run %s: %s", rig.run.name, remark)
     shared: dict[str, Any] = rig.ranks.from_first(summary)
     return shared
 

@@ -43,21 +43,16 @@ def open_dataset(location: Location, config: TrainConfig, rows: int | None) -> D
             "another one; train under another --run, or --fresh"
         )
     rows = features.rows if rows is None else rows
-    table = features.recordings
-    used = np.flatnonzero(table.canonical & (table.frame_start < rows) & (table.frame_count > 0))
-    ids = [str(i) for i in table.id[used]]
-    starts = table.frame_start[used].astype(np.int64)
-    counts = table.frame_count[used].astype(np.int64)
-    split = split_rows(ids, starts, counts, rows, config.holdout, config.seed)
+    divided = divide(features, rows, config.holdout, config.seed)
+    split = divided.split
     if config.max_frames is not None:
         split = dataclasses.replace(split, train=split.train.thinned(config.max_frames))
     if not split.train.count:
         raise NoInputError(f"{location.url} holds no frames to train on")
     transform = features.transform
-    table_text = canonical_json([ids, starts.tolist(), counts.tolist()])
     description = {
         "rows": rows,
-        "recordings_sha256": sha256_hex(table_text),
+        "recordings_sha256": divided.sha256,
         "transform": features.attrs["transform"],
         "hop_seconds": transform.hop_samples / transform.sample_rate_hz,
         "train_frames": split.train.count,
@@ -65,6 +60,25 @@ def open_dataset(location: Location, config: TrainConfig, rows: int | None) -> D
         "padding_rows": split.padding_rows,
     }
     return Dataset(features, rows, split, description)
+
+
+@dataclass(frozen=True)
+class Divided:
+    """The recordings of the store's first rows, divided between training and holdout."""
+
+    split: Split
+    sha256: str  # of the recordings' ids and places: what a run is bound to
+
+
+def divide(features: FeatureSet, rows: int, holdout: float, seed: int) -> Divided:
+    """Return how a run divides the recordings of the first `rows` rows, before any sampling."""
+    table = features.recordings
+    used = np.flatnonzero(table.canonical & (table.frame_start < rows) & (table.frame_count > 0))
+    ids = [str(i) for i in table.id[used]]
+    starts = table.frame_start[used].astype(np.int64)
+    counts = table.frame_count[used].astype(np.int64)
+    split = split_rows(ids, starts, counts, rows, holdout, seed)
+    return Divided(split, sha256_hex(canonical_json([ids, starts.tolist(), counts.tolist()])))
 
 
 class Run:

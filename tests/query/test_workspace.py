@@ -45,7 +45,7 @@ def location(tmp_path_factory: pytest.TempPathFactory, pcm: dict[str, Any]) -> L
     write_features(location, pcm, same_as={AGAIN: SHORT}, titles=titles)
     write_run(location)
     write_run(location, "unmade", seed=3)
-    reconstruct(location)
+    reconstruct(location, "default")
     return location
 
 
@@ -237,12 +237,41 @@ def test_recordings_are_found_by_words_and_near_names(workspace: Workspace) -> N
         workspace.select(SHORT, hz=slice(4000, 5000))
 
 
+def test_a_run_without_reconstructions_is_heard_and_read_all_the_same(
+    workspace: Workspace,
+) -> None:
+    whole = workspace.codec("unmade").reconstruct(workspace.select(SHORT)["features"].to_numpy())
+    bands = workspace.select(SHORT, hz=slice(400, 900))["features"].to_numpy()
+    part = workspace.coefficients(SHORT, (2, 4), slice(400, 900), "unmade")
+    rows = slice(*hop_rows((2, 4), RATE_HZ, HOP, len(whole)))
+    columns = np.isin(workspace.transform.coefficient_band,
+                      workspace.select(SHORT, hz=slice(400, 900))["coefficient_band"])  # fmt: skip
+    np.testing.assert_allclose(part, whole[rows][:, columns], atol=1e-6)
+    for source in ("original", "default"):
+        stored = workspace.select(SHORT, (2, 4), source=source)["features"].to_numpy()
+        assert np.array_equal(workspace.coefficients(SHORT, (2, 4), source=source), stored)
+    assert part.shape[1] == bands.shape[1]
+
+
+def test_no_run_named_means_the_one_there_is(tmp_path: Path) -> None:
+    location = Location(str(tmp_path))
+    write_features(location, {SHORT: music(5, seed=1)})
+    write_run(location, "only")
+    assert reconstruct(location)["run"] == "only"
+    workspace = fadae.open(location.url)
+    assert workspace.codec() is workspace.codec("only")
+    assert workspace.reconstruction().attrs["run"] == "only"
+    assert np.array_equal(workspace.scores()["nmse_db"], workspace.scores("only")["nmse_db"])
+    assert len(workspace.generate(seconds=1.0)) == RATE_HZ
+    assert workspace.codes(SHORT).values.shape[1] == 16 and workspace.metrics()
+
+
 def test_info_counts_recordings_failures_and_runs(location: Location) -> None:
     for number, kind in enumerate((FailureClass.TRANSIENT, FailureClass.PERMANENT)):
         track = Track("x", f"{number}.ogg")
         write_commit(location, Commit(track, failure=Failure(track.id, kind, "because")))
     info = fadae.open(location.url).info()
-    assert info["recordings"] == {"ok": 3, "failed": 2, "quarantined": 1}
+    assert info["recordings"] == {"ok": 3, "failed": 1, "quarantined": 1}
     assert info["failures"][1] == {"id": "x/1.ogg", "class": "permanent", "reason": "because"}
     assert (info["runs"], info["reconstructions"]) == (["default", "unmade"], ["default"])
     seconds = 360 + 9.3  # the same PCM counts once

@@ -41,7 +41,7 @@ def location(tmp_path_factory: pytest.TempPathFactory) -> Location:
     write_run(location)
     write_run(location, "modelled", seed=1, widths=(32, 8))
     location.write_bytes("runs/training/config.json", b"{}")
-    reconstruct(location)
+    reconstruct(location, "default")
     return location
 
 

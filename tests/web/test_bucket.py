@@ -27,7 +27,7 @@ def rooms(
         write_features(location, {LONG: music(20, seed=1)})
         write_run(location)
         write_run(location, "modelled", seed=1, widths=(32, 8))
-        reconstruct(location)
+        reconstruct(location, "default")
     with serving(folder) as local, serving(bucket) as remote:
         yield local, remote
 

@@ -1,0 +1,207 @@
+"""The runs of a workspace, read back: which one is meant, and what it learned from."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+
+from fadae.data.rows import RowSet
+from fadae.errors import NoInputError
+from fadae.store.dataset import FeatureSet
+from fadae.store.location import Location
+from fadae.training.run import divide
+
+log = logging.getLogger("fadae.training")
+
+_ROWS_AT_A_TIME = 2**20
+
+
+class Role(StrEnum):
+    """What a recording was to a run."""
+
+    TRAINED = "trained"  # at least one of its frames was trained on
+    HELD_OUT = "held out"  # kept away from training, to judge the run by
+    UNSEEN = "unseen"  # neither: it came after the run began, or --max-frames drew none of it
+    UNKNOWN = "unknown"  # the run was begun on other features than these, or does not say
+
+
+@dataclass(frozen=True)
+class RunSplit:
+    """What a run trained on and what it held out: by recording, and by row of the frame axis.
+
+    Recordings with the same samples share their rows, hence their role. A single recording is cut
+    in time: its role is "trained", and `held_out_rows` holds the part that was kept away. Where
+    --max-frames drew a sample, the rows between those drawn count as trained on: neighbours share
+    half of their samples. Silent and unreadable frames keep the role of their recording.
+    """
+
+    roles: tuple[Role, ...]  # [recordings], in the order of the recording table
+    ids: tuple[str, ...]  # [recordings]
+    trained_rows: RowSet
+    held_out_rows: RowSet
+
+    @property
+    def trained(self) -> list[str]:
+        """Ids of the recordings that the run trained on."""
+        return self._with(Role.TRAINED)
+
+    @property
+    def held_out(self) -> list[str]:
+        """Ids of the recordings that the run held out."""
+        return self._with(Role.HELD_OUT)
+
+    @property
+    def unseen(self) -> list[str]:
+        """Ids of the recordings that the run neither trained on nor held out."""
+        return self._with(Role.UNSEEN)
+
+    @property
+    def recording_held_out(self) -> list[bool | None]:
+        """Whether each recording was held out; None where neither that nor trained on."""
+        known = {Role.HELD_OUT: True, Role.TRAINED: False}
+        return [known.get(role) for role in self.roles]
+
+    def held_out_seconds(self, start: int, count: int, hop_seconds: float) -> tuple[float, float]:
+        """Return the held-out part of a recording whose rows are [start, start + count).
+
+        From its first held-out hop to the end of its last one; (0, 0) where there is none.
+        """
+        rows = self.held_out_rows.within(start, start + count) - start
+        if not len(rows):
+            return 0.0, 0.0
+        return float(rows[0]) * hop_seconds, float(rows[-1] + 1) * hop_seconds
+
+    def _with(self, role: Role) -> list[str]:
+        return [one for one, its in zip(self.ids, self.roles, strict=True) if its is role]
+
+
+def split_of(features: FeatureSet, config: dict[str, Any] | None) -> RunSplit:
+    """Return what a run, by its config.json, trained on and held out of these features."""
+    table = features.recordings
+    ids = tuple(map(str, table.id))
+    nothing = RowSet.of([], [])
+    recipe, dataset = (config or {}).get("recipe"), (config or {}).get("dataset", {})
+    if recipe is None or dataset.get("rows", math.inf) > features.rows:
+        return RunSplit((Role.UNKNOWN,) * len(ids), ids, nothing, nothing)
+    divided = divide(features, dataset["rows"], recipe["holdout"], recipe["seed"])
+    if divided.sha256 != dataset["recordings_sha256"]:
+        return RunSplit((Role.UNKNOWN,) * len(ids), ids, nothing, nothing)
+    trained, held_out = divided.split.train, divided.split.holdout
+    if recipe.get("max_frames") is not None:
+        trained = _drawn_from(trained, trained.thinned(recipe["max_frames"]))
+    known = {int(start): Role.HELD_OUT for start in held_out.starts}
+    known |= {int(start): Role.TRAINED for start in trained.starts}
+    # Repeated PCM begins where its canonical recording does; without a frame nothing begins.
+    roles = tuple(
+        known.get(start, Role.UNSEEN) if count else Role.UNSEEN
+        for start, count in zip(table.frame_start.tolist(), table.frame_count.tolist(), strict=True)
+    )
+    return RunSplit(roles, ids, trained, held_out)
+
+
+def _drawn_from(spans: RowSet, sample: RowSet) -> RowSet:
+    """Return the whole spans, a recording each, from which a sample holds at least one row."""
+    drawn = np.zeros(len(spans.starts), dtype=bool)
+    for low in range(0, int(spans.stops.max(initial=0)), _ROWS_AT_A_TIME):
+        rows = sample.within(low, low + _ROWS_AT_A_TIME)
+        drawn[np.searchsorted(spans.starts, rows, side="right") - 1] = True
+    return RowSet.of(spans.starts[drawn], spans.stops[drawn], spans.key)
+
+
+def pca_remark(summary: dict[str, Any]) -> str:
+    """Return one line where PCA does better than the run on held-out frames, else "".
+
+    >>> pca_remark({"holdout_nmse_db": -3.1, "pca_nmse_db": -7.25, "pca_components": 256})
+    'PCA with 256 components does better on held-out frames: -7.25 dB; this run -3.10 dB'
+    >>> pca_remark({"holdout_nmse_db": -9.0, "pca_nmse_db": -7.25, "pca_components": 256})
+    ''
+    """
+    own, pca = summary.get("holdout_nmse_db"), summary.get("pca_nmse_db")
+    if own is None or pca is None or not pca < own:
+        return ""
+    return (
+        f"PCA with {summary['pca_components']} components does better on held-out frames: "
+        f"{pca:.2f} dB; this run {own:.2f} dB"
+    )
+
+
+def run_summary(location: Location, run: str) -> dict[str, Any]:
+    """Return the summary that a finished training left, empty where there is none."""
+    summary: dict[str, Any] = (_document(location, f"runs/{run}/summary.json") or {}).get(
+        "summary", {}
+    )
+    return summary
+
+
+def chosen_run(location: Location, names: Sequence[str] | None = None) -> str:
+    """Return the run that is meant where none is named, of `names` or of all that have a model.
+
+    See `best_run`; where there are several, a log line says which it is. Raises NoInputError
+    where there is none.
+    """
+    runs = trained_runs(location) if names is None else names
+    if not runs:
+        raise NoInputError(f"{location.url} holds no trained run; run `fadae train` first")
+    run, why = best_run(location, runs)
+    if len(runs) > 1:
+        log.info("%d runs: taking %r (%s); --run takes another", len(runs), run, why)
+    return run
+
+
+def best_run(location: Location, runs: Sequence[str]) -> tuple[str, str]:
+    """Return the run to prefer, and why: the best held-out error, else the newest.
+
+    Errors are those of finished runs. Of equals the first by name.
+    """
+    if len(runs) == 1:
+        return runs[0], "the only one"
+    errors = {run: _holdout_nmse_db(location, run) for run in runs}
+    scored = {run: error for run, error in errors.items() if error is not None}
+    if scored:
+        run = min(sorted(scored), key=scored.__getitem__)
+        return run, f"best held-out error, {scored[run]:.2f} dB"
+    return max(sorted(runs), key=lambda run: _written(location, run)), "newest"
+
+
+def run_config(location: Location, run: str) -> dict[str, Any] | None:
+    """Return a run's config.json, None where there is none."""
+    return _document(location, f"runs/{run}/config.json")
+
+
+def trained_runs(location: Location) -> list[str]:
+    """Return the names of the runs that have a model, sorted."""
+    names = location.names("runs")
+    paths = [f"runs/{name}/model.safetensors" for name in names]
+    there = location.concurrently(location.exists, paths)
+    return [name for name, found in zip(names, there, strict=True) if found]
+
+
+def _holdout_nmse_db(location: Location, run: str) -> float | None:
+    """Return a finished run's held-out error, None where it has none."""
+    value = run_summary(location, run).get("holdout_nmse_db")
+    return value if isinstance(value, float) and math.isfinite(value) else None
+
+
+def _document(location: Location, path: str) -> dict[str, Any] | None:
+    try:
+        document: dict[str, Any] = json.loads(location.read_bytes(path))
+    except FileNotFoundError:
+        return None
+    return document
+
+
+def _written(location: Location, run: str) -> float:
+    """Return when a run's model was written, or the run begun, in seconds since 1970."""
+    for name in ("model.safetensors", "config.json"):
+        try:
+            return location.modified_seconds(f"runs/{run}/{name}")
+        except FileNotFoundError:
+            continue
+    return -math.inf
