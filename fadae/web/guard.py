@@ -62,7 +62,9 @@ class Guard:
 
     def _refusal(self, scope: Scope) -> Response | None:
         if scope["method"] not in ("GET", "HEAD"):
-            return refuse(405, "the listening room only reads: GET or HEAD", {"Allow": "GET, HEAD"})
+            return refuse(
+                405, "the listening room only reads: use GET or HEAD", {"Allow": "GET, HEAD"}
+            )
         given = [value for name, value in scope["headers"] if name == b"host"]
         if len(given) != 1 or host_name(given[0].decode("latin-1")) not in self.hosts:
             return refuse(403, "this host name is not served here: see `fadae serve --allow-host`")

@@ -38,7 +38,8 @@ def location(tmp_path_factory: pytest.TempPathFactory) -> Location:
     location = Location(str(tmp_path_factory.mktemp("room")))
     recordings = {LONG: music(80, seed=1), SHORT: music(7.3, seed=2), HOSTILE: music(3, seed=3)}
     write_features(location, recordings, titles=TITLES)
-    write_run(location)
+    scored = {"holdout_nmse_db": -5.0, "pca_nmse_db": -7.25, "pca_components": 16}
+    write_run(location, holdout=0.5, summary=scored)
     write_run(location, "modelled", seed=1, widths=(32, 8))
     location.write_bytes("runs/training/config.json", b"{}")
     reconstruct(location, "default")

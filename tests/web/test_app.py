@@ -67,6 +67,43 @@ def test_a_recording_has_its_scores_in_every_reconstruction(room: Served) -> Non
     assert room.json(query("recording", recording=HOSTILE))["title"] == HOSTILE_TITLE
 
 
+def test_what_a_run_held_out_is_the_librarys(room: Served, location: Location) -> None:
+    split = fadae.open(location.url).split("default")
+    rows = room.json("/api/recordings")["recordings"]
+    assert [row["id"] for row in rows if row["held_out_by"]] == split.held_out
+    assert all(row["held_out_by"] in ([], ["default"]) for row in rows)
+    for recording, role in zip(split.ids, split.roles, strict=True):
+        roles = room.json(query("recording", recording=recording))["roles"]
+        assert roles == {"default": role, "modelled": "unknown", "training": "unknown"}
+    told = room.json(query("curves", run="default"))
+    assert told["means"] == pytest.approx(fadae.open(location.url).pooled_scores("default"))
+    assert told["remark"].startswith("PCA with 16 components does better")
+    assert room.json(query("curves", run="modelled"))["means"] == {}
+
+
+@pytest.mark.parametrize(
+    ("url", "shown", "came_from"),
+    [
+        ("https://archive.org/download/a/b.ogg", "https://archive.org/download/a/b.ogg", None),
+        ("http://127.0.0.1:39041/download/a/b.ogg", None, "a local server (127.0.0.1:39041)"),
+        ("http://user:secret@localhost/a", None, "a local server (localhost)"),
+        ("http://[::1]:80/a", None, "a local server ([::1]:80)"),
+        ("http://[::1/a", "http://[::1/a", None),
+        ("s3://bucket/a.ogg", "s3://bucket/a.ogg", None),
+        ("", "", None),
+    ],
+)
+def test_a_source_that_is_gone_is_named_not_linked(
+    tmp_path: Any, url: str, shown: str | None, came_from: str | None
+) -> None:
+    location = Location(str(tmp_path))
+    write_features(location, {SHORT: music(1, seed=1)}, urls={SHORT: url})
+    with serving(location) as served:
+        about = served.json(query("recording", recording=SHORT))
+    assert about["url"] == shown
+    assert about["came_from"] == (came_from and f"ingested from {came_from}")
+
+
 @pytest.mark.parametrize("source", ["original", "transform", "default", "modelled"])
 @pytest.mark.parametrize("band", [{}, {"low_hz": 400, "high_hz": 900}])
 def test_audio_is_the_librarys(
@@ -187,6 +224,22 @@ def test_a_workspace_without_features_is_an_empty_room(empty_room: Served) -> No
 
 
 # --- refusals ---
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        query("generated", run="default", method="interpolate", first="", second=""),
+        query("recording", recording=""),
+        query("audio", recording=LONG, source="", start=0, stop=1),
+        query("audio", recording=LONG, start="", stop=1),
+        query("curves", run=""),
+    ],
+)
+def test_an_empty_value_is_called_empty(room: Served, path: str) -> None:
+    answer = room.get(path)
+    assert answer.status == 400
+    assert json.loads(answer.data)["error"].endswith(" is empty")
 
 
 @pytest.mark.parametrize(
