@@ -24,7 +24,7 @@ from fadae.query.workspace import ORIGINAL, TRANSFORM, Workspace
 from fadae.store.dataset import FEATURES
 from fadae.store.location import Location
 from fadae.store.reconstruction import reconstruction_path
-from fadae.training.runs import pca_remark, run_summary
+from fadae.training.runs import Role, pca_remark, run_summary
 from fadae.web import pictures
 from fadae.web.curves import curves
 from fadae.web.generated import Generated, generate
@@ -154,7 +154,7 @@ class Room:
         except NoInputError:
             return {"total": 0, "offset": offset, "recordings": []}
         rows = list(recordings.rows(text)) if text.split() else range(len(recordings))
-        splits = {run: workspace.split(run).recording_held_out for run in workspace.runs}
+        roles = {run: workspace.split(run).roles for run in workspace.runs}
         page = [
             {
                 "id": recording.id,
@@ -162,7 +162,7 @@ class Room:
                 "creator": recording.creator,
                 "item": recording.item,
                 "seconds": recording.seconds,
-                "held_out_by": [run for run, held_out in splits.items() if held_out[recording.row]],
+                "held_out_by": [run for run in roles if roles[run][recording.row] is Role.HELD_OUT],
             }
             for recording in (recordings[row] for row in rows[offset : offset + limit])
         ]

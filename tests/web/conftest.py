@@ -37,7 +37,8 @@ def location(tmp_path_factory: pytest.TempPathFactory) -> Location:
     """Three recordings, a reconstructed run, a run with only a model, one still in training."""
     location = Location(str(tmp_path_factory.mktemp("room")))
     recordings = {LONG: music(80, seed=1), SHORT: music(7.3, seed=2), HOSTILE: music(3, seed=3)}
-    write_features(location, recordings, titles=TITLES)
+    gone = "http://127.0.0.1:9/download/bach/air.ogg"  # as `fadae demo` leaves it
+    write_features(location, recordings, titles=TITLES, urls={SHORT: gone})
     scored = {"holdout_nmse_db": -5.0, "pca_nmse_db": -7.25, "pca_components": 16}
     write_run(location, holdout=0.5, summary=scored)
     write_run(location, "modelled", seed=1, widths=(32, 8))

@@ -328,3 +328,11 @@ def test_what_a_run_held_out_is_marked(visit: Callable[..., Visit], location: Lo
         level = f"{means[f'{side}_nmse_db']:.1f}".replace("-", "\N{MINUS SIGN}")
         assert f"{words}: NMSE {level} dB" in told
     assert "PCA with 16 components does better on held-out frames: -7.25 dB" in told
+
+
+def test_a_dead_source_is_no_link(visit: Callable[..., Visit]) -> None:
+    page = visit().open(SHORT)
+    assert page.locator("#about a").all_inner_texts() == ["licence"]
+    assert "ingested from a local server (127.0.0.1:9)" in page.inner_text("#about")
+    page = visit().open(LONG)
+    assert page.locator("#about a").all_inner_texts() == ["licence", "source"]
