@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import itertools
-import os
 import pickle
-import subprocess
-import sys
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -185,29 +182,6 @@ class TestShardedWork:
         for a, b in ((0, 1), (1, 3), (3, 60), (60, 149)):
             part = t.synthesize_hops(c[a : b + 1], floor=floor)
             np.testing.assert_array_equal(part, whole[a * H : b * H])
-
-    def test_the_number_of_threads_changes_no_bit(self) -> None:
-        program = (
-            "import hashlib, numpy as np\n"
-            "from fadae.transform import FrequencyAdaptiveTransform as T\n"
-            "for name in ('seed', 'full'):\n"
-            "    for dtype in (np.float32, np.float64):\n"
-            "        t = T.preset(name)\n"
-            "        c = t.analyze(np.random.default_rng(0).standard_normal(10**6).astype(dtype))\n"
-            "        for a in (c, t.synthesize(c)):\n"
-            "            print(hashlib.sha256(a.tobytes()).hexdigest())\n"
-        )
-        printed = {
-            subprocess.run(
-                [sys.executable, "-c", program],
-                env=os.environ | {"OPENBLAS_NUM_THREADS": threads, "OMP_NUM_THREADS": threads},
-                capture_output=True,
-                check=True,
-                text=True,
-            ).stdout
-            for threads in ("1", "2", "3")
-        }
-        assert len(printed) == 1
 
     def test_hops_need_the_padding(self) -> None:
         with pytest.raises(UsageError, match="zounds"):
