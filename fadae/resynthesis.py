@@ -101,9 +101,9 @@ def _through(
     with torch.inference_mode():
         for part in _even_parts(len(c)):
             values, scale = compand(torch.from_numpy(c[part]).to(codec.device))
-            codes = codec.model.encode(values)
-            decoded = codec.model.decode(codes).float()
-            encoded[part] = codes.float().cpu().numpy()
+            codes = codec.encoded(values)
+            decoded = codec.decoded(codes)
+            encoded[part] = codes.cpu().numpy()
             scales[part] = scale[:, 0].cpu().numpy()
             out[part] = expand(decoded, scale).cpu().numpy()
             sums[part, 0] = torch.linalg.vecdot(values, values).cpu().numpy()

@@ -20,6 +20,7 @@ from fadae import scores
 from fadae.cluster import connect, map_bag
 from fadae.errors import NoInputError, TransientError, UsageError
 from fadae.reconstruct import ReconstructTask, reconstruct, reconstruct_shard
+from fadae.store.dataset import FeatureSet
 from fadae.store.location import Location
 from fadae.transform import MODEL_FLOOR
 from tests.synthetic import music, write_features, write_run
@@ -79,6 +80,21 @@ def test_audio_and_features_are_the_codecs_across_the_border_of_shards(done: Any
         kept = workspace.select(name, source="default")
         np.testing.assert_allclose(kept["features"], made, rtol=2e-3, atol=1e-6)
         np.testing.assert_allclose(kept["encoded"], workspace.codec().encode(c).values, atol=1e-5)
+
+
+def test_no_row_depends_on_the_rows_computed_with_it(done: Any) -> None:
+    from fadae.model.codec import Codec
+    from fadae.resynthesis import resynthesize
+
+    features = FeatureSet.open(done[0])
+    codec, transform = Codec.load(done[0]), features.transform
+    c = features.read("features", 0, 301)
+    inside = np.ones((300, transform.hop_samples), bool)
+    whole = resynthesize(codec, transform, c, inside)
+    for start, stop in ((0, 1), (3, 5), (7, 264), (131, 300)):
+        part = resynthesize(codec, transform, c[start : stop + 1], inside[start:stop])
+        for name, values in part.items():
+            np.testing.assert_array_equal(values, whole[name][start:stop], name)
 
 
 def test_scores_are_those_of_whole_recordings(done: Any) -> None:

@@ -21,6 +21,9 @@ from fadae.store.location import Location
 
 Array = NDArray[np.float32]
 FRAMES_AT_A_TIME = 256
+# Frames go through a model in multiples of this. MKL multiplies up to seven rows, and rows beyond
+# a multiple of sixteen, by other ways that round differently.
+_FRAMES_ALIKE = 32
 
 
 @dataclass(frozen=True)
@@ -104,6 +107,17 @@ class Codec:
             ) from error
         return cls(model, config, device)
 
+    def encoded(self, values: torch.Tensor) -> torch.Tensor:
+        """Return the model's codes [n, K] of companded values [n, C], each a function of its own.
+
+        As `decoded`: the same bits on like processors whatever frames are computed beside it.
+        """
+        return self.model.encode(_whole(values))[: len(values)].float()
+
+    def decoded(self, codes: torch.Tensor) -> torch.Tensor:
+        """Return the companded values [n, C] that the model makes of codes [n, K]."""
+        return self.model.decode(_whole(codes))[: len(codes)].float()
+
     @property
     def feature_size(self) -> int:
         """Coefficients of a frame."""
@@ -127,7 +141,7 @@ class Codec:
         with torch.inference_mode():
             for part in _parts(len(features)):
                 companded, scale = compand(self._tensor(features[part]))
-                values[part] = self.model.encode(companded).float().cpu().numpy()
+                values[part] = self.encoded(companded).cpu().numpy()
                 scales[part] = scale.cpu().numpy()
         return Codes(values, scales, self.hop_seconds, start_seconds)
 
@@ -137,7 +151,7 @@ class Codec:
         features = np.empty((len(codes), self.feature_size), dtype=np.float32)
         with torch.inference_mode():
             for part in _parts(len(codes)):
-                values = self.model.decode(self._tensor(codes.values[part])).float()
+                values = self.decoded(self._tensor(codes.values[part]))
                 features[part] = expand(values, self._tensor(codes.scale[part])).cpu().numpy()
         return features
 
@@ -154,6 +168,12 @@ class Codec:
             raise UsageError(
                 f"this codec takes {what} of shape [frames, {width}], got {list(array.shape)}"
             )
+
+
+def _whole(rows: torch.Tensor) -> torch.Tensor:
+    """Return rows [n, C] with zeros below them, up to a multiple of `_FRAMES_ALIKE`."""
+    missing = -len(rows) % _FRAMES_ALIKE
+    return torch.nn.functional.pad(rows, (0, 0, 0, missing)) if missing else rows
 
 
 def _torch_dtype(array: NDArray[Any]) -> Any:
