@@ -16,10 +16,10 @@ are safe differs from kernel to kernel; `bands` tries them out once a process.
 
 Different *kinds* of processor (AVX2 or AVX-512, x86 or ARM) may still round the last bit of a
 float32 differently, because a BLAS has another kernel for each: one float16 in 1600 differs
-between Haswell's and SkylakeX's. All the workers of a cluster need not be alike: mixed shards are as good as any. Only
-comparing bytes needs like machines (or the same OPENBLAS_CORETYPE on all). `verify` compares
-checksums of what was written, never with a new computation, so it takes no other machine's
-rounding for damage. Memory beyond the result is one block's.
+between OpenBLAS' Haswell and SkylakeX. The workers of a cluster need not be alike: mixed shards
+are as good as any. Only comparing bytes needs like machines (or one OPENBLAS_CORETYPE on all).
+`verify` compares checksums of what was written, never with a new computation, so it takes no
+other machine's rounding for damage. Memory beyond the result is one block's.
 """
 
 from __future__ import annotations

@@ -71,7 +71,7 @@ class _MatrixStep(NamedTuple):
     matrix: Array
 
     def multiply(self, x: Array, out: Array) -> None:
-        """Write x[:, source] @ matrix to out[:, target], a few rows at a time: see `_rows_alike`."""
+        """Write x[:, source] @ matrix to out[:, target], as many rows at a time as are alike."""
         rows = _rows_at_a_time(len(x), *self.matrix.shape, self.matrix.dtype)
         x, out = (a.reshape(-1, rows, a.shape[1]) for a in (x, out))
         np.matmul(x[..., self.source], self.matrix, out=out[..., self.target])
