@@ -23,7 +23,7 @@ Array = NDArray[np.float32]
 FRAMES_AT_A_TIME = 256
 # Frames go through a model in multiples of this. MKL multiplies up to seven rows, and rows beyond
 # a multiple of sixteen, by other ways that round differently.
-_FRAMES_ALIKE = 32
+_FRAMES_ALIKE = 16
 
 
 @dataclass(frozen=True)
