@@ -26,9 +26,9 @@ endif
 # $(call install,VENV,CONSTRAINT OPTIONS)
 define install
 	$(PYTHON) -m venv $(1)
-	$(if $(TORCH_INDEX),$(1)/bin/python -m pip install --quiet --no-deps --retries 1 --timeout 20 \
-		--index-url "$(TORCH_INDEX)" $(2) torch || \
-		echo "$(TORCH_INDEX) gave no PyTorch: taking PyPI's, on Linux with 4 GB of CUDA")
+	if [ -n "$(TORCH_INDEX)" ]; then $(1)/bin/python -m pip install --quiet --no-deps --retries 1 \
+		--timeout 20 --index-url "$(TORCH_INDEX)" $(2) torch || \
+		echo "No PyTorch from $(TORCH_INDEX): taking the one from PyPI (on Linux 4 GB of CUDA)."; fi
 	$(1)/bin/python -m pip install --quiet $(2) -e ".[dev]"
 	# For the operator's schemas in tests/k8s (which skip without); installed, it would bring 29 packages.
 	-$(1)/bin/python -m pip download --quiet --no-deps -d $(1)/schemas dask-kubernetes==2026.3.0
