@@ -1,4 +1,4 @@
-"""Debian's nginx as the test's own process, on a free port of loopback; nothing outside a folder."""
+"""Debian's nginx as the test's own process, on loopback; it writes nothing outside a folder."""
 
 from __future__ import annotations
 
@@ -14,8 +14,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.s3 import free_port
-
 _CONFIG = """
 {user}
 daemon off;
@@ -24,7 +22,8 @@ pid {folder}/nginx.pid;
 error_log {folder}/error.log notice;
 events {{ worker_connections 256; }}
 http {{
-    access_log off;
+    log_format served '$status $connection $http_range $sent_http_content_encoding $request_uri';
+    access_log {folder}/access.log served;
     {temporary}
     {http}
     server {{
@@ -46,7 +45,8 @@ def nginx(folder: Path, http: str = "", server: str = "") -> Iterator[str]:
     binary = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
     if binary is None:
         pytest.skip("no nginx here: install Debian's nginx-light")
-    port = free_port()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
     config = _CONFIG.format(
         user="user root;" if os.geteuid() == 0 else "", folder=folder, port=port, http=http,
         server=server, temporary=" ".join(f"{n}_temp_path {folder}/{n};" for n in _TEMPORARY),

@@ -6,6 +6,7 @@ import contextlib
 import functools
 import json
 import logging
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,7 +23,7 @@ from fadae.ingest.tally import Tally
 from fadae.nouns import Commit, Failure, FailureClass, Track, canonical_json
 from fadae.store.location import Location
 from fadae.store.mapping import Mapper, map_serially
-from fadae.store.staging import read_commit, recording_key, write_commit
+from fadae.store.staging import improve_commit, recording_key
 
 log = logging.getLogger("fadae.ingest")
 
@@ -67,25 +68,32 @@ def ingest(
     for source in sources:
         _ensure_own_name(location, source)
     tally = Tally(settings.rate_hz)
+    unkept: list[Failure] = []
     try:
         for source in sources:
             limit = None if settings.limit is None else settings.limit - tally.recordings
             if limit == 0:
                 break
-            _ingest_source(Listing(location, source, limit), settings, mapper, tally)
+            unkept += _ingest_source(Listing(location, source, limit), settings, mapper, tally)
     except (TransientError, NoInputError) as error:
         error.summary = tally.summary()
         raise
-    _judge(tally)
+    _judge(tally, unkept)
     return tally.summary()
 
 
-def _judge(tally: Tally) -> None:
+def _judge(tally: Tally, unkept: list[Failure]) -> None:
     """Raise what the command is to end with where not all is well."""
     if tally.failed:
         raise TransientError(
             f"{tally.failed} of {tally.recordings} recordings failed for a passing reason "
             f"({tally.first(FailureClass.TRANSIENT)}); run the same command again",
+            tally.summary(),
+        )
+    if passing := [failure for failure in unkept if _passes(failure)]:
+        raise TransientError(
+            f"{len(passing)} original files could not be kept for a passing reason "
+            f"({passing[0].id}: {passing[0].reason}); run the same command again",
             tally.summary(),
         )
     if not tally.ok:
@@ -125,13 +133,19 @@ def _bound(location: Location, path: str, value: dict[str, Any]) -> dict[str, An
     return there
 
 
-def _ingest_source(listing: Listing, settings: Settings, mapper: Mapper, total: Tally) -> None:
-    """Ingest one source's selection and add it to the total, also where it ends in an error."""
+def _ingest_source(
+    listing: Listing, settings: Settings, mapper: Mapper, total: Tally
+) -> list[Failure]:
+    """Ingest one source's selection and add it to the total, also where it ends in an error.
+
+    Return why originals of recordings that are there could not be kept.
+    """
+    unkept: list[Failure] = []
     if settings.refresh:
         listing.forget()
     elif (known := _finished(listing, settings)) is not None:
         total.merge(known)
-        return
+        return unkept
     tally = Tally(settings.rate_hz)
     passing = _PassingFailures(listing.location)
     unit = functools.partial(ingest_recording, job=_job(listing, settings))
@@ -139,12 +153,15 @@ def _ingest_source(listing: Listing, settings: Settings, mapper: Mapper, total: 
         tracks = _tracks(listing, settings.retry, tally, passing)
         for outcome in mapper(unit, tracks, label="ingest", unit="recordings"):
             tally.add(outcome.commit)
+            unkept += [outcome.tried] if outcome.tried else []
             passing.see(outcome)
         passing.record()
     finally:
         total.merge(tally)
     if not tally.failed:
-        listing.finish({"keep_source": settings.keep_source, **tally.to_dict()})
+        kept = settings.keep_source and not unkept
+        listing.finish({"keep_source": kept, **tally.to_dict()})
+    return unkept
 
 
 def _finished(listing: Listing, settings: Settings) -> Tally | None:
@@ -191,26 +208,30 @@ class _PassingFailures:
         self._location = location
         self._commits: list[Commit] = []
         self._tried = self._failed = 0
+        self._kinds: Counter[str] = Counter()
+        self._reason = ""
 
     def see(self, outcome: Outcome) -> None:
         """Take a recording's outcome; raises TransientError where a batch shows an outage."""
         if outcome.fresh:
-            failure = outcome.commit.failure
-            if failure and failure.failure_class is FailureClass.TRANSIENT:
+            failure = outcome.tried or outcome.commit.failure
+            if outcome.commit.failure is not None and _passes(failure):
                 self._commits.append(outcome.commit)
-            self.count(failure)
+            self.count(failure, "downloads")
 
-    def count(self, failure: Failure | None) -> None:
+    def count(self, failure: Failure | None, kind: str = "listings") -> None:
         """Count something tried; raises TransientError where a batch shows an outage."""
         self._tried += 1
-        if failure and failure.failure_class is FailureClass.TRANSIENT:
+        if failure is not None and _passes(failure):
             self._failed += 1
+            self._kinds[kind] += 1
+            self._reason = f"{failure.id}: {failure.reason}"
         if self._tried >= OUTAGE_BATCH:
             if 2 * self._failed > self._tried:
-                reason = failure.reason if failure else self._commits[-1].failure
+                kinds = " and ".join(f"{n} {kind}" for kind, n in sorted(self._kinds.items()))
                 raise TransientError(
-                    f"{self._failed} of {self._tried} recordings in a row failed for a passing "
-                    f"reason ({reason}): an outage; nothing was marked, run the same command later"
+                    f"{kinds} of {self._tried} tried in a row failed for a passing reason "
+                    f"({self._reason}): an outage; nothing was marked, run the same command later"
                 )
             self.record()
 
@@ -218,8 +239,11 @@ class _PassingFailures:
         """Write the failures down, unless most of what was tried failed."""
         if 2 * self._failed <= self._tried:
             for commit in self._commits:
-                there = read_commit(self._location, commit.id)
-                if there is None or there.decoded is None:  # another driver may have had it since
-                    write_commit(self._location, commit)
+                improve_commit(self._location, commit)
         self._commits.clear()
+        self._kinds.clear()
         self._tried = self._failed = 0
+
+
+def _passes(failure: Failure | None) -> bool:
+    return failure is not None and failure.failure_class is FailureClass.TRANSIENT

@@ -215,3 +215,67 @@ def test_staged_bytes_do_not_depend_on_the_route(item, source, tmp_path, bytes_o
 def test_memory_workspaces_serve_one_process(item: Path) -> None:
     location = Location("memory://ingest-test")
     assert ingest(location, [FolderSource(str(item))], Settings(limit=2))["ok"] == 2
+
+
+@pytest.mark.parametrize("how", ["gone", "other bytes"])
+def test_keep_source_never_replaces_a_commit_by_less(tmp_path, location, bytes_of, how) -> None:
+    folder = tmp_path / "going"
+    for seed, name in enumerate(("a.ogg", "b.ogg")):
+        save(folder / name, music(2, seed=seed))
+    source = FolderSource(str(folder))
+    ingest(location, [source])
+    before = bytes_of(location)
+    if how == "gone":
+        (folder / "a.ogg").unlink()
+    else:
+        save(folder / "a.ogg", music(1, seed=7))
+    summary = ingest(location, [source], Settings(keep_source=True))
+    assert (summary["ok"], summary["quarantined"]) == (2, 0)
+    after = bytes_of(location)
+    changed = {name for name in before if after[name] != before[name]}
+    assert all("b.ogg" in name for name in changed), changed
+    assert read_commit(location, "going/a.ogg").decoded is not None
+    assert location.exists(source_path("going/b.ogg"))
+    assert not location.exists(source_path("going/a.ogg"))
+    save(folder / "a.ogg", music(2))  # it is back: asked for again, as it is not yet kept
+    ingest(location, [source], Settings(keep_source=True))
+    assert location.exists(source_path("going/a.ogg"))
+
+
+def test_an_archive_that_is_out_leaves_what_is_there(item, location, bytes_of) -> None:
+    with EmbeddedArchive(item) as archive:
+        source = ArchiveSource(items=("little-item",), url=archive.url, manners=QUICK)
+        ingest(location, [source])
+        before = bytes_of(location)
+        archive.mischief.add(Fault(Where.DATANODE, Kind.STATUS, times=ALWAYS, match="07.ogg"))
+        with pytest.raises(TransientError, match="1 original files could not be kept") as raised:
+            ingest(location, [source], Settings(keep_source=True))
+        assert raised.value.summary["ok"] == len(NAMES)
+    after = bytes_of(location)
+    assert {n for n in before if "07.ogg" in n} == {n for n in before if after[n] == before[n]
+                                                  and "07.ogg" in n}  # fmt: skip
+
+
+def test_an_outage_of_listings_alone_is_transient(item, location, monkeypatch, bytes_of) -> None:
+    monkeypatch.setattr("fadae.ingest.driver.OUTAGE_BATCH", 3)
+    names = tuple(f"item-{number}" for number in range(8))
+    items = [folder_item(item, name) for name in names]
+    with EmbeddedArchive(items, [Fault(Where.METADATA, Kind.STATUS, times=ALWAYS)]) as archive:
+        source = ArchiveSource(items=names, url=archive.url, manners=QUICK)
+        with pytest.raises(TransientError, match="3 listings of 3 .*item-.*503") as raised:
+            ingest(location, [source])
+        assert raised.value.summary["failed"] == 3
+    assert list(bytes_of(location)) == ["staging/rate.json"]
+
+
+def test_an_outage_of_both_counts_each(item, location, monkeypatch) -> None:
+    monkeypatch.setattr("fadae.ingest.driver.OUTAGE_BATCH", 9)
+    faults = [
+        Fault(Where.METADATA, Kind.STATUS, times=ALWAYS, match="dark"),
+        Fault(Where.DATANODE, Kind.STATUS, times=ALWAYS),
+    ]
+    items = [folder_item(item, "little-item"), folder_item(item, "dark")]
+    with EmbeddedArchive(items, faults) as archive:
+        source = ArchiveSource(items=("dark", "little-item"), url=archive.url, manners=QUICK)
+        with pytest.raises(TransientError, match="8 downloads and 1 listings of 9 tried"):
+            ingest(location, [source])
