@@ -7,6 +7,7 @@ is a PermanentFailure with a reason. Runs inside the sandbox; works without it f
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,6 +31,11 @@ DEMUXERS = (
     "mov,mp4,m4a,mp3,mpc,mpc8,mpeg,mpegts,nut,ogg,oma,rm,shn,sox,tak,truehd,tta,voc,w64,wav,wv"
 )
 _OPTIONS = {"format_whitelist": DEMUXERS, "protocol_whitelist": "file"}
+
+# Tags are hostile text and often no UTF-8. From version 19 on, PyAV takes them as they come.
+_open: Any = av.open
+if int(av.__version__.split(".")[0]) < 19:
+    _open = functools.partial(av.open, metadata_errors="replace")
 
 # In samples at the source's rate: small enough for flat memory, large enough that Python's part
 # is small. Fixed, so that the resampler sees the same blocks and gives the same bytes anywhere.
@@ -154,10 +160,7 @@ def _blocks(
 ) -> Iterator[tuple[NDArray[np.float32], int, int]]:
     """Yield (mono [n] float32, rate, channels): n is BLOCK_SAMPLES but where the format changes."""
     try:
-        container = av.open(
-            file, io_open=_refuse, container_options=_OPTIONS, buffer_size=1 << 18,
-            metadata_errors="replace",
-        )  # fmt: skip
+        container = _open(file, io_open=_refuse, container_options=_OPTIONS, buffer_size=1 << 18)
     except (av.error.FFmpegError, OSError, ValueError) as error:
         raise PermanentFailure(f"undecodable: {_reason(error)}") from error
     with container:

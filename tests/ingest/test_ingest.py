@@ -16,7 +16,7 @@ from fadae.audio.terms import Limits
 from fadae.embedded.faults import ALWAYS, Fault, Kind, Where
 from fadae.embedded.holdings import HeldItem, folder_item
 from fadae.embedded.server import EmbeddedArchive
-from fadae.errors import NoInputError, TransientError, UsageError
+from fadae.errors import NoInputError, OwnFaultError, TransientError, UsageError
 from fadae.ingest import Retry, Settings, ingest
 from fadae.nouns import FailureClass
 from fadae.store.location import Location
@@ -262,7 +262,7 @@ def test_an_outage_of_listings_alone_is_transient(item, location, monkeypatch, b
     items = [folder_item(item, name) for name in names]
     with EmbeddedArchive(items, [Fault(Where.METADATA, Kind.STATUS, times=ALWAYS)]) as archive:
         source = ArchiveSource(items=names, url=archive.url, manners=QUICK)
-        with pytest.raises(TransientError, match="3 listings of 3 .*item-.*503") as raised:
+        with pytest.raises(TransientError, match=r"3 listings of 3 .*item-.*503") as raised:
             ingest(location, [source])
         assert raised.value.summary["failed"] == 3
     assert list(bytes_of(location)) == ["staging/rate.json"]
@@ -279,3 +279,16 @@ def test_an_outage_of_both_counts_each(item, location, monkeypatch) -> None:
         source = ArchiveSource(items=("dark", "little-item"), url=archive.url, manners=QUICK)
         with pytest.raises(TransientError, match="8 downloads and 1 listings of 9 tried"):
             ingest(location, [source])
+
+
+def test_a_fault_of_our_own_quarantines_nothing(tmp_path, location, bytes_of, monkeypatch) -> None:
+    save(tmp_path / "music/a.ogg", music(2))
+    (tmp_path / "soxr.py").write_text("raise ImportError('not installed')")
+    monkeypatch.setattr("fadae.audio.sandbox._idle", [])  # a child of this test's own
+    monkeypatch.syspath_prepend(tmp_path)
+    source = FolderSource(str(tmp_path / "music"))
+    with pytest.raises(OwnFaultError):
+        ingest(location, [source])
+    assert list(bytes_of(location)) == ["staging/rate.json"]
+    monkeypatch.undo()
+    assert ingest(location, [source])["ok"] == 1
