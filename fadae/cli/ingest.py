@@ -15,6 +15,7 @@ from fadae.cli.options import (
     Contact,
     Downloads,
     Folder,
+    FollowLinks,
     Formats,
     Items,
     KeepSource,
@@ -48,6 +49,7 @@ def ingest(
     collection: Collection = None,
     search: Search = None,
     folder: Folder = None,
+    follow_links: FollowLinks = False,
     limit: Limit = None,
     formats: Formats = None,
     archive_url: ArchiveUrl = DEFAULT_ARCHIVE_URL,
@@ -80,7 +82,9 @@ def ingest(
             file_bytes=1_000_000 * max_megabytes,
         ),
     )  # fmt: skip
-    sources = chosen_sources(items, collection, search, folder, formats, archive_url, contact)
+    sources = chosen_sources(
+        items, collection, search, folder, formats, archive_url, contact, follow_links=follow_links
+    )
     with cluster_mapper(location, scheduler, workers) as mapper:
         return stage.ingest(location, sources, settings, mapper=mapper)
 
@@ -105,6 +109,8 @@ def chosen_sources(
     formats: list[str] | None,
     archive_url: str,
     contact: str,
+    *,
+    follow_links: bool = False,
 ) -> list[Source]:
     """Return the sources that a command line asks for; the default item where it asks for none."""
     from fadae.archive.client import CONTACT
@@ -114,7 +120,7 @@ def chosen_sources(
     queries = [*map(collection_query, collections or []), *(searches or [])]
     if not (items or queries or folders):
         items = [DEFAULT_ITEM]
-    sources: list[Source] = [FolderSource(url) for url in folders or []]
+    sources: list[Source] = [FolderSource(url, follow_links=follow_links) for url in folders or []]
     if items or queries:
         archive = ArchiveSource(
             tuple(items or ()), tuple(queries), tuple(formats or ()), archive_url,

@@ -13,6 +13,7 @@ from fadae.cli.options import (
     Downloads,
     Dtype,
     Folder,
+    FollowLinks,
     Formats,
     Items,
     KeepSource,
@@ -50,6 +51,7 @@ def run(
     collection: Collection = None,
     search: Search = None,
     folder: Folder = None,
+    follow_links: FollowLinks = False,
     limit: Limit = None,
     formats: Formats = None,
     archive_url: ArchiveUrl = DEFAULT_ARCHIVE_URL,
@@ -106,6 +108,8 @@ def run(
             precision=precision, reduction=reduction, fresh=fresh,
         ),
     )  # fmt: skip
-    sources = chosen_sources(items, collection, search, folder, formats, archive_url, contact)
+    sources = chosen_sources(
+        items, collection, search, folder, formats, archive_url, contact, follow_links=follow_links
+    )
     with cluster_mapper(location, scheduler, workers) as mapper:
         return pipeline.run(location, sources, recipe, mapper=mapper)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 import json
 import logging
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from fadae.archive.folder import FolderSource
@@ -40,7 +42,10 @@ class Settings:
     downloads: int = 4
     """Transfers from the archive at a time, over the whole cluster."""
     limit: int | None = None
-    """At most so many recordings, over all sources."""
+    """At most so many usable recordings, over all sources, in the order of their listings.
+
+    What is quarantined does not count: the next of the listing comes in its place. What failed in
+    passing does: it may be had by the next call."""
     keep_source: bool = False
     keep_damaged: bool = False
     retry: Retry = Retry.TRANSIENT
@@ -71,13 +76,15 @@ def ingest(
     unkept: list[Failure] = []
     try:
         for source in sources:
-            limit = None if settings.limit is None else settings.limit - tally.recordings
+            limit = None if settings.limit is None else settings.limit - tally.usable
             if limit == 0:
                 break
             unkept += _ingest_source(Listing(location, source, limit), settings, mapper, tally)
     except (TransientError, NoInputError) as error:
         error.summary = tally.summary()
         raise
+    if tally.quarantined and settings.retry not in (Retry.PERMANENT, Retry.ALL):
+        log.info("%d quarantined: --retry permanent tries again", tally.quarantined)
     _judge(tally, unkept)
     return tally.summary()
 
@@ -140,18 +147,17 @@ def _ingest_source(
 
     Return why originals of recordings that are there could not be kept.
     """
-    unkept: list[Failure] = []
     if settings.refresh:
         listing.forget()
-    elif (known := _finished(listing, settings)) is not None:
+    elif listed := listing.listed():
+        log.info("listing of %s; --refresh lists again", _moment(listed))
+    if not settings.refresh and (known := _finished(listing, settings)) is not None:
         total.merge(known)
-        return unkept
-    tally = Tally(settings.rate_hz)
+        return []
+    tally, unkept = Tally(settings.rate_hz), list[Failure]()
     passing = _PassingFailures(listing.location)
-    unit = functools.partial(ingest_recording, job=_job(listing, settings))
     try:
-        tracks = _tracks(listing, settings.retry, tally, passing)
-        for outcome in mapper(unit, tracks, label="ingest", unit="recordings"):
+        for outcome in _outcomes(listing, settings, mapper, tally, passing):
             tally.add(outcome.commit)
             unkept += [outcome.tried] if outcome.tried else []
             passing.see(outcome)
@@ -162,6 +168,33 @@ def _ingest_source(
         kept = settings.keep_source and not unkept
         listing.finish({"keep_source": kept, **tally.to_dict()})
     return unkept
+
+
+def _outcomes(
+    listing: Listing, settings: Settings, mapper: Mapper, tally: Tally, passing: _PassingFailures
+) -> Iterator[Outcome]:
+    """Yield the outcomes of a selection: of all it lists, or until its limit of usable ones.
+
+    With a limit it goes by rounds, each as long as what is missing: so the shortest beginning of
+    the listing with so many usable recordings is asked for, in whatever order they finish.
+    """
+    unit = functools.partial(ingest_recording, job=_job(listing, settings))
+    found = listing.tracks(settings.retry)
+    missing = listing.limit
+    while missing != 0:
+        before = tally.recordings
+        tracks = _tracks(itertools.islice(found, missing), tally, passing)
+        yield from mapper(unit, tracks, label="ingest", unit="recordings")
+        if missing is None or tally.recordings - before < missing:
+            return
+        missing = max(0, (listing.limit or 0) - tally.usable)
+
+
+def _moment(time: datetime) -> str:
+    """Return a time of today as 17:14, any other with its date, both local."""
+    local = time.astimezone()
+    is_today = local.date() == datetime.now().astimezone().date()
+    return local.strftime("%H:%M" if is_today else "%Y-%m-%d %H:%M")
 
 
 def _finished(listing: Listing, settings: Settings) -> Tally | None:
@@ -186,10 +219,10 @@ def _job(listing: Listing, settings: Settings) -> Job:
 
 
 def _tracks(
-    listing: Listing, retry: Retry, tally: Tally, passing: _PassingFailures
+    found: Iterable[Track | Failure], tally: Tally, passing: _PassingFailures
 ) -> Iterator[Track]:
     """Yield the tracks; entries that offer none are failures of the selection already."""
-    for one in listing.tracks(retry):
+    for one in found:
         if isinstance(one, Track):
             yield one
         else:

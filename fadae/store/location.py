@@ -15,6 +15,7 @@ import posixpath
 import tempfile
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import IO, Any, Self, TypeVar
@@ -130,6 +131,12 @@ class Location:
     def size_bytes(self, path: str) -> int:
         """Return an object's size; raises FileNotFoundError."""
         return int(self._call("info", path)["size"])
+
+    def modified(self, path: str) -> datetime:
+        """Return when an object was written last; raises FileNotFoundError."""
+        info = self._call("info", path)
+        told = info.get("LastModified") or info.get("created")  # buckets, memory://
+        return datetime.fromtimestamp(info["mtime"], UTC) if "mtime" in info else told
 
     def read_bytes(self, path: str, start: int | None = None, stop: int | None = None) -> bytes:
         """Return an object's bytes, or a range of them; raises FileNotFoundError."""

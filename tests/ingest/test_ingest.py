@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -292,3 +293,42 @@ def test_a_fault_of_our_own_quarantines_nothing(tmp_path, location, bytes_of, mo
     assert list(bytes_of(location)) == ["staging/rate.json"]
     monkeypatch.undo()
     assert ingest(location, [source])["ok"] == 1
+
+
+def test_a_limit_counts_usable_recordings_in_the_listings_order(tmp_path, location) -> None:
+    folder = tmp_path / "mixed"
+    for name in ("a.ogg", "c.ogg", "d.ogg"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text("no audio")
+    for seed, name in enumerate(("b.ogg", "e.ogg", "f.ogg")):
+        save(folder / name, music(1, seed=seed))
+    source = FolderSource(str(folder))
+    for limit, expected in ((1, (2, 1, 1)), (2, (5, 2, 3)), (3, (6, 3, 3)), (9, (6, 3, 3))):
+        settings = Settings(limit=limit)
+        for _ in range(2):
+            summary = ingest(location, [source], settings)
+            found = summary["recordings"], summary["ok"], summary["quarantined"]
+            assert found == expected
+        assert (read_commit(location, "mixed/f.ogg") is not None) == (limit > 2)
+    with pytest.raises(NoInputError):
+        (folder / "only").mkdir()
+        (folder / "only/x.ogg").write_text("no audio")
+        ingest(location, [FolderSource(str(folder / "only"))], Settings(limit=1))
+
+
+def test_what_is_remembered_and_what_is_quarantined_say_how_to_ask_again(
+    tmp_path, location, caplog
+) -> None:
+    save(tmp_path / "mixed/a.ogg", music(1))
+    (tmp_path / "mixed/b.ogg").write_text("no audio")
+    source = FolderSource(str(tmp_path / "mixed"))
+    caplog.set_level("INFO", "fadae.ingest")
+    ingest(location, [source])
+    assert "1 quarantined: --retry permanent tries again" in caplog.messages
+    assert "--refresh" not in caplog.text
+    caplog.clear()
+    ingest(location, [source], Settings(retry=Retry.PERMANENT))
+    remembered = [one for one in caplog.messages if "--refresh lists again" in one]
+    assert len(remembered) == 1
+    assert re.fullmatch(r"listing of (\S+ )?\d\d:\d\d; --refresh lists again", remembered[0])
+    assert "--retry permanent" not in caplog.text
