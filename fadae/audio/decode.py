@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
@@ -19,8 +18,8 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
-from fadae.audio import ogg
 from fadae.audio.pcm import to_pcm
+from fadae.audio.sections import Sections, View
 from fadae.audio.terms import Limits, Source
 from fadae.errors import PermanentFailure
 
@@ -114,41 +113,47 @@ def _mono_blocks(
         raise PermanentFailure("empty: a file of 0 bytes")
     if size > limits.file_bytes:
         raise PermanentFailure(f"a file of {size:,} bytes, more than {limits.file_bytes:,}")
-    damaged_at = ogg.damage_offset(path)
-    if damaged_at == 0:
-        damaged_at = None  # not even one whole page: let the decoder say what it is
+    sections = Sections.of(path)
+    damaged_at = sections.damaged_at
+    if damaged_at == 0:  # not even one whole page: let the decoder say what it is
+        sections, damaged_at = Sections((((0, size),),)), None
     if damaged_at is not None and not keep_damaged:
         raise PermanentFailure(f"damaged: no whole Ogg page at byte {damaged_at:,} of {size:,}")
-    if damaged_at is not None:
-        source.damage = f"no whole Ogg page at byte {damaged_at:,} of {size:,}"
     seconds = 0.0
-    with _Head(path, size if damaged_at is None else damaged_at) as file:
-        for block, rate_hz, channels in _blocks(file, limits, keep_damaged, source):
-            source.rate_hz, source.channels = source.rate_hz or rate_hz, source.channels or channels
-            source.samples += len(block)
-            seconds += len(block) / rate_hz
-            if seconds > limits.decoded_seconds:
-                raise PermanentFailure(f"longer than the limit of {limits.decoded_seconds:,.0f} s")
-            if not np.isfinite(block).all():
-                raise PermanentFailure(f"NaN or infinite samples before {seconds:.1f} s")
-            yield block, rate_hz
+    for block, rate_hz, channels in _linked(path, sections, limits, keep_damaged, source):
+        source.rate_hz, source.channels = source.rate_hz or rate_hz, source.channels or channels
+        source.samples += len(block)
+        seconds += len(block) / rate_hz
+        if seconds > limits.decoded_seconds:
+            raise PermanentFailure(f"longer than the limit of {limits.decoded_seconds:,.0f} s")
+        if not np.isfinite(block).all():
+            raise PermanentFailure(f"NaN or infinite samples before {seconds:.1f} s")
+        yield block, rate_hz
+    if damaged_at is not None:
+        source.damage = source.damage or f"no whole Ogg page at byte {damaged_at:,} of {size:,}"
 
 
-class _Head(io.FileIO):
-    """The first bytes of a file, as a file."""
+def _linked(
+    path: Path, sections: Sections, limits: Limits, keep_damaged: bool, source: Source
+) -> Iterator[tuple[NDArray[np.float32], int, int]]:
+    """Yield the blocks of all sections, up to the first damage."""
+    for number, parts in enumerate(sections.sections, 1):
+        try:
+            with View(path, parts) as file:
+                yield from _blocks(file, limits, keep_damaged, source)
+        except _UndecodableFailure as error:
+            where = f"in part {number} of {len(sections.sections)}: {error}"
+            if number == 1:
+                raise
+            if not keep_damaged:
+                raise PermanentFailure(f"damaged {where}") from error
+            source.damage = where
+        if source.damage:
+            return
 
-    def __init__(self, path: Path, size: int) -> None:
-        super().__init__(path)
-        self._size = size
 
-    def read(self, count: int | None = -1, /) -> bytes:
-        left = max(0, self._size - self.tell())
-        return super().read(left if count is None or count < 0 else min(count, left)) or b""
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
-        if whence == io.SEEK_END:
-            return super().seek(self._size + offset)
-        return super().seek(offset, whence)
+class _UndecodableFailure(PermanentFailure):
+    """Not even the beginning of a section can be decoded."""
 
 
 def _refuse(url: str, *_: object) -> NoReturn:
@@ -156,19 +161,19 @@ def _refuse(url: str, *_: object) -> NoReturn:
 
 
 def _blocks(
-    file: io.FileIO, limits: Limits, keep_damaged: bool, source: Source
+    file: View, limits: Limits, keep_damaged: bool, source: Source
 ) -> Iterator[tuple[NDArray[np.float32], int, int]]:
     """Yield (mono [n] float32, rate, channels): n is BLOCK_SAMPLES but where the format changes."""
     try:
         container = _open(file, io_open=_refuse, container_options=_OPTIONS, buffer_size=1 << 18)
     except (av.error.FFmpegError, OSError, ValueError) as error:
-        raise PermanentFailure(f"undecodable: {_reason(error)}") from error
+        raise _UndecodableFailure(f"undecodable: {_reason(error)}") from error
     with container:
         if not container.streams.audio:
-            raise PermanentFailure("undecodable: no audio stream in the file")
+            raise _UndecodableFailure("undecodable: no audio stream in the file")
         stream = container.streams.audio[0]
         if stream.codec_context is None:
-            raise PermanentFailure("undecodable: no decoder for its first audio stream")
+            raise _UndecodableFailure("undecodable: no decoder for its first audio stream")
         stream.codec_context.thread_count = 1
         if stream.codec_context.name == "flac":  # whose frames are checksummed, if one asks
             stream.codec_context.options = {"err_detect": "crccheck+explode"}
@@ -197,7 +202,7 @@ def _frames(container: Any, stream: Any, keep_damaged: bool, source: Source) -> 
         why = _reason(error)
     promised = float(stream.duration * stream.time_base) if stream.duration else 0.0
     if why and not seconds:
-        raise PermanentFailure(f"undecodable: {why}")
+        raise _UndecodableFailure(f"undecodable: {why}")
     if not why and container.format.name == "flac" and seconds < promised - 0.01:
         # FFmpeg passes over what is no FLAC frame. Other formats' headers lie too often: editors
         # leave them as they were.
