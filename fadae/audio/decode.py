@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from fadae.audio.pcm import to_pcm
 from fadae.audio.sections import Sections, View
-from fadae.audio.terms import Limits, Source
+from fadae.audio.terms import TAGS, Limits, Source
 from fadae.errors import PermanentFailure
 
 # Demuxers of audio and of films with sound; none that names other files or hosts (hls, dash,
@@ -39,6 +39,8 @@ if int(av.__version__.split(".")[0]) < 19:
 # In samples at the source's rate: small enough for flat memory, large enough that Python's part
 # is small. Fixed, so that the resampler sees the same blocks and gives the same bytes anywhere.
 BLOCK_SAMPLES = 65536
+
+_TAG_CHARACTERS = 2_000
 
 # FFmpeg's sample formats (planar ones end in p) and what their full scale is.
 _FULL_SCALE = {"u8": 2.0**7, "s16": 2.0**15, "s32": 2.0**31, "s64": 2.0**63, "flt": 1.0, "dbl": 1.0}
@@ -174,12 +176,24 @@ def _blocks(
         stream = container.streams.audio[0]
         if stream.codec_context is None:
             raise _UndecodableFailure("undecodable: no decoder for its first audio stream")
+        source.tags = source.tags or _tags(stream.metadata, container.metadata)
         stream.codec_context.thread_count = 1
         if stream.codec_context.name == "flac":  # whose frames are checksummed, if one asks
             stream.codec_context.options = {"err_detect": "crccheck+explode"}
         _check(stream.codec_context.channels, stream.codec_context.sample_rate, limits)
         frames = _frames(container, stream, keep_damaged, source)
         yield from _gathered(frames, limits)
+
+
+def _tags(*metadata: dict[str, str]) -> dict[str, str]:
+    """Return the tags that are looked at, the later metadata's first, in a fixed order."""
+    found = {key.casefold(): text for some in metadata for key, text in some.items()}
+    texts = {name: found[name][:_TAG_CHARACTERS] for name in TAGS if found.get(name)}
+    # PyAV hands on what is no UTF-8 in one way or another, by its version.
+    return {
+        name: text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+        for name, text in texts.items()
+    }
 
 
 def _check(channels: int, rate_hz: int, limits: Limits) -> None:

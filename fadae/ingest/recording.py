@@ -10,11 +10,12 @@ import tempfile
 import time
 from dataclasses import dataclass, field
 from enum import StrEnum
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 import fadae
 from fadae.archive.source import Source, Turn
+from fadae.archive.text import clean_text, clean_url
 from fadae.audio.sandbox import borrowed
 from fadae.audio.terms import Limits
 from fadae.errors import PermanentFailure, RecordingFailure
@@ -125,14 +126,39 @@ def _ingest(track: Track, before: Commit | None, job: Job) -> Commit:
                 raise PermanentFailure("the source holds other bytes than when it was ingested")
             _keep(track, file, job.location)
             return dataclasses.replace(before, kept_source=True)
-        decoded = _stage(track, file, job)
+        decoded, tags = _stage(track, file, job)
         if job.keep_source:
             _keep(track, file, job.location)
-    return Commit(track, decoded, kept_source=job.keep_source, fadae_version=fadae.__version__)
+    described = with_tags(track, tags)
+    return Commit(described, decoded, kept_source=job.keep_source, fadae_version=fadae.__version__)
 
 
-def _stage(track: Track, file: Path, job: Job) -> Decoded:
-    """Decode a file into the staging area; the PCM appears whole or not at all."""
+def with_tags(track: Track, tags: dict[str, str]) -> Track:
+    """Return a track with its file's own tags where the source says nothing of it.
+
+    A title made of the file's name counts as nothing. Tags are hostile text: they are cleaned.
+
+    >>> with_tags(Track("item", "01.ogg", "01"), {"title": "A\x1b[31mir", "artist": "Bach"}).title
+    'A [31mir'
+    """
+    has_title = track.title not in ("", clean_text(PurePosixPath(track.file).stem))
+    licences = (
+        clean_url(tags.get("license")),
+        *(clean_text(tags.get(name)) for name in ("license", "copyright")),
+    )
+    return dataclasses.replace(
+        track,
+        title=track.title if has_title else clean_text(tags.get("title")) or track.title,
+        creator=track.creator or clean_text(tags.get("artist")),
+        licence=track.licence or next(filter(None, licences), ""),
+    )
+
+
+def _stage(track: Track, file: Path, job: Job) -> tuple[Decoded, dict[str, str]]:
+    """Decode a file into the staging area and return its tags too.
+
+    The PCM appears whole or not at all.
+    """
     with borrowed() as sandbox, job.location.writing(pcm_path(track.id)) as target:
         hashing = _Hashing(target)
         source = sandbox.decode(
@@ -140,11 +166,12 @@ def _stage(track: Track, file: Path, job: Job) -> Decoded:
         )
     if source.damage:
         log.warning("%s: damaged %s; its head is kept", track.id, source.damage)
-    return Decoded(
+    decoded = Decoded(
         rate_hz=job.rate_hz, samples=hashing.count_bytes // 2, pcm_sha256=hashing.sha256,
         source_rate_hz=source.rate_hz, source_channels=source.channels,
         source_bytes=file.stat().st_size, source_sha1=_sha1(file),
     )  # fmt: skip
+    return decoded, source.tags
 
 
 def _sha1(file: Path) -> str:
