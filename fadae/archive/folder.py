@@ -97,14 +97,14 @@ class FolderSource:
     def tracks(self, page: Page, turn: Turn | None = None) -> Iterator[Track | Failure]:
         """Yield a page's files as tracks; a Failure for a name that is no text or leads out."""
         for name in page.entries:
-            if self._leads_out(name):
-                yield Failure.of(clean_text(f"{self.item}/{name}"), PermanentFailure(_LEADS_OUT))
-            elif is_valid_name(name):
+            reason = _LEADS_OUT
+            if not is_valid_name(name):
+                reason = "the file's name is not valid UTF-8"
+            elif not self._leads_out(name):
                 title = clean_text(PurePosixPath(name).stem)
                 yield Track(self.item, name, title, url=f"{self.url.rstrip('/')}/{name}")
-            else:
-                error = PermanentFailure("the file's name is not valid UTF-8")
-                yield Failure.of(clean_text(f"{self.item}/{name}"), error)
+                continue
+            yield Failure.of(clean_text(f"{self.item}/{name}"), PermanentFailure(reason))
 
     def fetch(self, track: Track, to: Path) -> None:
         """Copy a file. Raises TransientFailure or PermanentFailure."""
