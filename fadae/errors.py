@@ -64,6 +64,17 @@ class PermanentFailure(RecordingFailure):
     """The recording will never be had: forbidden, missing, undecodable, empty."""
 
 
+class OwnFaultError(Exception):
+    """Something is wrong with fadae or its installation, not with a recording: exit 1 and a trace.
+
+    No FadaeError: the command line prints those as one line, and here the trace is the message.
+    """
+
+
+OWN_FAULTS = (TypeError, AttributeError, NameError, ImportError, AssertionError)
+"""What a program raises by its own fault: it ends a stage and never quarantines a recording."""
+
+
 def unknown(kind: str, name: str, known: Sequence[str] | dict[str, int]) -> UnknownNameError:
     """Return the error about a name that is not there, with the names nearest to it.
 

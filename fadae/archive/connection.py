@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import http.client
+import string
 import time
 import urllib.request
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import quote, urljoin, urlsplit
 
 import urllib3
+import urllib3.connection
 from urllib3 import BaseHTTPResponse
 from urllib3.exceptions import HTTPError, LocationParseError, NewConnectionError
 from urllib3.util import Timeout
@@ -22,7 +25,9 @@ from fadae.errors import PermanentFailure, TransientFailure
 
 ARCHIVE_HOST = "archive.org"
 _CHUNK_BYTES = 2**16
+_SHORT_BYTES = 2**12
 _REDIRECTS = 5
+_FORERUNNERS = 8
 _CONNECTIONS_A_HOST = 8
 
 
@@ -57,7 +62,7 @@ class Connection:
                 if not target:
                     yield response
                     return
-                url = self._allowed(url, urljoin(url, target))
+                url = self._allowed(url, urljoin(url, _escaped(target)))
         raise TransientFailure(f"more than {_REDIRECTS} redirects from {_shown(url)}")
 
     @contextlib.contextmanager
@@ -75,8 +80,7 @@ class Connection:
             try:
                 yield response
             finally:
-                # A body not wanted to its end is cheaper to cut off than to read.
-                response.release_conn() if response.length_remaining == 0 else response.close()
+                self._give_back(response, deadline)
         except NewConnectionError as error:
             if isinstance(error.__cause__, ConnectionRefusedError) and block.refused():
                 block.wait()
@@ -86,6 +90,23 @@ class Connection:
             raise PermanentFailure(f"not an address: {_shown(url)}") from error
         except (HTTPError, OSError) as error:
             raise TransientFailure(f"lost {_shown(url)}: {_reason(error)}") from error
+
+    def _give_back(self, response: BaseHTTPResponse, deadline: float) -> None:
+        """Give a connection back to the pool: open only where its response was read to the end.
+
+        An unread response, be its length 0, stays in the way of the connection's next one
+        (http.client.ResponseNotReady). A short rest is read: it has mostly arrived already. A
+        long or an endless one is cheaper to cut off.
+        """
+        left = response.length_remaining
+        if not response.closed and left is not None and left <= _SHORT_BYTES:
+            # The answer has served its purpose: what befalls its rest only costs the connection.
+            with contextlib.suppress(HTTPError, OSError, TransientFailure):
+                for _ in self.chunks(response, deadline):
+                    pass
+        if not response.closed:
+            response.close()
+        response.release_conn()
 
     def _timeout(self, deadline: float) -> Timeout:
         left = max(0.01, deadline - time.monotonic())
@@ -128,6 +149,34 @@ class Connection:
                 began, received = now, 0
 
 
+class _Response(http.client.HTTPResponse):
+    """An answer whose informational forerunners are passed over: http.client knows only 100."""
+
+    def _read_status(self) -> tuple[str, int, str]:
+        for _ in range(_FORERUNNERS):
+            version, status, reason = super()._read_status()  # type: ignore[misc]
+            if not 101 < status < 200:
+                return version, status, reason
+            http.client.parse_headers(self.fp)
+        raise http.client.HTTPException(f"more than {_FORERUNNERS} informational answers")
+
+
+class _PlainConnection(urllib3.connection.HTTPConnection):
+    response_class = _Response
+
+
+class _SecureConnection(urllib3.connection.HTTPSConnection):
+    response_class = _Response
+
+
+class _PlainPool(urllib3.HTTPConnectionPool):
+    ConnectionCls = _PlainConnection
+
+
+class _SecurePool(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _SecureConnection
+
+
 def check_status(response: BaseHTTPResponse, what: str) -> None:
     """Return where the answer is one to read; raises the failure that its status stands for."""
     status = response.status
@@ -144,8 +193,19 @@ def _pool(url: str) -> urllib3.PoolManager:
     parts = urlsplit(url)
     proxy = urllib.request.getproxies().get(parts.scheme)
     if proxy and not urllib.request.proxy_bypass(parts.netloc):
-        return urllib3.ProxyManager(proxy, maxsize=_CONNECTIONS_A_HOST)
-    return urllib3.PoolManager(maxsize=_CONNECTIONS_A_HOST)
+        manager: urllib3.PoolManager = urllib3.ProxyManager(proxy, maxsize=_CONNECTIONS_A_HOST)
+    else:
+        manager = urllib3.PoolManager(maxsize=_CONNECTIONS_A_HOST)
+    manager.pool_classes_by_scheme = {"http": _PlainPool, "https": _SecurePool}
+    return manager
+
+
+def _escaped(target: str) -> str:
+    """Return a redirect's target with its raw bytes escaped; what is escaped stays as it is.
+
+    Headers arrive as Latin-1; servers that do not escape write UTF-8.
+    """
+    return quote(target.encode("latin-1", "replace"), safe=string.printable)
 
 
 def _shown(url: str) -> str:

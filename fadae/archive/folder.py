@@ -35,6 +35,7 @@ AUDIO_SUFFIXES = frozenset(
 )
 # By default a stalled connection hangs for 400 s.
 _S3_OPTIONS = {"config_kwargs": {"connect_timeout": 5, "read_timeout": 30}}
+_LEADS_OUT = "a symbolic link leads out of the folder; --follow-links allows it"
 _DEFINITE = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)
 
 
@@ -48,6 +49,8 @@ class FolderSource:
 
     url: str
     manners: Manners = DEFAULT_MANNERS
+    follow_links: bool = False
+    """Also take files that a symbolic link below a local folder leads to elsewhere."""
 
     def __post_init__(self) -> None:
         """Make a local path absolute: workers may run elsewhere."""
@@ -67,7 +70,8 @@ class FolderSource:
 
     def selection(self) -> dict[str, Any]:
         """Return what is asked for."""
-        return {"source": "folder", "url": self.url}
+        values = {"source": "folder", "url": self.url}
+        return {**values, "follow_links": True} if self.follow_links else values
 
     def pages(self, after: Page | None = None) -> Iterator[Page]:
         """Yield the files' names below the folder, sorted, in pages of 100.
@@ -91,18 +95,27 @@ class FolderSource:
             number += 1
 
     def tracks(self, page: Page, turn: Turn | None = None) -> Iterator[Track | Failure]:
-        """Yield a page's files as tracks; a Failure for a name that is no text."""
+        """Yield a page's files as tracks; a Failure for a name that is no text or leads out."""
         for name in page.entries:
-            if is_valid_name(name):
+            reason = _LEADS_OUT
+            if not is_valid_name(name):
+                reason = "the file's name is not valid UTF-8"
+            elif not self._leads_out(name):
                 title = clean_text(PurePosixPath(name).stem)
                 yield Track(self.item, name, title, url=f"{self.url.rstrip('/')}/{name}")
-            else:
-                error = PermanentFailure("the file's name is not valid UTF-8")
-                yield Failure.of(clean_text(f"{self.item}/{name}"), error)
+                continue
+            yield Failure.of(clean_text(f"{self.item}/{name}"), PermanentFailure(reason))
 
     def fetch(self, track: Track, to: Path) -> None:
         """Copy a file. Raises TransientFailure or PermanentFailure."""
         persist(partial(self._copy, track.file, to), self.manners)
+
+    def _leads_out(self, name: str) -> bool:
+        """Return whether a symbolic link takes a local file out of the folder, unless allowed."""
+        if self.follow_links or not self._is_local:
+            return False
+        root = Path(self.url).resolve()
+        return not (root / name).resolve().is_relative_to(root)
 
     @property
     def _is_local(self) -> bool:
@@ -139,6 +152,8 @@ class FolderSource:
         # A name comes back from a stored listing: it must not lead out of the folder.
         if ".." in name.split("/"):
             raise PermanentFailure("the file's name leads out of the folder")
+        if self._leads_out(name):
+            raise PermanentFailure(_LEADS_OUT)
         with _classified(name):
             info = filesystem.info(path)
             if info["type"] != "file" and not (self._is_local and Path(path).is_file()):

@@ -7,7 +7,7 @@ is a PermanentFailure with a reason. Runs inside the sandbox; works without it f
 from __future__ import annotations
 
 import contextlib
-import io
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
@@ -18,9 +18,9 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
-from fadae.audio import ogg
 from fadae.audio.pcm import to_pcm
-from fadae.audio.terms import Limits, Source
+from fadae.audio.sections import Sections, View
+from fadae.audio.terms import TAGS, Limits, Source
 from fadae.errors import PermanentFailure
 
 # Demuxers of audio and of films with sound; none that names other files or hosts (hls, dash,
@@ -31,9 +31,16 @@ DEMUXERS = (
 )
 _OPTIONS = {"format_whitelist": DEMUXERS, "protocol_whitelist": "file"}
 
+# Tags are hostile text and often no UTF-8. From version 19 on, PyAV takes them as they come.
+_open: Any = av.open
+if int(av.__version__.split(".")[0]) < 19:
+    _open = functools.partial(av.open, metadata_errors="replace")
+
 # In samples at the source's rate: small enough for flat memory, large enough that Python's part
 # is small. Fixed, so that the resampler sees the same blocks and gives the same bytes anywhere.
 BLOCK_SAMPLES = 65536
+
+_TAG_CHARACTERS = 2_000
 
 # FFmpeg's sample formats (planar ones end in p) and what their full scale is.
 _FULL_SCALE = {"u8": 2.0**7, "s16": 2.0**15, "s32": 2.0**31, "s64": 2.0**63, "flt": 1.0, "dbl": 1.0}
@@ -108,41 +115,47 @@ def _mono_blocks(
         raise PermanentFailure("empty: a file of 0 bytes")
     if size > limits.file_bytes:
         raise PermanentFailure(f"a file of {size:,} bytes, more than {limits.file_bytes:,}")
-    damaged_at = ogg.damage_offset(path)
-    if damaged_at == 0:
-        damaged_at = None  # not even one whole page: let the decoder say what it is
+    sections = Sections.of(path)
+    damaged_at = sections.damaged_at
+    if damaged_at == 0:  # not even one whole page: let the decoder say what it is
+        sections, damaged_at = Sections((((0, size),),)), None
     if damaged_at is not None and not keep_damaged:
         raise PermanentFailure(f"damaged: no whole Ogg page at byte {damaged_at:,} of {size:,}")
-    if damaged_at is not None:
-        source.damage = f"no whole Ogg page at byte {damaged_at:,} of {size:,}"
     seconds = 0.0
-    with _Head(path, size if damaged_at is None else damaged_at) as file:
-        for block, rate_hz, channels in _blocks(file, limits, keep_damaged, source):
-            source.rate_hz, source.channels = source.rate_hz or rate_hz, source.channels or channels
-            source.samples += len(block)
-            seconds += len(block) / rate_hz
-            if seconds > limits.decoded_seconds:
-                raise PermanentFailure(f"longer than the limit of {limits.decoded_seconds:,.0f} s")
-            if not np.isfinite(block).all():
-                raise PermanentFailure(f"NaN or infinite samples before {seconds:.1f} s")
-            yield block, rate_hz
+    for block, rate_hz, channels in _linked(path, sections, limits, keep_damaged, source):
+        source.rate_hz, source.channels = source.rate_hz or rate_hz, source.channels or channels
+        source.samples += len(block)
+        seconds += len(block) / rate_hz
+        if seconds > limits.decoded_seconds:
+            raise PermanentFailure(f"longer than the limit of {limits.decoded_seconds:,.0f} s")
+        if not np.isfinite(block).all():
+            raise PermanentFailure(f"NaN or infinite samples before {seconds:.1f} s")
+        yield block, rate_hz
+    if damaged_at is not None:
+        source.damage = source.damage or f"no whole Ogg page at byte {damaged_at:,} of {size:,}"
 
 
-class _Head(io.FileIO):
-    """The first bytes of a file, as a file."""
+def _linked(
+    path: Path, sections: Sections, limits: Limits, keep_damaged: bool, source: Source
+) -> Iterator[tuple[NDArray[np.float32], int, int]]:
+    """Yield the blocks of all sections, up to the first damage."""
+    for number, parts in enumerate(sections.sections, 1):
+        try:
+            with View(path, parts) as file:
+                yield from _blocks(file, limits, keep_damaged, source)
+        except _UndecodableFailure as error:
+            where = f"in part {number} of {len(sections.sections)}: {error}"
+            if number == 1:
+                raise
+            if not keep_damaged:
+                raise PermanentFailure(f"damaged {where}") from error
+            source.damage = where
+        if source.damage:
+            return
 
-    def __init__(self, path: Path, size: int) -> None:
-        super().__init__(path)
-        self._size = size
 
-    def read(self, count: int | None = -1, /) -> bytes:
-        left = max(0, self._size - self.tell())
-        return super().read(left if count is None or count < 0 else min(count, left)) or b""
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
-        if whence == io.SEEK_END:
-            return super().seek(self._size + offset)
-        return super().seek(offset, whence)
+class _UndecodableFailure(PermanentFailure):
+    """Not even the beginning of a section can be decoded."""
 
 
 def _refuse(url: str, *_: object) -> NoReturn:
@@ -150,28 +163,37 @@ def _refuse(url: str, *_: object) -> NoReturn:
 
 
 def _blocks(
-    file: io.FileIO, limits: Limits, keep_damaged: bool, source: Source
+    file: View, limits: Limits, keep_damaged: bool, source: Source
 ) -> Iterator[tuple[NDArray[np.float32], int, int]]:
     """Yield (mono [n] float32, rate, channels): n is BLOCK_SAMPLES but where the format changes."""
     try:
-        container = av.open(
-            file, io_open=_refuse, container_options=_OPTIONS, buffer_size=1 << 18,
-            metadata_errors="replace",
-        )  # fmt: skip
+        container = _open(file, io_open=_refuse, container_options=_OPTIONS, buffer_size=1 << 18)
     except (av.error.FFmpegError, OSError, ValueError) as error:
-        raise PermanentFailure(f"undecodable: {_reason(error)}") from error
+        raise _UndecodableFailure(f"undecodable: {_reason(error)}") from error
     with container:
         if not container.streams.audio:
-            raise PermanentFailure("undecodable: no audio stream in the file")
+            raise _UndecodableFailure("undecodable: no audio stream in the file")
         stream = container.streams.audio[0]
         if stream.codec_context is None:
-            raise PermanentFailure("undecodable: no decoder for its first audio stream")
+            raise _UndecodableFailure("undecodable: no decoder for its first audio stream")
+        source.tags = source.tags or _tags(stream.metadata, container.metadata)
         stream.codec_context.thread_count = 1
         if stream.codec_context.name == "flac":  # whose frames are checksummed, if one asks
             stream.codec_context.options = {"err_detect": "crccheck+explode"}
         _check(stream.codec_context.channels, stream.codec_context.sample_rate, limits)
         frames = _frames(container, stream, keep_damaged, source)
         yield from _gathered(frames, limits)
+
+
+def _tags(*metadata: dict[str, str]) -> dict[str, str]:
+    """Return the tags that are looked at, the later metadata's first, in a fixed order."""
+    found = {key.casefold(): text for some in metadata for key, text in some.items()}
+    texts = {name: found[name][:_TAG_CHARACTERS] for name in TAGS if found.get(name)}
+    # PyAV hands on what is no UTF-8 in one way or another, by its version.
+    return {
+        name: text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+        for name, text in texts.items()
+    }
 
 
 def _check(channels: int, rate_hz: int, limits: Limits) -> None:
@@ -194,7 +216,7 @@ def _frames(container: Any, stream: Any, keep_damaged: bool, source: Source) -> 
         why = _reason(error)
     promised = float(stream.duration * stream.time_base) if stream.duration else 0.0
     if why and not seconds:
-        raise PermanentFailure(f"undecodable: {why}")
+        raise _UndecodableFailure(f"undecodable: {why}")
     if not why and container.format.name == "flac" and seconds < promised - 0.01:
         # FFmpeg passes over what is no FLAC frame. Other formats' headers lie too often: editors
         # leave them as they were.

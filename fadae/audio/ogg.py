@@ -9,34 +9,33 @@ from __future__ import annotations
 import mmap
 import zlib
 from collections.abc import Iterator
-from pathlib import Path
 
 Buffer = bytes | bytearray | mmap.mmap
 
 _MAGIC = b"OggS"
 _HEADER_BYTES = 27
-_END_OF_STREAM = 4  # in byte 5, the flags
+_BEGIN_OF_STREAM, _END_OF_STREAM = 2, 4  # in byte 5, the flags
 _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
-def damage_offset(path: Path) -> int | None:
-    """Return where an Ogg file stops being whole pages with right checksums; None if nowhere.
+def links(data: Buffer) -> tuple[list[int], int | None]:
+    """Return where an Ogg file's links start, and where its whole pages end; None if at its end.
 
-    Also None for a file that is not Ogg, and for junk behind the last page's end-of-stream mark,
-    such as tags. A decoder would skip damaged pages without a word.
+    A link is a stream, or several at once, with headers of its own; files joined are such a chain.
+    There is no damage in junk behind the last page's end-of-stream mark, such as tags. A decoder
+    would skip damaged pages without a word.
     """
-    with path.open("rb") as file:
-        if file.read(4) != _MAGIC:
-            return None
-        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            whole, ended = 0, False
-            for start, end in pages(data):
-                page = data[start:end]
-                if len(page) < end - start or page_checksum(page) != page[22:26]:
-                    break
-                whole, ended = end, bool(page[5] & _END_OF_STREAM)
-            junk = ended and data[whole : whole + 4] != _MAGIC
-            return None if whole == len(data) or junk else whole
+    starts, whole, ended, in_headers = [0], 0, False, True
+    for start, end in pages(data):
+        page = bytes(data[start:end])
+        if len(page) < end - start or page_checksum(page) != page[22:26]:
+            break
+        begins = bool(page[5] & _BEGIN_OF_STREAM)
+        if begins and not in_headers:
+            starts.append(start)
+        whole, ended, in_headers = end, bool(page[5] & _END_OF_STREAM), begins
+    junk = ended and data[whole : whole + 4] != _MAGIC
+    return starts, None if whole == len(data) or junk else whole
 
 
 def pages(data: Buffer) -> Iterator[tuple[int, int]]:

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from fadae.audio.terms import HEADER, Limits, Source
-from fadae.errors import PermanentFailure, TransientFailure
+from fadae.errors import OwnFaultError, PermanentFailure, TransientFailure
 
 # What the child needs of the environment; above all, no key to any storage.
 _ENVIRONMENT = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV")
@@ -57,7 +57,8 @@ class Sandbox:
         """Hand a file's PCM, int16 little-endian mono at rate_hz, to write(); return what it was.
 
         Raises PermanentFailure as decode() does, and where the decoder crashed or took too long;
-        TransientFailure where something else killed it.
+        TransientFailure where something else killed it; OwnFaultError where nothing can be
+        decoded here at all, or a fault of the program's own showed up.
         """
         request = {
             "path": str(Path(path).absolute()), "rate_hz": rate_hz,
@@ -115,18 +116,25 @@ class Sandbox:
                 write(payload)
             elif kind == b"E":
                 return Source(**json.loads(payload))
+            elif kind == b"B":
+                trace = payload.decode("utf-8", "replace")
+                raise OwnFaultError(f"the decoder fails by a fault of its own:\n{trace}")
             else:
                 raise PermanentFailure(payload.decode("utf-8", "replace"))
         raise EOFError
 
-    def _died(self) -> PermanentFailure | TransientFailure:
+    def _died(self) -> Exception:
         if self._child is None:
             return TransientFailure("the decoder does not start")
         status = self._child.wait()
         self.close()
         if -status in _CRASHES:
             return PermanentFailure(f"the decoder crashed ({signal.Signals(-status).name})")
-        how = signal.Signals(-status).name if status < 0 else f"exit code {status}"
+        if status > 0:  # Python's own end by an exception that nobody caught
+            return OwnFaultError(
+                f"the decoder ended with exit code {status}; its trace is in the log above"
+            )
+        how = signal.Signals(-status).name if status else "exit code 0"
         return TransientFailure(f"the decoder was killed ({how})")
 
 

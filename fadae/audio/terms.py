@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 HEADER = struct.Struct("<cI")
 """Before each reply of the sandbox's child: its kind and its payload's length."""
+
+
+TAGS = ("title", "artist", "album", "date", "copyright", "license")
+"""FFmpeg's names of the tags that are looked at, whatever the format calls them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +41,9 @@ class Source:
     """Decoded, at the source's rate."""
     damage: str | None = None
     """Where and why decoding stopped before the file's end, when asked to keep the head."""
+
+    tags: dict[str, str] = field(default_factory=dict)
+    """What the file says of itself under TAGS: hostile text of bounded length, not cleaned."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-able dict of the fields."""

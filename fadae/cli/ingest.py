@@ -17,6 +17,7 @@ from fadae.cli.options import (
     Contact,
     Downloads,
     Folder,
+    FollowLinks,
     Formats,
     Items,
     KeepSource,
@@ -53,6 +54,7 @@ def ingest(
     search: Search = None,
     folder: Folder = None,
     source: PluggedIn = None,
+    follow_links: FollowLinks = False,
     limit: Limit = None,
     formats: Formats = None,
     archive_url: ArchiveUrl = DEFAULT_ARCHIVE_URL,
@@ -78,7 +80,15 @@ def ingest(
 
     location, settings = Location(workspace), chosen_settings(options)
     sources = chosen_sources(
-        items, collection, search, folder, source, formats, archive_url, contact
+        items,
+        collection,
+        search,
+        folder,
+        source,
+        formats,
+        archive_url,
+        contact,
+        follow_links=follow_links,
     )
     with cluster_mapper(location, scheduler, workers) as mapper:
         return stage.ingest(location, sources, settings, mapper=mapper)
@@ -128,6 +138,8 @@ def chosen_sources(
     formats: list[str] | None,
     archive_url: str,
     contact: str,
+    *,
+    follow_links: bool = False,
 ) -> list[Source]:
     """Return the sources that a command line asks for; the default item where it asks for none."""
     from fadae.archive.client import CONTACT
@@ -138,7 +150,7 @@ def chosen_sources(
     queries = [*map(collection_query, collections or []), *(searches or [])]
     if not (items or queries or folders or others):
         items = [DEFAULT_ITEM]
-    sources: list[Source] = [FolderSource(url) for url in folders or []]
+    sources: list[Source] = [FolderSource(url, follow_links=follow_links) for url in folders or []]
     sources += map(plugged_in, others or [])
     if items or queries:
         archive = ArchiveSource(

@@ -42,10 +42,19 @@ Collection = Annotated[
 ]
 Search = Annotated[list[str] | None, typer.Option(help="All items a query finds; repeatable.")]
 Limit = Annotated[
-    int | None, typer.Option(min=1, envvar="FADAE_LIMIT", help="At most this many recordings.")
+    int | None,
+    typer.Option(
+        min=1,
+        envvar="FADAE_LIMIT",
+        help="At most this many usable recordings, in the order of the listing.",
+    ),
 ]
 Folder = Annotated[
     list[str] | None, typer.Option(help="Audio files below a folder or bucket; repeatable.")
+]
+FollowLinks = Annotated[
+    bool,
+    typer.Option("--follow-links", help="Follow symbolic links that lead out of a --folder."),
 ]
 ArchiveUrl = Annotated[str, typer.Option(envvar="FADAE_ARCHIVE_URL", help="The archive to ask.")]
 Contact = Annotated[

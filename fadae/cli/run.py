@@ -42,7 +42,9 @@ def run(**options: Any) -> Summary:
         "archive_url",
         "contact",
     )
-    sources = chosen_sources(*(options[name] for name in selection))
+    sources = chosen_sources(
+        *(options[name] for name in selection), follow_links=options["follow_links"]
+    )
     with cluster_mapper(location, options["scheduler"], options["workers"]) as mapper:
         return pipeline.run(location, sources, recipe, mapper=mapper)
 

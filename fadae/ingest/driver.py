@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from fadae.archive.folder import FolderSource
@@ -22,7 +25,7 @@ from fadae.ingest.tally import Tally
 from fadae.nouns import Commit, Failure, FailureClass, Track, canonical_json
 from fadae.store.location import Location
 from fadae.store.mapping import Mapper, map_serially
-from fadae.store.staging import read_commit, recording_key, write_commit
+from fadae.store.staging import improve_commit, recording_key
 
 log = logging.getLogger("fadae.ingest")
 
@@ -39,7 +42,10 @@ class Settings:
     downloads: int = 4
     """Transfers from the archive at a time, over the whole cluster."""
     limit: int | None = None
-    """At most so many recordings, over all sources."""
+    """At most so many usable recordings, over all sources, in the order of their listings.
+
+    What is quarantined does not count: the next of the listing comes in its place. What failed in
+    passing does: it may be had by the next call."""
     keep_source: bool = False
     keep_damaged: bool = False
     retry: Retry = Retry.TRANSIENT
@@ -67,25 +73,34 @@ def ingest(
     for source in sources:
         _ensure_own_name(location, source)
     tally = Tally(settings.rate_hz)
+    unkept: list[Failure] = []
     try:
         for source in sources:
-            limit = None if settings.limit is None else settings.limit - tally.recordings
+            limit = None if settings.limit is None else settings.limit - tally.usable
             if limit == 0:
                 break
-            _ingest_source(Listing(location, source, limit), settings, mapper, tally)
+            unkept += _ingest_source(Listing(location, source, limit), settings, mapper, tally)
     except (TransientError, NoInputError) as error:
         error.summary = tally.summary()
         raise
-    _judge(tally)
+    if tally.quarantined and settings.retry not in (Retry.PERMANENT, Retry.ALL):
+        log.info("%d quarantined: --retry permanent tries again", tally.quarantined)
+    _judge(tally, unkept)
     return tally.summary()
 
 
-def _judge(tally: Tally) -> None:
+def _judge(tally: Tally, unkept: list[Failure]) -> None:
     """Raise what the command is to end with where not all is well."""
     if tally.failed:
         raise TransientError(
             f"{tally.failed} of {tally.recordings} recordings failed for a passing reason "
             f"({tally.first(FailureClass.TRANSIENT)}); run the same command again",
+            tally.summary(),
+        )
+    if passing := [failure for failure in unkept if _passes(failure)]:
+        raise TransientError(
+            f"{len(passing)} original files could not be kept for a passing reason "
+            f"({passing[0].id}: {passing[0].reason}); run the same command again",
             tally.summary(),
         )
     if not tally.ok:
@@ -125,26 +140,61 @@ def _bound(location: Location, path: str, value: dict[str, Any]) -> dict[str, An
     return there
 
 
-def _ingest_source(listing: Listing, settings: Settings, mapper: Mapper, total: Tally) -> None:
-    """Ingest one source's selection and add it to the total, also where it ends in an error."""
+def _ingest_source(
+    listing: Listing, settings: Settings, mapper: Mapper, total: Tally
+) -> list[Failure]:
+    """Ingest one source's selection and add it to the total, also where it ends in an error.
+
+    Return why originals of recordings that are there could not be kept.
+    """
     if settings.refresh:
         listing.forget()
-    elif (known := _finished(listing, settings)) is not None:
+    elif listed := listing.listed():
+        log.info("listing of %s; --refresh lists again", _moment(listed))
+    if not settings.refresh and (known := _finished(listing, settings)) is not None:
         total.merge(known)
-        return
-    tally = Tally(settings.rate_hz)
+        return []
+    tally, unkept = Tally(settings.rate_hz), list[Failure]()
     passing = _PassingFailures(listing.location)
-    unit = functools.partial(ingest_recording, job=_job(listing, settings))
     try:
-        tracks = _tracks(listing, settings.retry, tally, passing)
-        for outcome in mapper(unit, tracks, label="ingest", unit="recordings"):
+        for outcome in _outcomes(listing, settings, mapper, tally, passing):
             tally.add(outcome.commit)
+            unkept += [outcome.tried] if outcome.tried else []
             passing.see(outcome)
         passing.record()
     finally:
         total.merge(tally)
     if not tally.failed:
-        listing.finish({"keep_source": settings.keep_source, **tally.to_dict()})
+        kept = settings.keep_source and not unkept
+        listing.finish({"keep_source": kept, **tally.to_dict()})
+    return unkept
+
+
+def _outcomes(
+    listing: Listing, settings: Settings, mapper: Mapper, tally: Tally, passing: _PassingFailures
+) -> Iterator[Outcome]:
+    """Yield the outcomes of a selection: of all it lists, or until its limit of usable ones.
+
+    With a limit it goes by rounds, each as long as what is missing: so the shortest beginning of
+    the listing with so many usable recordings is asked for, in whatever order they finish.
+    """
+    unit = functools.partial(ingest_recording, job=_job(listing, settings))
+    found = listing.tracks(settings.retry)
+    missing = listing.limit
+    while missing != 0:
+        before = tally.recordings
+        tracks = _tracks(itertools.islice(found, missing), tally, passing)
+        yield from mapper(unit, tracks, label="ingest", unit="recordings")
+        if missing is None or tally.recordings - before < missing:
+            return
+        missing = max(0, (listing.limit or 0) - tally.usable)
+
+
+def _moment(time: datetime) -> str:
+    """Return a time of today as 17:14, any other with its date, both local."""
+    local = time.astimezone()
+    is_today = local.date() == datetime.now().astimezone().date()
+    return local.strftime("%H:%M" if is_today else "%Y-%m-%d %H:%M")
 
 
 def _finished(listing: Listing, settings: Settings) -> Tally | None:
@@ -169,10 +219,10 @@ def _job(listing: Listing, settings: Settings) -> Job:
 
 
 def _tracks(
-    listing: Listing, retry: Retry, tally: Tally, passing: _PassingFailures
+    found: Iterable[Track | Failure], tally: Tally, passing: _PassingFailures
 ) -> Iterator[Track]:
     """Yield the tracks; entries that offer none are failures of the selection already."""
-    for one in listing.tracks(retry):
+    for one in found:
         if isinstance(one, Track):
             yield one
         else:
@@ -191,26 +241,30 @@ class _PassingFailures:
         self._location = location
         self._commits: list[Commit] = []
         self._tried = self._failed = 0
+        self._kinds: Counter[str] = Counter()
+        self._reason = ""
 
     def see(self, outcome: Outcome) -> None:
         """Take a recording's outcome; raises TransientError where a batch shows an outage."""
         if outcome.fresh:
-            failure = outcome.commit.failure
-            if failure and failure.failure_class is FailureClass.TRANSIENT:
+            failure = outcome.tried or outcome.commit.failure
+            if outcome.commit.failure is not None and _passes(failure):
                 self._commits.append(outcome.commit)
-            self.count(failure)
+            self.count(failure, "downloads")
 
-    def count(self, failure: Failure | None) -> None:
+    def count(self, failure: Failure | None, kind: str = "listings") -> None:
         """Count something tried; raises TransientError where a batch shows an outage."""
         self._tried += 1
-        if failure and failure.failure_class is FailureClass.TRANSIENT:
+        if failure is not None and _passes(failure):
             self._failed += 1
+            self._kinds[kind] += 1
+            self._reason = f"{failure.id}: {failure.reason}"
         if self._tried >= OUTAGE_BATCH:
             if 2 * self._failed > self._tried:
-                reason = failure.reason if failure else self._commits[-1].failure
+                kinds = " and ".join(f"{n} {kind}" for kind, n in sorted(self._kinds.items()))
                 raise TransientError(
-                    f"{self._failed} of {self._tried} recordings in a row failed for a passing "
-                    f"reason ({reason}): an outage; nothing was marked, run the same command later"
+                    f"{kinds} of {self._tried} tried in a row failed for a passing reason "
+                    f"({self._reason}): an outage; nothing was marked, run the same command later"
                 )
             self.record()
 
@@ -218,8 +272,11 @@ class _PassingFailures:
         """Write the failures down, unless most of what was tried failed."""
         if 2 * self._failed <= self._tried:
             for commit in self._commits:
-                there = read_commit(self._location, commit.id)
-                if there is None or there.decoded is None:  # another driver may have had it since
-                    write_commit(self._location, commit)
+                improve_commit(self._location, commit)
         self._commits.clear()
+        self._kinds.clear()
         self._tried = self._failed = 0
+
+
+def _passes(failure: Failure | None) -> bool:
+    return failure is not None and failure.failure_class is FailureClass.TRANSIENT

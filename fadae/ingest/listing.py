@@ -7,10 +7,11 @@ ingests/<selection>.json                 the finished selection with its summary
 
 from __future__ import annotations
 
-import itertools
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from fadae.archive.source import Page, Source
@@ -23,7 +24,7 @@ INGESTS = "ingests"
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """One selection of one source in a workspace."""
+    """One selection of one source in a workspace; its limit is for who draws its tracks."""
 
     location: Location
     source: Source
@@ -44,6 +45,14 @@ class Listing:
         self.location.delete(f"{self.path}.json")
         self.location.delete(self.path)
 
+    def listed(self) -> datetime | None:
+        """Return when the source was asked, or None where nothing is remembered."""
+        try:
+            seconds = self.location.modified_seconds(f"{self.path}/pages/{0:06d}.json")
+        except FileNotFoundError:
+            return None
+        return datetime.fromtimestamp(seconds, UTC) if math.isfinite(seconds) else None
+
     def finished(self) -> dict[str, Any] | None:
         """Return the summary of the finished selection, or None."""
         try:
@@ -58,14 +67,13 @@ class Listing:
         self.location.write_bytes(f"{self.path}.json", canonical_json(state).encode())
 
     def tracks(self, retry: Retry) -> Iterator[Track | Failure]:
-        """Yield the selection's tracks, each id once, and the entries that offer none.
+        """Yield all tracks of the selection, each id once, and the entries that offer none.
 
         What is remembered is not asked again, but for entries whose failure is to be retried.
         Raises what the source's pages() raises.
         """
         seen: set[int] = set()  # of a million ids, about 70 MB
-        found = self._found(retry)
-        yield from itertools.islice(_distinct(found, seen), self.limit)
+        yield from _distinct(self._found(retry), seen)
 
     def _found(self, retry: Retry) -> Iterator[Track | Failure]:
         for page in self._pages():

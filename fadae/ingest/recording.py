@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import hashlib
 import logging
 import tempfile
 import time
 from dataclasses import dataclass, field
 from enum import StrEnum
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 import fadae
 from fadae.archive.source import Source, Turn
+from fadae.archive.text import clean_text, clean_url
 from fadae.audio.sandbox import borrowed
 from fadae.audio.terms import Limits
-from fadae.errors import RecordingFailure
+from fadae.errors import PermanentFailure, RecordingFailure
 from fadae.logs import FIELDS_KEY
 from fadae.nouns import Commit, Decoded, Failure, FailureClass, Track
 from fadae.store.location import Location
-from fadae.store.staging import pcm_path, read_commit, source_path, write_commit
+from fadae.store.staging import (
+    improve_commit,
+    pcm_path,
+    read_commit,
+    source_path,
+    write_commit,
+)
 
 log = logging.getLogger("fadae.ingest")
 
@@ -59,6 +67,8 @@ class Outcome:
 
     commit: Commit
     fresh: bool
+    tried: Failure | None = None
+    """Why a recording that is there already could not be had once more."""
 
 
 def ingest_recording(track: Track, job: Job) -> Outcome:
@@ -73,14 +83,27 @@ def ingest_recording(track: Track, job: Job) -> Outcome:
         return Outcome(before, fresh=False)
     started = time.monotonic()
     try:
-        commit = _ingest(track, job)
+        commit = _ingest(track, before, job)
     except RecordingFailure as error:
-        tried = before.failure.attempts if before and before.failure else 0
-        failure = Failure.of(track.id, error, tried + error.attempts)
-        commit = Commit(track, failure=failure, fadae_version=fadae.__version__)
-    if commit.failure is None or commit.failure.failure_class is FailureClass.PERMANENT:
-        write_commit(job.location, commit)
+        return _failed(track, before, job, error, time.monotonic() - started)
+    write_commit(job.location, commit)
     _log(commit, time.monotonic() - started)
+    return Outcome(commit, fresh=True)
+
+
+def _failed(
+    track: Track, before: Commit | None, job: Job, error: RecordingFailure, seconds: float
+) -> Outcome:
+    """Return the outcome of a recording that could not be had; what is there already stands."""
+    attempts = before.failure.attempts if before and before.failure else 0
+    failure = Failure.of(track.id, error, attempts + error.attempts)
+    commit = Commit(track, failure=failure, fadae_version=fadae.__version__)
+    _log(commit, seconds)
+    if before is not None and before.decoded is not None:
+        log.warning("%s: its decoded samples stay as they are", _shown(track.id))
+        return Outcome(before, fresh=True, tried=failure)
+    if failure.failure_class is FailureClass.PERMANENT:
+        commit = improve_commit(job.location, commit)
     return Outcome(commit, fresh=True)
 
 
@@ -91,20 +114,51 @@ def _is_wanted(before: Commit, job: Job) -> bool:
     return job.keep_source and not before.kept_source
 
 
-def _ingest(track: Track, job: Job) -> Commit:
+def _ingest(track: Track, before: Commit | None, job: Job) -> Commit:
     with tempfile.TemporaryDirectory(prefix="fadae-ingest-") as folder:
         # A name of ours, without the extension: the content alone says what it is.
         file = Path(folder) / "source"
         with job.turn():
             job.source.fetch(track, file)
-        decoded = _stage(track, file, job)
+        if before is not None and before.decoded is not None:
+            # Decoded already: only its source is wanted, and only that one.
+            if _sha1(file) != before.decoded.source_sha1:
+                raise PermanentFailure("the source holds other bytes than when it was ingested")
+            _keep(track, file, job.location)
+            return dataclasses.replace(before, kept_source=True)
+        decoded, tags = _stage(track, file, job)
         if job.keep_source:
             _keep(track, file, job.location)
-    return Commit(track, decoded, kept_source=job.keep_source, fadae_version=fadae.__version__)
+    described = with_tags(track, tags)
+    return Commit(described, decoded, kept_source=job.keep_source, fadae_version=fadae.__version__)
 
 
-def _stage(track: Track, file: Path, job: Job) -> Decoded:
-    """Decode a file into the staging area; the PCM appears whole or not at all."""
+def with_tags(track: Track, tags: dict[str, str]) -> Track:
+    """Return a track with its file's own tags where the source says nothing of it.
+
+    A title made of the file's name counts as nothing. Tags are hostile text: they are cleaned.
+
+    >>> with_tags(Track("item", "01.ogg", "01"), {"title": "A\x1b[31mir", "artist": "Bach"}).title
+    'A [31mir'
+    """
+    has_title = track.title not in ("", clean_text(PurePosixPath(track.file).stem))
+    licences = (
+        clean_url(tags.get("license")),
+        *(clean_text(tags.get(name)) for name in ("license", "copyright")),
+    )
+    return dataclasses.replace(
+        track,
+        title=track.title if has_title else clean_text(tags.get("title")) or track.title,
+        creator=track.creator or clean_text(tags.get("artist")),
+        licence=track.licence or next(filter(None, licences), ""),
+    )
+
+
+def _stage(track: Track, file: Path, job: Job) -> tuple[Decoded, dict[str, str]]:
+    """Decode a file into the staging area and return its tags too.
+
+    The PCM appears whole or not at all.
+    """
     with borrowed() as sandbox, job.location.writing(pcm_path(track.id)) as target:
         hashing = _Hashing(target)
         source = sandbox.decode(
@@ -112,13 +166,17 @@ def _stage(track: Track, file: Path, job: Job) -> Decoded:
         )
     if source.damage:
         log.warning("%s: damaged %s; its head is kept", track.id, source.damage)
-    with file.open("rb") as original:
-        sha1 = hashlib.file_digest(original, "sha1").hexdigest()
-    return Decoded(
+    decoded = Decoded(
         rate_hz=job.rate_hz, samples=hashing.count_bytes // 2, pcm_sha256=hashing.sha256,
         source_rate_hz=source.rate_hz, source_channels=source.channels,
-        source_bytes=file.stat().st_size, source_sha1=sha1,
+        source_bytes=file.stat().st_size, source_sha1=_sha1(file),
     )  # fmt: skip
+    return decoded, source.tags
+
+
+def _sha1(file: Path) -> str:
+    with file.open("rb") as original:
+        return hashlib.file_digest(original, "sha1").hexdigest()
 
 
 class _Hashing:

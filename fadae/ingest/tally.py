@@ -36,6 +36,11 @@ class Tally:
         return self._counts["permanent"]
 
     @property
+    def usable(self) -> int:
+        """Recordings that are there or may yet be: what a limit counts."""
+        return self.ok + self.failed
+
+    @property
     def recordings(self) -> int:
         """All of them."""
         return self.ok + self.failed + self.quarantined

@@ -50,6 +50,19 @@ def write_commit(location: Location, commit: Commit) -> None:
     location.write_bytes(commit_path(commit.id), text)
 
 
+def improve_commit(location: Location, commit: Commit) -> Commit:
+    """Write a recording's commit unless a better one is there; return the one that stands.
+
+    A commit is never replaced by less: a failure, whatever its class, leaves a decoded recording's
+    commit as it is. Another driver may have had the recording since.
+    """
+    there = read_commit(location, commit.id) if commit.decoded is None else None
+    if there is not None and there.decoded is not None:
+        return there
+    write_commit(location, commit)
+    return commit
+
+
 def read_commit(location: Location, recording_id: str) -> Commit | None:
     """Return a recording's commit, or None where it has none yet."""
     try:

@@ -105,3 +105,28 @@ def test_a_bucket_is_a_folder(
         source.fetch(Track("bach", "missing.ogg"), tmp_path / "copy")
     with pytest.raises(UsageError, match="no folder"):
         list(FolderSource(f"{s3.url}/nothing/here", FAST).pages())
+
+
+def test_links_that_lead_out_are_refused_unless_followed(tmp_path: Path) -> None:
+    write(tmp_path, "private/secret.ogg", "music/a.ogg")
+    music = tmp_path / "music"
+    (music / "inside.ogg").symlink_to(music / "a.ogg")
+    (music / "out.ogg").symlink_to(tmp_path / "private/secret.ogg")
+    (music / "folder").symlink_to(tmp_path / "private")
+    source = FolderSource(str(music), FAST)
+    found = [one for page in source.pages() for one in source.tracks(page)]
+    tracks = [one.file for one in found if isinstance(one, Track)]
+    assert tracks == ["a.ogg", "inside.ogg"]
+    refused = {one.id: one.reason for one in found if isinstance(one, Failure)}
+    assert "music/out.ogg" in refused
+    assert all("--follow-links" in reason for reason in refused.values())
+    with pytest.raises(PermanentFailure, match="leads out of the folder; --follow-links"):
+        source.fetch(Track("music", "out.ogg"), tmp_path / "to")
+    following = FolderSource(str(music), FAST, follow_links=True)
+    assert "out.ogg" in files_of(following)
+    following.fetch(Track("music", "out.ogg"), tmp_path / "to")
+    assert (tmp_path / "to").read_bytes() == bytes_of("private/secret.ogg")
+    assert following.selection() != source.selection()
+    linked = tmp_path / "linked"
+    linked.symlink_to(music)
+    assert files_of(FolderSource(str(music / "..") + "/linked", FAST, follow_links=True))

@@ -17,7 +17,7 @@ from fadae.audio import write
 from fadae.audio.decode import decode
 from fadae.audio.sandbox import Sandbox, borrowed
 from fadae.audio.terms import Limits
-from fadae.errors import PermanentFailure, TransientFailure
+from fadae.errors import OwnFaultError, PermanentFailure, TransientFailure
 from tests.audio.sounds import music, save, wav
 
 
@@ -184,3 +184,40 @@ def test_the_child_loads_only_what_decoding_needs() -> None:
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "[]"
+
+
+RESAMPLER = """
+import numpy as np
+
+class ResampleStream:
+    def __init__(self, source_hz, target_hz, channels, dtype, quality):
+        {fault}
+        self.times = target_hz / source_hz
+
+    def resample_chunk(self, samples, last=False):
+        return np.repeat(samples, round(self.times))
+"""
+
+
+@pytest.mark.parametrize(
+    ("module", "source", "reason"),
+    [
+        ("soxr", RESAMPLER.format(fault="raise TypeError('it moved')"), "TypeError: it moved"),
+        ("soxr", RESAMPLER.format(fault="target_hz *= 3"), "a known clip of 800 samples decodes"),
+        ("soxr", RESAMPLER.format(fault="assert target_hz != 11025, 'odd'"), "AssertionError: odd"),
+        ("soxr", RESAMPLER.format(fault="target_hz == 11025 and nowhere"), "NameError"),
+        ("soxr", "raise ImportError('no soxr')", "exit code 1"),
+        ("av", "raise ImportError('no av')", "exit code 1"),
+    ],
+    ids=["moved", "wrong", "assertion", "only later", "not there", "no PyAV"],
+)
+def test_a_fault_of_our_own_is_no_recordings(
+    sandbox: Sandbox, song: Path, tmp_path: Path, monkeypatch, module, source, reason
+) -> None:
+    (tmp_path / f"{module}.py").write_text(source)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(OwnFaultError, match=reason):
+        staged(sandbox, song)
+    sandbox.close()
+    monkeypatch.undo()
+    assert staged(sandbox, song)

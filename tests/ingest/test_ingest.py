@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from fadae.audio.terms import Limits
 from fadae.embedded.faults import ALWAYS, Fault, Kind, Where
 from fadae.embedded.holdings import HeldItem, folder_item
 from fadae.embedded.server import EmbeddedArchive
-from fadae.errors import NoInputError, TransientError, UsageError
+from fadae.errors import NoInputError, OwnFaultError, TransientError, UsageError
 from fadae.ingest import Retry, Settings, ingest
 from fadae.nouns import FailureClass
 from fadae.store.location import Location
@@ -215,3 +216,119 @@ def test_staged_bytes_do_not_depend_on_the_route(item, source, tmp_path, bytes_o
 def test_memory_workspaces_serve_one_process(item: Path) -> None:
     location = Location("memory://ingest-test")
     assert ingest(location, [FolderSource(str(item))], Settings(limit=2))["ok"] == 2
+
+
+@pytest.mark.parametrize("how", ["gone", "other bytes"])
+def test_keep_source_never_replaces_a_commit_by_less(tmp_path, location, bytes_of, how) -> None:
+    folder = tmp_path / "going"
+    for seed, name in enumerate(("a.ogg", "b.ogg")):
+        save(folder / name, music(2, seed=seed))
+    source = FolderSource(str(folder))
+    ingest(location, [source])
+    before = bytes_of(location)
+    if how == "gone":
+        (folder / "a.ogg").unlink()
+    else:
+        save(folder / "a.ogg", music(1, seed=7))
+    summary = ingest(location, [source], Settings(keep_source=True))
+    assert (summary["ok"], summary["quarantined"]) == (2, 0)
+    after = bytes_of(location)
+    changed = {name for name in before if after[name] != before[name]}
+    assert all("b.ogg" in name for name in changed), changed
+    assert read_commit(location, "going/a.ogg").decoded is not None
+    assert location.exists(source_path("going/b.ogg"))
+    assert not location.exists(source_path("going/a.ogg"))
+    save(folder / "a.ogg", music(2))  # it is back: asked for again, as it is not yet kept
+    ingest(location, [source], Settings(keep_source=True))
+    assert location.exists(source_path("going/a.ogg"))
+
+
+def test_an_archive_that_is_out_leaves_what_is_there(item, location, bytes_of) -> None:
+    with EmbeddedArchive(item) as archive:
+        source = ArchiveSource(items=("little-item",), url=archive.url, manners=QUICK)
+        ingest(location, [source])
+        before = bytes_of(location)
+        archive.mischief.add(Fault(Where.DATANODE, Kind.STATUS, times=ALWAYS, match="07.ogg"))
+        with pytest.raises(TransientError, match="1 original files could not be kept") as raised:
+            ingest(location, [source], Settings(keep_source=True))
+        assert raised.value.summary["ok"] == len(NAMES)
+    after = bytes_of(location)
+    assert {n for n in before if "07.ogg" in n} == {n for n in before if after[n] == before[n]
+                                                  and "07.ogg" in n}  # fmt: skip
+
+
+def test_an_outage_of_listings_alone_is_transient(item, location, monkeypatch, bytes_of) -> None:
+    monkeypatch.setattr("fadae.ingest.driver.OUTAGE_BATCH", 3)
+    names = tuple(f"item-{number}" for number in range(8))
+    items = [folder_item(item, name) for name in names]
+    with EmbeddedArchive(items, [Fault(Where.METADATA, Kind.STATUS, times=ALWAYS)]) as archive:
+        source = ArchiveSource(items=names, url=archive.url, manners=QUICK)
+        with pytest.raises(TransientError, match=r"3 listings of 3 .*item-.*503") as raised:
+            ingest(location, [source])
+        assert raised.value.summary["failed"] == 3
+    assert list(bytes_of(location)) == ["staging/rate.json"]
+
+
+def test_an_outage_of_both_counts_each(item, location, monkeypatch) -> None:
+    monkeypatch.setattr("fadae.ingest.driver.OUTAGE_BATCH", 9)
+    faults = [
+        Fault(Where.METADATA, Kind.STATUS, times=ALWAYS, match="dark"),
+        Fault(Where.DATANODE, Kind.STATUS, times=ALWAYS),
+    ]
+    items = [folder_item(item, "little-item"), folder_item(item, "dark")]
+    with EmbeddedArchive(items, faults) as archive:
+        source = ArchiveSource(items=("dark", "little-item"), url=archive.url, manners=QUICK)
+        with pytest.raises(TransientError, match="8 downloads and 1 listings of 9 tried"):
+            ingest(location, [source])
+
+
+def test_a_fault_of_our_own_quarantines_nothing(tmp_path, location, bytes_of, monkeypatch) -> None:
+    save(tmp_path / "music/a.ogg", music(2))
+    (tmp_path / "soxr.py").write_text("raise ImportError('not installed')")
+    monkeypatch.setattr("fadae.audio.sandbox._idle", [])  # a child of this test's own
+    monkeypatch.syspath_prepend(tmp_path)
+    source = FolderSource(str(tmp_path / "music"))
+    with pytest.raises(OwnFaultError):
+        ingest(location, [source])
+    assert list(bytes_of(location)) == ["staging/rate.json"]
+    monkeypatch.undo()
+    assert ingest(location, [source])["ok"] == 1
+
+
+def test_a_limit_counts_usable_recordings_in_the_listings_order(tmp_path, location) -> None:
+    folder = tmp_path / "mixed"
+    for name in ("a.ogg", "c.ogg", "d.ogg"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text("no audio")
+    for seed, name in enumerate(("b.ogg", "e.ogg", "f.ogg")):
+        save(folder / name, music(1, seed=seed))
+    source = FolderSource(str(folder))
+    for limit, expected in ((1, (2, 1, 1)), (2, (5, 2, 3)), (3, (6, 3, 3)), (9, (6, 3, 3))):
+        settings = Settings(limit=limit)
+        for _ in range(2):
+            summary = ingest(location, [source], settings)
+            found = summary["recordings"], summary["ok"], summary["quarantined"]
+            assert found == expected
+        assert (read_commit(location, "mixed/f.ogg") is not None) == (limit > 2)
+    with pytest.raises(NoInputError):
+        (folder / "only").mkdir()
+        (folder / "only/x.ogg").write_text("no audio")
+        ingest(location, [FolderSource(str(folder / "only"))], Settings(limit=1))
+
+
+def test_what_is_remembered_and_what_is_quarantined_say_how_to_ask_again(
+    tmp_path, location, caplog
+) -> None:
+    save(tmp_path / "mixed/a.ogg", music(1))
+    (tmp_path / "mixed/b.ogg").write_text("no audio")
+    source = FolderSource(str(tmp_path / "mixed"))
+    caplog.set_level("INFO", "fadae.ingest")
+    ingest(location, [source])
+    assert "1 quarantined: --retry permanent tries again" in caplog.messages
+    assert "--refresh" not in caplog.text
+    caplog.clear()
+    ingest(location, [source], Settings(retry=Retry.PERMANENT))
+    remembered = [one for one in caplog.messages if "--refresh lists again" in one]
+    assert len(remembered) == 1
+    assert re.fullmatch(r"listing of (\S+ )?\d\d:\d\d; --refresh lists again", remembered[0])
+    assert "--retry permanent" not in caplog.text

@@ -1,0 +1,163 @@
+"""Files of several links and files with pictures: every link is heard, no picture is read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fadae.audio import write
+from fadae.audio.decode import decode
+from fadae.audio.sandbox import Sandbox
+from fadae.audio.sections import TAG_BYTES, Sections, View
+from fadae.audio.terms import Limits, Source
+from fadae.errors import PermanentFailure
+from tests.audio.sounds import music, save
+from tests.audio.test_sandbox import peak_bytes
+
+PICTURE = bytes(range(256)) * (2**16 - 1)  # nearly 16 MB, the most that FLAC's lengths can say
+
+
+def decoded(path: Path, **options) -> np.ndarray:
+    return np.concatenate(list(decode(path, 11025, **options)))
+
+
+def id3(body: bytes, version: int = 3) -> bytes:
+    return b"ID3" + bytes([version, 0, 0]) + syncsafe(len(body)) + body
+
+
+def syncsafe(length: int) -> bytes:
+    return bytes(length >> shift & 127 for shift in (21, 14, 7, 0))
+
+
+def id3_frame(name: bytes, body: bytes, version: int = 3) -> bytes:
+    size = syncsafe(len(body)) if version == 4 else len(body).to_bytes(4, "big")
+    return name + size + b"\0\0" + body
+
+
+def flac_with_pictures(sound: bytes, count: int) -> bytes:
+    """Return a FLAC with pictures before its frames; libFLAC's first block is STREAMINFO."""
+    head, rest = bytearray(sound[: 4 + 4 + 34]), sound[4 + 4 + 34 :]
+    is_last, head[4] = head[4] & 0x80, head[4] & 0x7F
+    pictures = (b"\x06" + len(PICTURE).to_bytes(3, "big") + PICTURE) * (count - 1)
+    last = bytes([6 | is_last]) + len(PICTURE).to_bytes(3, "big") + PICTURE
+    return bytes(head) + pictures + last + rest
+
+
+@pytest.mark.parametrize(
+    ("rate_hz", "channels"), [(22050, 1), (44100, 1), (22050, 2), (48000, 2), (8000, 1)]
+)
+def test_every_link_of_a_chained_ogg_is_heard(tmp_path: Path, rate_hz: int, channels: int) -> None:
+    links = [
+        write.encode(music(4, 22050), 22050, "ogg"),
+        write.encode(music(2, rate_hz, channels, seed=9), rate_hz, "ogg"),
+        write.encode(music(1, 22050, seed=3), 22050, "ogg"),
+    ]
+    (tmp_path / "a.ogg").write_bytes(b"".join(links))
+    source = Source()
+    pcm = decoded(tmp_path / "a.ogg", source=source)
+    assert len(pcm) == 7 * 11025
+    assert source.samples == 5 * 22050 + 2 * rate_hz
+    second = pcm[int(4.2 * 11025) : int(5.8 * 11025)] / 32768.0
+    spectrum = np.abs(np.fft.rfft(second * np.hanning(len(second))))
+    assert np.argmax(spectrum) * 11025 / len(second) == pytest.approx(440 + 30 * 9, abs=1)
+
+
+def test_a_broken_later_link_is_damage(tmp_path: Path) -> None:
+    whole = write.encode(music(4), 22050, "ogg")
+    mute = bytearray(write.encode(music(2), 22050, "ogg"))
+    for start, _ in list(write.ogg.pages(bytes(mute)))[:1]:
+        mute[start + 28 : start + 34] = b"nobody"  # no codec's name
+    path = tmp_path / "a.ogg"
+    path.write_bytes(whole + write.ogg.with_fixed_serial(bytes(mute)))
+    with pytest.raises(PermanentFailure, match="damaged in part 2 of 2"):
+        decoded(path)
+    source = Source()
+    assert len(decoded(path, keep_damaged=True, source=source)) == 4 * 11025
+    assert "part 2 of 2" in str(source.damage)
+
+
+@pytest.mark.parametrize("version", [2, 3, 4])
+@pytest.mark.parametrize("size", [0, 50, 30_000])
+def test_mp3s_joined_with_a_tag_between_go_on(tmp_path: Path, version: int, size: int) -> None:
+    first, second = (write.encode(music(s), 22050, "mp3") for s in (4, 2))
+    tag = id3(bytes(size), version)
+    (tmp_path / "a.mp3").write_bytes(tag + first + tag + tag + second)
+    assert len(decoded(tmp_path / "a.mp3")) == pytest.approx(6 * 11025, abs=100)
+
+
+def test_a_mention_of_a_tag_is_none(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.mp3", music(3))
+    plain = path.read_bytes()
+    expected = decoded(path)
+    path.write_bytes(id3(b"ID3\3\0\0\0\0\0\0" + bytes(30)) + plain)
+    assert len(Sections.of(path).sections) == 1
+    assert np.array_equal(decoded(path), expected)
+
+
+@pytest.mark.parametrize("kind", ["flac", "mp3"])
+def test_pictures_are_not_read(tmp_path: Path, kind: str) -> None:
+    plain = save(tmp_path / f"plain.{kind}", music(3))
+    sound, laden = plain.read_bytes(), tmp_path / f"laden.{kind}"
+    if kind == "flac":
+        laden.write_bytes(flac_with_pictures(sound, 12))
+    else:
+        title = id3_frame(b"TIT2", b"\0Title")
+        laden.write_bytes(id3(title + id3_frame(b"APIC", PICTURE) * 12) + sound)
+    peaks = []
+    for path in (plain, laden):
+        sandbox, pcm = Sandbox(), bytearray()
+        try:
+            sandbox.decode(path, 11025, Limits(), pcm.extend)
+            peaks.append(peak_bytes(sandbox))
+        finally:
+            sandbox.close()
+        assert pcm == decoded(plain).tobytes()
+    # The pages of a mapped file count only where they are touched: none of a picture is.
+    assert peaks[1] - peaks[0] < 8 << 20
+
+
+@pytest.mark.parametrize("version", [3, 4])
+def test_a_long_tag_keeps_its_short_texts(tmp_path: Path, version: int) -> None:
+    texts = [
+        id3_frame(b"TIT2", b"\0Title", version),
+        id3_frame(b"TPE1", b"\0" + bytes(9999), version),
+    ]
+    body = texts[0] + texts[1] + id3_frame(b"APIC", bytes(TAG_BYTES), version) + texts[0]
+    path = tmp_path / "a.mp3"
+    path.write_bytes(id3(body, version) + write.encode(music(1), 22050, "mp3"))
+    ((tag, _),) = Sections.of(path).sections
+    assert tag == id3(texts[0] * 2, version)
+
+
+def test_hostile_lengths_end_somewhere(tmp_path: Path) -> None:
+    sound = write.encode(music(1), 22050, "flac")
+    for number, data in enumerate(
+        [
+            b"fLaC" + b"\x00\xff\xff\xff",
+            b"fLaC" + b"\x04\x00\x00\x00" * 1000,
+            b"ID3\3\0\0\x7f\x7f\x7f\x7f" + sound,
+            b"ID3\4\0\0\0\x7f\x7f\x7f" + b"TIT2\xff\xff\xff\xff" + bytes(2**21),
+            b"ID3" * 100_000,
+            b"OggS" * 1000,
+        ]
+    ):
+        path = tmp_path / str(number)
+        path.write_bytes(data)
+        for parts in Sections.of(path).sections:
+            with View(path, parts) as view:
+                assert len(b"".join(iter(lambda v=view: v.read(4096), b""))) <= len(data)
+        with pytest.raises(PermanentFailure):
+            decoded(path)
+
+
+def test_a_view_reads_as_one_file(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(bytes(range(100)))
+    with View(tmp_path / "a", (b"head", (10, 20), (90, 100))) as view:
+        whole = b"".join(iter(lambda: view.read(7), b""))
+        assert whole == b"head" + bytes(range(10, 20)) + bytes(range(90, 100))
+        assert view.seek(-3, 2) == len(whole) - 3
+        assert view.read() == whole[-3:]
+        view.seek(4)
+        assert (view.read(2), view.tell()) == (bytes([10, 11]), 6)
