@@ -50,7 +50,7 @@ def _write(rig: Rig, summary: dict[str, Any]) -> None:
     rig.run.location.write_bytes(rig.run.path("model.safetensors"), data)
     metrics = Metrics(rig.run.location, rig.run.name, rig.state.step)
     metrics.add(rig.state.step, pca_nmse_db=summary["pca_nmse_db"])
-    metrics.write()
+    metrics.write(at_once=True)
     rig.run.write("summary.json", {"recipe": rig.config.recipe(), "summary": summary})
 
 

@@ -12,7 +12,7 @@ from fadae.data.loader import UnitReader
 from fadae.data.order import DataOrder
 from fadae.errors import TransientError
 from fadae.model.contract import model_class
-from fadae.training.checkpoint import Checkpoints, Tensors
+from fadae.training.checkpoint import Checkpoints
 from fadae.training.config import TrainConfig
 from fadae.training.evaluate import Evaluation, Scores
 from fadae.training.frames import SharedRows
@@ -43,7 +43,6 @@ class Rig:
     checkpoints: Checkpoints
     model: Any  # a Model and a torch Module; Python has no intersection of types
     state: State = field(default_factory=State)
-    unsaved_best: tuple[int, Tensors] | None = None
     samples_per_second: float | None = None
     waited_share: float | None = None
 
