@@ -72,7 +72,7 @@ SampleRate = Annotated[
 Dtype = Annotated[str, typer.Option(help="Of the stored features: float16 or float32.")]
 
 Run = Annotated[str, typer.Option(envvar="FADAE_RUN", help="Name of the training run.")]
-Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, or one GPU as cuda:1.")]
 Output = Annotated[Path | None, typer.Option("--to", help="File to write.")]
 
 Summary = dict[str, Any]
