@@ -47,8 +47,7 @@ class CodeStatistics:
         Raises NoInputError with fewer than two frames.
         """
         known = list(stretches)
-        # A silent frame has the scale 1, like the loudest there is, and says nothing.
-        rows = [_stack(codes)[codes.scale[:, 0] != 1] for codes in known]
+        rows = [part for codes in known for part in _sounding(codes)]
         if sum(map(len, rows)) < 2:
             raise NoInputError("no codes to take statistics of: fewer than two frames that sound")
         everything = np.concatenate(rows)
@@ -60,6 +59,19 @@ class CodeStatistics:
             mean, deviation, mixing, correlation,
             everything.min(axis=0), everything.max(axis=0), known[0].hop_seconds,
         )  # fmt: skip
+
+
+def _sounding(codes: Codes) -> list[Array]:
+    """Return the stretches [F, K + 1] of consecutive frames that say something.
+
+    A silent frame has the scale 1, like the loudest there is; a damaged one is no number. The
+    frames before and after such a one are no neighbours.
+    """
+    stacked = _stack(codes)
+    heard = (codes.scale[:, 0] != 1) & np.isfinite(stacked).all(axis=1)
+    borders = np.flatnonzero(np.diff(heard)) + 1
+    parts = np.split(np.arange(len(heard)), borders)
+    return [stacked[part] for part in parts if len(part) and heard[part[0]]]
 
 
 def _axes_of_motion(stretches: list[Array]) -> tuple[Array, Array]:
@@ -75,7 +87,7 @@ def _axes_of_motion(stretches: list[Array]) -> tuple[Array, Array]:
     kept = variance > 1e-9 * variance.max(initial=0)  # a constant dimension has no axis
     variance, axes = variance[kept], axes[:, kept]
     white = [stretch @ (axes / np.sqrt(variance)) for stretch in stretches]
-    pairs = max(1, sum(len(w) - 1 for w in white if len(w)))
+    pairs = max(1, sum(len(w) - 1 for w in white))
     lagged = sum((w[:-1].T @ w[1:] for w in white), np.zeros((len(variance),) * 2)) / pairs
     correlation, turn = np.linalg.eigh((lagged + lagged.T) / 2)
     return turn.T @ (axes * np.sqrt(variance)).T, np.clip(correlation, -0.999, 0.999)
