@@ -86,6 +86,7 @@ class Rig:
             "best_holdout_nmse_db": state.best_nmse_db,
             "train_frames": self.dataset.split.train.count,
             "holdout_frames": self.dataset.split.holdout.count,
+            "stale_recordings": self.dataset.stale_recordings,
             "padding_rows": self.dataset.split.padding_rows,
             "silent_rows": state.silent_rows + scores.get("silent", 0),
             "failed_rows": state.failed_rows + scores.get("failed", 0),
