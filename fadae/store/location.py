@@ -26,7 +26,7 @@ import fsspec.asyn
 import zarr.storage
 from fsspec.utils import get_protocol
 
-from fadae.errors import UsageError
+from fadae.errors import NoInputError, UsageError
 from fadae.store.patience import PatientStore, local_errors, patiently
 
 # One range request an object spares the HEAD before every whole-object GET; time-outs bound a
@@ -135,6 +135,11 @@ class Location:
         """Return the filesystem's own name of a relative path."""
         root = str(self._fs._strip_protocol(self.url))
         return posixpath.join(root, path) if path else root
+
+    def ensure_workspace(self) -> None:
+        """Raise NoInputError where nothing is here: a typo in the URL, or nothing ingested yet."""
+        if not self.names(""):
+            raise NoInputError(f"no workspace at {self.url}: `fadae ingest` makes one")
 
     def exists(self, path: str) -> bool:
         """Return whether an object or a folder is there."""

@@ -31,6 +31,7 @@ def train(location: Location, config: TrainConfig) -> dict[str, Any]:
             "cuda, or --ranks 1"
         )
     config.check_ranks(config.ranks)
+    location.ensure_workspace()
     if config.fresh:
         run.discard()
     done = run.finished(config)
