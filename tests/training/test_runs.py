@@ -218,6 +218,18 @@ def test_without_a_holdout_its_scores_are_undefined(location: Location) -> None:
     assert summary["train_frames"] == 840
 
 
+@pytest.mark.parametrize("device", ["gpu", "cuda:99"])
+def test_a_device_that_is_not_there_is_refused(location: Location, device: str) -> None:
+    with pytest.raises(UsageError, match=f"no device '{device}' here; there: cpu"):
+        train(location, small(device=device, max_steps=1))
+    assert not location.exists("runs/default")
+
+
+def test_one_gpu_is_not_shared_by_ranks(location: Location) -> None:
+    with pytest.raises(UsageError, match="is one GPU, 2 ranks want one each"):
+        train(location, small(device="cuda:1", ranks=2))
+
+
 def test_nothing_to_train_on(tmp_path: object) -> None:
     with pytest.raises(NoInputError, match="no workspace at"):
         train(Location(str(tmp_path)), small())
