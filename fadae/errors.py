@@ -50,6 +50,14 @@ class TransientError(FadaeError):
     exit_code = 75
 
 
+class StorageError(TransientError):
+    """A folder or bucket failed at something it should do: full, away, throttled, timed out."""
+
+
+class AccessError(UsageError):
+    """A folder or bucket will never do this as asked: no credentials, forbidden, read-only."""
+
+
 class RecordingFailure(FadaeError):  # noqa: N818 - raised about one recording, ends as a value
     """One recording cannot be had; ingest turns it into that recording's commit."""
 

@@ -221,6 +221,7 @@ def _analyze_into(transform: FrequencyAdaptiveTransform, signal: Array, out: Arr
 
 def _summary(location: Location, store: FrameStore | None, written: int) -> dict[str, Any]:
     if store is None or not store.recording_rows:
+        location.ensure_workspace()
         raise NoInputError(f"{location.url} holds no decoded recordings; run `fadae ingest` first")
     features = FeatureSet(store)
     return {

@@ -48,8 +48,7 @@ class CodeStatistics:
         Raises NoInputError with fewer than two frames.
         """
         known = list(stretches)
-        # A silent frame has the scale 1, like the loudest there is, and says nothing.
-        rows = [_stack(codes)[_sounding(codes)] for codes in known]
+        rows = [part for codes in known for part in _sounding(codes)]
         if sum(map(len, rows)) < 2:
             raise NoInputError("no codes to take statistics of: fewer than two frames that sound")
         everything = np.concatenate(rows)
@@ -61,6 +60,21 @@ class CodeStatistics:
             mean, deviation, mixing, correlation,
             everything.min(axis=0), everything.max(axis=0), known[0].hop_seconds,
         )  # fmt: skip
+
+
+def _sounding(codes: Codes) -> list[Array]:
+    """Return the stretches [F, K + 1] of consecutive frames that say something.
+
+    A silent frame has the scale 1, like the loudest there is; a damaged one is no number. The
+    frames before and after such a one are no neighbours.
+    """
+    stacked = _stack(codes)
+    heard = np.asarray(np.isfinite(stacked).all(axis=1))
+    if codes.scale is not None:
+        heard &= codes.scale[:, 0] != 1
+    borders = np.flatnonzero(np.diff(heard)) + 1
+    parts = np.split(np.arange(len(heard)), borders)
+    return [stacked[part] for part in parts if len(part) and heard[part[0]]]
 
 
 def _axes_of_motion(stretches: list[Array]) -> tuple[Array, Array]:
@@ -76,7 +90,7 @@ def _axes_of_motion(stretches: list[Array]) -> tuple[Array, Array]:
     kept = variance > 1e-9 * variance.max(initial=0)  # a constant dimension has no axis
     variance, axes = variance[kept], axes[:, kept]
     white = [stretch @ (axes / np.sqrt(variance)) for stretch in stretches]
-    pairs = max(1, sum(len(w) - 1 for w in white if len(w)))
+    pairs = max(1, sum(len(w) - 1 for w in white))
     lagged = sum((w[:-1].T @ w[1:] for w in white), np.zeros((len(variance),) * 2)) / pairs
     correlation, turn = np.linalg.eigh((lagged + lagged.T) / 2)
     return turn.T @ (axes * np.sqrt(variance)).T, np.clip(correlation, -0.999, 0.999)
@@ -168,13 +182,6 @@ def sound(
     hops = transform.synthesize_hops(codec.decode(codes), floor=MODEL_FLOOR)[:samples]
     peak = float(np.abs(hops).max(initial=0))
     return (hops * np.float32(min(1.0, PEAK / peak)) if peak else hops).astype(np.float32)
-
-
-def _sounding(codes: Codes) -> NDArray[np.bool_]:
-    """Return which frames [F] are not silent, as far as their scale says."""
-    if codes.scale is None:
-        return np.ones(len(codes), bool)
-    return np.asarray(codes.scale[:, 0] != 1)
 
 
 def _stack(codes: Codes) -> Array:

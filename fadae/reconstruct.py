@@ -28,6 +28,7 @@ from fadae.store.frames import BLOCK_FRAMES, Array, FrameStore
 from fadae.store.location import Location
 from fadae.store.mapping import Mapper, map_serially
 from fadae.store.reconstruction import (
+    HOPS,
     PREPARED,
     SCORES,
     SIDES,
@@ -364,10 +365,10 @@ def _publish(run: str, store: FrameStore, features: FeatureSet, model_sha256: st
     split = split_of(features, run_config(store.location, run))
     sides = dict(zip(SIDES, (split.held_out_rows, split.trained_rows), strict=True))
     sums, side_sums = _pooled_sums(store, features, sides)
-    totals = [store.attrs["totals"][name] + sum(sums[:, i]) for i, name in enumerate(SUMS)]
+    totals = _totals(store, features) + [sum(column) for column in sums.T]
     store.write_recordings(known, _score_columns(store, features, sums))
     attrs: dict[str, Any] = {
-        "totals": dict(zip(SUMS, map(float, totals), strict=True)),
+        "totals": dict(zip((*SUMS, HOPS), map(float, totals), strict=True)),
         "features_sha256": features_sha256(features, recordings),
     }
     if "side_totals" in store.attrs:  # else begun by an earlier fadae: what is missing stays so
@@ -375,15 +376,30 @@ def _publish(run: str, store: FrameStore, features: FeatureSet, model_sha256: st
     return store.publish(features.rows, recordings, attrs)
 
 
+def _totals(store: FrameStore, features: FeatureSet) -> Array:
+    """Return [sums + 1]: the sums over all published frames, and the hops they were taken of."""
+    totals = store.attrs["totals"]
+    table, known = features.recordings, store.recording_rows
+    # A store from before hops were counted divided by all of them.
+    every = int(_hops(features)[:known][table.canonical[:known]].sum())
+    return np.array([*(totals[name] for name in SUMS), totals.get(HOPS, every)])
+
+
+def _hops(features: FeatureSet) -> Array:
+    """Return how many hops of each recording hold samples, [recordings]."""
+    return np.asarray(-(-features.recordings.samples // features.transform.hop_samples))
+
+
 def _pooled_sums(
     store: FrameStore, features: FeatureSet, sides: dict[str, RowSet]
 ) -> tuple[Array, dict[str, Array]]:
-    """Return the sums of the new frames: [new recordings, sums], and [sums] of each set of rows.
+    """Return the new frames' sums: [new recordings, sums + 1], and [sums] of each set of rows.
 
-    Added block after block.
+    The last column counts the hops that a recording's sums are of. Added block after block.
     """
-    known = store.recording_rows
-    sums = np.zeros((len(features.recordings) - known, len(SUMS)))
+    known, hops = store.recording_rows, _hops(features)
+    starts = features.recordings.frame_start
+    sums = np.zeros((len(features.recordings) - known, len(SUMS) + 1))
     of_sides = {side: np.zeros(len(SUMS)) for side in sides}
     for number in range(_blocks(store.rows), _blocks(features.rows)):
         start = number * BLOCK_FRAMES
@@ -391,7 +407,9 @@ def _pooled_sums(
         block = store.read_block("frame_sums", number)[: len(recording)]
         # A frame of features that are no numbers is no frame to judge a model by.
         rows = np.flatnonzero((recording >= 0) & np.isfinite(block).all(axis=1))
-        np.add.at(sums, recording[rows] - known, block[rows])
+        found = recording[rows]
+        is_hop = start + rows - starts[found] < hops[found]  # the last frame ends the last hop
+        np.add.at(sums, found - known, np.column_stack([block[rows], is_hop]))
         for side, side_rows in sides.items():
             inside = side_rows.within(start, start + len(recording)) - start
             of_sides[side] += block[np.intersect1d(rows, inside)].sum(axis=0)
@@ -410,8 +428,7 @@ def _added(totals: dict[str, dict[str, float]], sums: dict[str, Array]) -> dict[
 def _score_columns(store: FrameStore, features: FeatureSet, sums: Array) -> dict[str, Any]:
     """Return the recording_* columns of the new recordings; repeated PCM has its own's scores."""
     table, known = features.recordings, store.recording_rows
-    hops = -(-table.samples[known:] // features.transform.hop_samples)
-    scores = [_scores(row, int(count)) for row, count in zip(sums, hops, strict=True)]
+    scores = [_scores(row) for row in sums]
     columns: dict[str, Any] = {"recording_id": table.id[known:].tolist()}
     for name in SCORES:
         values = np.append(store.read(f"recording_{name}"), [score[name] for score in scores])
@@ -421,11 +438,11 @@ def _score_columns(store: FrameStore, features: FeatureSet, sums: Array) -> dict
     return columns
 
 
-def _scores(sums: Array, hops: int) -> dict[str, float]:
-    """Return the scores that sums over frames (columns SUMS) stand for."""
+def _scores(sums: Array) -> dict[str, float]:
+    """Return the scores that sums over frames (columns SUMS, then hops) stand for."""
     companded = ErrorSums(float(sums[0]), float(sums[1]))
     audio = ErrorSums(*sums[2:5].tolist())
-    distance = float(sums[5]) / hops if hops else float("nan")
+    distance = float(sums[5] / sums[6]) if sums[6] else float("nan")
     return {
         "nmse_db": companded.nmse_db,
         "snr_db": audio.snr_db,
@@ -435,10 +452,7 @@ def _scores(sums: Array, hops: int) -> dict[str, float]:
 
 
 def _summary(run: str, store: FrameStore, features: FeatureSet, written: int) -> dict[str, Any]:
-    table = features.recordings
-    hops = -(-table.samples[table.canonical] // features.transform.hop_samples)
-    totals = np.array([store.attrs["totals"][name] for name in SUMS])
-    scores = _scores(totals, int(hops.sum()))
+    scores = _scores(_totals(store, features))
     return {
         "run": run,
         "frames": features.frames,

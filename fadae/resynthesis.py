@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import itertools
 from collections.abc import Iterator
 from typing import Any
@@ -14,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from fadae.audio.pcm import to_pcm
-from fadae.errors import TransientError, UsageError
+from fadae.errors import TransientError
 from fadae.model.codec import FRAMES_AT_A_TIME, Codec
 from fadae.store.dataset import NO_SAMPLE
 from fadae.store.frames import Array
@@ -31,31 +30,19 @@ _last_codec: tuple[tuple[str, str, str, str], Codec] | None = None
 
 
 def loaded_codec(location: Location, run: str, model_sha256: str, device: str) -> Codec:
-    """Return a run's codec on a device: "cpu", "cuda", or "auto" for CUDA where it is.
+    """Return a run's codec on a device, as `resolve_device` names them.
 
     Raises TransientError where the run's model is another one by now, UsageError where there is
     no such device.
     """
     global _last_codec
-    device = _present(device)
     key = (location.url, run, model_sha256, device)
     if _last_codec is None or _last_codec[0] != key:
         codec = Codec.load(location, run, device)
-        model = location.read_bytes(f"runs/{run}/model.safetensors")
-        if hashlib.sha256(model).hexdigest() != model_sha256:
+        if codec.model_sha256 != model_sha256:
             raise TransientError(f"run {run!r} was trained again meanwhile; reconstruct it again")
         _last_codec = key, codec
     return _last_codec[1]
-
-
-def _present(device: str) -> str:
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:  # AssertionError: torch built without CUDA
-        raise UsageError(f"no device {device!r} here: {error}") from error
-    return device
 
 
 def resynthesize(
@@ -85,8 +72,9 @@ def resynthesize(
     outside = ~inside
     if outside.any():
         reference[outside] = estimate[outside] = 0
-    audio = to_pcm(estimate)
-    audio[outside] = NO_SAMPLE
+    lost = ~np.isfinite(estimate)  # of damaged frames; what NaN is as int16 depends on the machine
+    audio = to_pcm(np.where(lost, np.float32(0), estimate))
+    audio[outside | lost] = NO_SAMPLE
     return {
         "audio": audio,
         **{name: values[:rows] for name, values in encoded.items()},

@@ -10,19 +10,23 @@ from pathlib import Path
 import typer
 
 import fadae
+from fadae.archive.client import CONTACT
 from fadae.archive.items import ArchiveSource
 from fadae.audio.write import write
 from fadae.cli.options import (
     DEFAULT_ARCHIVE_URL,
     DEFAULT_WORKSPACE,
     ArchiveUrl,
+    Contact,
+    Device,
+    Downloads,
     Scheduler,
     Summary,
     Workers,
     Workspace,
 )
 from fadae.cli.reporting import reporting
-from fadae.cli.train import Epochs
+from fadae.cli.train import Epochs, Ranks
 from fadae.cluster import cluster_mapper
 from fadae.ingest import Settings
 from fadae.pipeline import Recipe, run
@@ -32,14 +36,14 @@ from fadae.training.config import TrainConfig
 ITEM = "AOC11B"
 
 
-def recipe(epochs: int) -> Recipe:
+def recipe(epochs: int, ranks: int, device: str, downloads: int) -> Recipe:
     """Return the experiment's settings, every number of it spelled out."""
     return Recipe(
-        settings=Settings(rate_hz=11025),
+        settings=Settings(rate_hz=11025, downloads=downloads),
         preset="seed",
         training=TrainConfig(
             run="bach", widths=(1024, 512, 256), epochs=epochs, batch_size=64,
-            learning_rate=5e-5, holdout=0.5, max_frames=500_000,
+            learning_rate=5e-5, holdout=0.5, max_frames=500_000, ranks=ranks, device=device,
         ),
     )  # fmt: skip
 
@@ -47,15 +51,19 @@ def recipe(epochs: int) -> Recipe:
 def job(
     workspace: Workspace = DEFAULT_WORKSPACE,
     archive_url: ArchiveUrl = DEFAULT_ARCHIVE_URL,
+    contact: Contact = "",
+    downloads: Downloads = 4,
     epochs: Epochs = 100,
+    ranks: Ranks = 2,
+    device: Device = "auto",
     scheduler: Scheduler = None,
     workers: Workers = None,
 ) -> Summary:
     """Repeat the experiment; write a recording, its reconstruction and random codes as sound."""
     location = Location(workspace)
     with cluster_mapper(location, scheduler, workers) as mapper:
-        source = ArchiveSource((ITEM,), url=archive_url)
-        summary = run(location, [source], recipe(epochs), mapper=mapper)
+        source = ArchiveSource((ITEM,), url=archive_url, contact=contact or CONTACT)
+        summary = run(location, [source], recipe(epochs, ranks, device, downloads), mapper=mapper)
     opened = fadae.open(workspace)
     first = opened.recordings[0].id
     sounds = {

@@ -36,6 +36,7 @@ class FaultProxy:
         self._faults: deque[str] = deque()
         self._lock = threading.Lock()
         self._open: list[socket.socket] = []
+        self.is_refusing = False
         self.struck: dict[str, int] = {}
         self.requests = 0
 
@@ -52,6 +53,10 @@ class FaultProxy:
                 while drawn.random() > spread:
                     self._faults.append("pass")
                 self._faults.append(fault)
+
+    def refuse(self, on: bool) -> None:
+        """Reset every request from now on, or no longer."""
+        self.is_refusing = on
 
     @property
     def armed(self) -> int:
@@ -81,6 +86,8 @@ class FaultProxy:
         with self._lock:
             self.requests += 1
             fault = self._faults.popleft() if self._faults else "pass"
+            if self.is_refusing:
+                fault = "reset"
             self.struck[fault] = self.struck.get(fault, 0) + 1
             return fault
 

@@ -56,6 +56,26 @@ def test_walked_codes_move_as_the_known_ones() -> None:
     assert new.values.min() >= known.values.min() and new.values.max() <= known.values.max()
 
 
+def test_frames_around_silence_are_no_neighbours() -> None:
+    """Ten frames of a slow walk, then silence or damage, then ten of another place."""
+    known = wandering()
+    whole = CodeStatistics.measure([known])
+    pieces = [known[start : start + 10] for start in range(0, 4000, 400)]
+    apart = CodeStatistics.measure(pieces)
+    for gap_scale in (1.0, np.nan):
+        gap = Codes(np.zeros((1, 4), np.float32), np.full((1, 1), gap_scale, np.float32))
+        joined = [part for piece in pieces for part in (gap, piece)]
+        together = Codes(
+            np.concatenate([part.values for part in joined]),
+            np.concatenate([part.scale for part in joined]),
+            HOP_SECONDS,
+        )
+        found = CodeStatistics.measure([together])
+        np.testing.assert_allclose(found.mean, apart.mean)
+        np.testing.assert_allclose(found.correlation, apart.correlation)
+    assert whole.correlation.max() > 0.9
+
+
 def test_interpolation_begins_as_one_and_ends_as_the_other() -> None:
     a, b = wandering(20, seed=1), wandering(30, seed=2)
     between = interpolate(a, b)

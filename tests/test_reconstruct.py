@@ -6,6 +6,7 @@ import functools
 import hashlib
 import multiprocessing
 import os
+import shutil
 import signal
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -22,8 +23,10 @@ from fadae.cluster import connect, map_bag
 from fadae.errors import NoInputError, TransientError, UsageError
 from fadae.model.companding import compand
 from fadae.reconstruct import ReconstructTask, reconstruct, reconstruct_shard
-from fadae.store.dataset import FeatureSet
+from fadae.store.dataset import FEATURES, NO_SAMPLE, FeatureSet
+from fadae.store.frames import FrameStore
 from fadae.store.location import Location
+from fadae.store.reconstruction import SUMS, reconstruction_path
 from fadae.transform import MODEL_FLOOR
 from tests.synthetic import music, write_features, write_run
 
@@ -296,7 +299,7 @@ def test_on_a_cluster_the_bytes_are_the_same(done: Any, tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_done_is_said(tmp_path: Path, done: Any) -> None:
-    with pytest.raises(NoInputError, match="fadae extract"):
+    with pytest.raises(NoInputError, match="no workspace at"):
         reconstruct(Location(str(tmp_path / "empty")))
     with pytest.raises(UsageError, match="near it: 'default'"):
         reconstruct(done[0], "defualt")
@@ -307,3 +310,36 @@ def test_what_cannot_be_done_is_said(tmp_path: Path, done: Any) -> None:
     write_run(location)
     with pytest.raises(UsageError, match="no device 'cuda'"):
         reconstruct(location, device="cuda")
+
+
+def test_damaged_frames_count_in_no_score(tmp_path: Path, done: Any) -> None:
+    """Lost features are left out of the log-spectral distance's mean, not counted as 0 dB."""
+    location = prepare(tmp_path)
+    features = FrameStore.open(location, FEATURES)
+    block = {name: features.read_block(name, 0) for name in features.frame_names}
+    lost = slice(100, 400)
+    block["features"][lost] = np.nan
+    features.write_block(0, block, "synthetic")
+    reconstruct(location)
+    made = FrameStore.open(location, reconstruction_path("default"))
+    sums, table = made.read("frame_sums"), FeatureSet.open(location).recordings
+    row = table.index(LONG)
+    hops = -(-int(table.samples[row]) // 3750)
+    own = sums[int(table.frame_start[row]) :][:hops, SUMS.index("log_spectral_distance_db")]
+    assert 300 <= np.isnan(own).sum() <= 302
+    hop = int(table.frame_start[row]) + 200
+    assert (made.read("audio", hop, hop + 1) == NO_SAMPLE).all()
+    score = made.read("recording_log_spectral_distance_db")[row]
+    assert score == pytest.approx(np.nanmean(own))
+    undamaged = FrameStore.open(done[0], reconstruction_path("default"))
+    assert made.attrs["totals"]["hops"] == undamaged.attrs["totals"]["hops"] - np.isnan(own).sum()
+
+
+def test_a_store_without_a_count_of_hops_still_gives_its_scores(tmp_path: Path, done: Any) -> None:
+    location, summary = done
+    shutil.copytree(location.url, tmp_path / "old")
+    old = Location(str(tmp_path / "old"))
+    store = FrameStore.open(old, reconstruction_path("default"))
+    totals = {name: value for name, value in store.attrs["totals"].items() if name != "hops"}
+    store.publish(store.rows, store.recording_rows, {"totals": totals})
+    assert reconstruct(old) == {**summary, "shards_written": 0, "shards_kept": 2}

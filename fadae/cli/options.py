@@ -108,7 +108,7 @@ WhichRun = Annotated[
         help="Training run. Default: the only one; of several the best on held-out frames.",
     ),
 ]
-Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, or one GPU as cuda:1.")]
 Output = Annotated[Path | None, typer.Option("--to", help="File to write.")]
 
 Summary = dict[str, Any]

@@ -15,7 +15,7 @@ from distributed import Client, LocalCluster, get_worker
 from distributed.versions import VersionMismatchWarning
 
 import fadae
-from fadae.errors import TransientError, UsageError
+from fadae.errors import StorageError, TransientError, UsageError
 from fadae.store.location import Location
 
 log = logging.getLogger("fadae.cluster")
@@ -80,7 +80,7 @@ def read_token(url: str, token: str) -> bool:
     """Return whether this process sees the driver's token in the workspace; runs on workers."""
     try:
         return Location(url).exists(token)
-    except (OSError, UsageError):  # no credentials, no such mount: it does not see it
+    except (StorageError, UsageError):  # no credentials, no such mount: it does not see it
         return False
 
 
@@ -191,7 +191,7 @@ def _token(location: Location) -> Iterator[str]:
     token = _MARKER + uuid.uuid4().hex
     try:
         location.write_bytes(token, b"fadae")
-    except (OSError, ValueError) as error:
+    except (FileNotFoundError, ValueError) as error:  # no such bucket; no such name
         raise UsageError(f"cannot write to workspace {location.url}: {error}") from error
     try:
         yield token

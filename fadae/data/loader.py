@@ -7,7 +7,6 @@ hang in a forked child.
 
 from __future__ import annotations
 
-import logging
 import queue
 import threading
 import time
@@ -21,15 +20,11 @@ from numpy.typing import NDArray
 
 from fadae.data.order import DataOrder, Window
 from fadae.data.rows import Rows
-from fadae.errors import FadaeError, TransientError
-
-log = logging.getLogger("fadae.data")
 
 Array = NDArray[Any]
 Prepared = TypeVar("Prepared")
 Read = Callable[[int, int], Array]  # rows [start, stop) -> [stop - start, C] as stored
 
-READ_ATTEMPTS = 4
 BATCHES_AHEAD = 3
 
 
@@ -78,7 +73,7 @@ class UnitReader:
         size = self._units.unit_rows
         if 2 * (stop - start) > size:  # mostly wanted: a whole shard is one object, one request
             start, stop = unit * size, min((unit + 1) * size, self._rows)
-        features = read_again(self._read, start, stop)
+        features = self._read(start, stop)
         if len(rows) < len(features):
             features = features[rows - start]
         with self._lock:
@@ -87,27 +82,6 @@ class UnitReader:
                 self._free_bytes -= features.nbytes
                 self._kept[unit] = (rows, features)
         return rows, features
-
-
-def read_again(read: Read, start: int, stop: int) -> Array:
-    """Return read(start, stop), asked up to four times where the storage fails.
-
-    Raises TransientError when it keeps failing, FadaeError where a checksum does not match.
-    """
-    for attempt in range(READ_ATTEMPTS):
-        try:
-            return read(start, stop)
-        except ValueError as error:
-            raise FadaeError(
-                f"rows {start} to {stop} of the features are damaged ({error}); run `fadae verify "
-                "--repair`"
-            ) from error
-        except OSError as error:
-            if attempt + 1 == READ_ATTEMPTS:
-                raise TransientError(f"cannot read rows {start} to {stop}: {error}") from error
-            log.warning("reading rows %d to %d again: %s", start, stop, error)
-            time.sleep(2.0**attempt / 2)
-    raise AssertionError("unreachable")
 
 
 class Loader(Generic[Prepared]):

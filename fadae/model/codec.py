@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import math
 from collections.abc import Iterator
@@ -25,6 +26,7 @@ from fadae.model.contract import (
     StoredCodes,
     model_class,
 )
+from fadae.model.device import resolve_device
 from fadae.nouns import CodeSpec
 from fadae.store.dataset import spread
 from fadae.store.location import Location
@@ -103,17 +105,21 @@ class Passage:
 class Codec:
     """A model with its preprocessing: frames of raw coefficients to codes and back."""
 
-    def __init__(self, model: Model, config: dict[str, Any], device: str = "cpu") -> None:
-        """Take a model and the run's config.json; use `load`."""
-        self.device = torch.device(device)
+    def __init__(
+        self, model: Model, config: dict[str, Any], device: str = "cpu", model_sha256: str = ""
+    ) -> None:
+        """Take a model and the run's config.json, and its file's SHA-256; use `load`."""
+        self.device = resolve_device(device)
         self.model = model.to(self.device)
         self.config = config
+        self.model_sha256 = model_sha256
 
     @classmethod
     def load(cls, location: Location, run: str = "default", device: str = "cpu") -> Self:
         """Return the codec of a trained run.
 
-        Raises NoInputError where the run has no model, UsageError where its files do not fit.
+        `model_sha256` of the codec is that of the very bytes it was made of. Raises NoInputError
+        where the run has no model, UsageError where its files do not fit or no such device is here.
         """
         try:
             tensors = location.read_bytes(f"runs/{run}/model.safetensors")
@@ -129,7 +135,7 @@ class Codec:
             raise UsageError(
                 f"runs/{run}/model.safetensors does not fit its config.json: {error}"
             ) from error
-        return cls(model, config, device)
+        return cls(model, config, device, hashlib.sha256(tensors).hexdigest())
 
     @property
     def feature_size(self) -> int:

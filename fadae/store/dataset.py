@@ -196,6 +196,7 @@ class FeatureSet:
         except FileNotFoundError:
             store = None
         if store is None or store.rows == 0:
+            location.ensure_workspace()
             raise NoInputError(f"{location.url} holds no features; run `fadae extract` first")
         return cls(store)
 

@@ -120,16 +120,18 @@ class FrameStore:
         """
         array = self.array(name)
         try:
-            return np.asarray(array[start:stop])
+            with self.location.errors(f"read {self.path}/{name}"):
+                return np.asarray(array[start:stop])
         except (ValueError, RuntimeError) as error:  # checksum; compressed data
             raise DamagedError(
-                f"{self.path}/{name} is damaged ({error}); `fadae verify` says where"
+                f"{self.path}/{name} is damaged ({error}); run `fadae verify --repair`"
             ) from error
 
     def read_block(self, name: str, block: int) -> Array:
         """Return the 1024 rows of one block of an array, published or not yet."""
         stop = (block + 1) * BLOCK_FRAMES
-        return np.asarray(self._view(name, stop)[stop - BLOCK_FRAMES : stop])
+        with self.location.errors(f"read {self.block_path(name, block)}"):
+            return np.asarray(self._view(name, stop)[stop - BLOCK_FRAMES : stop])
 
     def write_block(self, block: int, rows: Mapping[str, Array], under: str) -> None:
         """Write one block of all frame arrays; what it has not reached its end is not kept.
@@ -203,7 +205,8 @@ class FrameStore:
             dtype = np.dtypes.StringDType() if view.dtype.kind == "T" else view.dtype
             for low in range(start, start + len(values), RECORDINGS_PER_CHUNK):
                 part = values[low - start : low - start + RECORDINGS_PER_CHUNK]
-                view[low : low + len(part)] = np.asarray(part, dtype=dtype)
+                with self.location.errors(f"write {self.path}/{name}"):
+                    view[low : low + len(part)] = np.asarray(part, dtype=dtype)
 
     def publish(self, rows: int, recordings: int, attrs: Mapping[str, Any] | None = None) -> Self:
         """Show everybody the new shape of all arrays at once; return the group as published.

@@ -8,7 +8,9 @@ workers take theirs from the environment.
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
+import io
 import itertools
 import math
 import os
@@ -26,8 +28,8 @@ import fsspec.asyn
 import zarr.storage
 from fsspec.utils import get_protocol
 
-from fadae.errors import UsageError
-from fadae.store.patience import PatientStore, patiently
+from fadae.errors import NoInputError, UsageError
+from fadae.store.patience import PatientStore, local_errors, patiently
 
 # One range request an object spares the HEAD before every whole-object GET; time-outs bound a
 # stalled connection, which by default hangs for 400 s. Retrying is `patiently`'s: botocore's own
@@ -42,6 +44,11 @@ S3_OPTIONS: dict[str, Any] = {
         "retries": {"mode": "legacy", "max_attempts": 1},
     },
 }
+# fsspec's verbs, as errors and the log tell them.
+_TOLD = {
+    "cat_file": "read", "pipe_file": "write", "ls": "list", "rm": "remove", "exists": "look for",
+    "info": "look at",
+}  # fmt: skip
 _PARTIAL = ".partial-"  # prefix of local files not yet whole
 _RANGE_BYTES = 2**24
 _THREADS = 16
@@ -55,7 +62,8 @@ class Location:
     """One URL prefix and the objects below it, addressed by relative "/" paths.
 
     Every call on a remote filesystem has deadlines and is repeated through throttling, resets,
-    stalls and restarts; it raises TransientError when they last.
+    stalls and restarts. What a folder or a bucket fails at is a StorageError, what it refuses
+    (no rights, no credentials) an AccessError.
 
     >>> Location("memory://example").join("runs", "default")
     'runs/default'
@@ -104,11 +112,16 @@ class Location:
         self, verb: str, path: str, *arguments: Any, size_bytes: int = 0, **options: Any
     ) -> Any:
         """Call a method of the filesystem; patiently where it is asynchronous, hence remote."""
-        full = self.full(path)
+        full, what = self.full(path), f"{_TOLD[verb]} {path}".rstrip()
         if not self._fs.async_impl:
-            return getattr(self._fs, verb)(full, *arguments, **options)
+            with self.errors(what):
+                return getattr(self._fs, verb)(full, *arguments, **options)
         call = functools.partial(getattr(self._fs, f"_{verb}"), full, *arguments, **options)
-        return self._wait(call, f"{verb} {path}", size_bytes)
+        return self._wait(call, what, size_bytes)
+
+    def errors(self, what: str) -> contextlib.AbstractContextManager[None]:
+        """Turn a folder's OSErrors in the block into StorageError or AccessError."""
+        return local_errors(f"{self.url}: {what}")
 
     def _wait(self, call: Callable[[], Awaitable[T]], what: str, size_bytes: int = 0) -> T:
         answer: T = fsspec.asyn.sync(
@@ -124,6 +137,11 @@ class Location:
         """Return the filesystem's own name of a relative path."""
         root = str(self._fs._strip_protocol(self.url))
         return posixpath.join(root, path) if path else root
+
+    def ensure_workspace(self) -> None:
+        """Raise NoInputError where nothing is here: a typo in the URL, or nothing ingested yet."""
+        if not self.names(""):
+            raise NoInputError(f"no workspace at {self.url}: `fadae ingest` makes one")
 
     def exists(self, path: str) -> bool:
         """Return whether an object or a folder is there."""
@@ -189,21 +207,25 @@ class Location:
                 size = spool.seek(0, os.SEEK_END)
                 self._put(spool.name, path, size)
             return
-        target = Path(self.full(path))
-        target.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, partial = tempfile.mkstemp(dir=target.parent, prefix=_PARTIAL)
+        target, what = Path(self.full(path)), f"write {path}"
+        with self.errors(what):
+            _make_folder(target.parent)
+            descriptor, partial = tempfile.mkstemp(dir=target.parent, prefix=_PARTIAL)
         try:
-            with os.fdopen(descriptor, "wb") as file:
+            # What else the block does fails as it will: only writes are this folder's.
+            with io.BufferedWriter(_Written(descriptor, f"{self.url}: {what}")) as file:
                 yield file
-            Path(partial).chmod(0o644)
-            Path(partial).replace(target)
+            with self.errors(what):
+                Path(partial).chmod(0o644)
+                Path(partial).replace(target)
         except BaseException:
             Path(partial).unlink(missing_ok=True)
             raise
 
     def _put(self, local: str, path: str, size_bytes: int) -> None:
         if not self._fs.async_impl:
-            self._fs.put_file(local, self.full(path))
+            with self.errors(f"write {path}"):
+                self._fs.put_file(local, self.full(path))
             return
         put = functools.partial(self._fs._put_file, local, self.full(path))
         self._wait(put, f"write {path}", size_bytes)
@@ -215,7 +237,8 @@ class Location:
         succeeded and its answer was lost: go by what the object holds.
         """
         if self.is_local:
-            return self._link_exclusive(path, data)
+            with self.errors(f"create {path}"):
+                return self._link_exclusive(path, data)
         full = self.full(path)
         if not self._fs.async_impl:
             if self._fs.exists(full):
@@ -228,6 +251,8 @@ class Location:
                 await self._fs._pipe_file(full, data, mode="create")
             except FileExistsError:
                 return False
+            except PermissionError:
+                raise
             except OSError:
                 # SeaweedFS answers a lost race with a plain error (errno 22): look who won.
                 if await self._fs._exists(full):
@@ -239,7 +264,7 @@ class Location:
 
     def _link_exclusive(self, path: str, data: bytes) -> bool:
         target = Path(self.full(path))
-        target.parent.mkdir(parents=True, exist_ok=True)
+        _make_folder(target.parent)
         descriptor, partial = tempfile.mkstemp(dir=target.parent, prefix=_PARTIAL)
         try:
             with os.fdopen(descriptor, "wb") as file:
@@ -256,7 +281,7 @@ class Location:
     def reading(self, path: str) -> Iterator[IO[bytes]]:
         """Give an object as a local file, to read through once; raises FileNotFoundError."""
         if self.is_local:
-            with Path(self.full(path)).open("rb") as file:
+            with self.errors(f"read {path}"), Path(self.full(path)).open("rb") as file:
                 yield file
             return
         size = self.size_bytes(path)
@@ -290,3 +315,22 @@ class Location:
             f"{self.url}/{path}", storage_options=self._filesystem_options, read_only=read_only
         )
         return store if self.is_in_process else PatientStore(store)
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:  # a file of that name; to callers it means another thing
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), folder) from error
+
+
+class _Written(io.FileIO):
+    """A local file being written, whose failures are told as the workspace's."""
+
+    def __init__(self, descriptor: int, what: str) -> None:
+        super().__init__(descriptor, "wb")
+        self._what = what
+
+    def write(self, data: Any, /) -> int:
+        with local_errors(self._what):
+            return super().write(data)

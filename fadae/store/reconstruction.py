@@ -18,6 +18,7 @@ SUMS = (
     "audio_reference", "audio_error", "audio_correlation", "log_spectral_distance_db",
 )  # fmt: skip
 SIDES = ("held_out", "trained")  # of a run's split: sums are kept of either beside those of all
+HOPS = "hops"  # beside the sums in the totals: how many hops they were taken of
 SCORES = {
     "nmse_db": "normalised mean squared error of the companded features",
     "snr_db": "signal-to-noise ratio of the audio",
@@ -79,7 +80,7 @@ def reconstruction_attrs(features: FeatureSet, run: str, model_sha256: str) -> d
         "run": run,
         "model_sha256": model_sha256,
         "features_sha256": features_sha256(features, 0),
-        "totals": dict.fromkeys(SUMS, 0.0),
+        "totals": dict.fromkeys((*SUMS, HOPS), 0.0),
         "side_totals": {side: dict.fromkeys(SUMS, 0.0) for side in SIDES},
     }
 

@@ -42,6 +42,7 @@ def verify(
     Raises NoInputError where there is nothing to verify.
     """
     if not {"staging", FEATURES} & set(location.names("")):
+        location.ensure_workspace()
         raise NoInputError(f"{location.url} holds nothing to verify")
     return _Verification(location, recompute, reconstruct, mapper).run()
 

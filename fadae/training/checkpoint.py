@@ -20,6 +20,7 @@ from typing import Any
 import safetensors.torch
 from torch import Tensor
 
+from fadae.errors import AccessError, StorageError
 from fadae.nouns import canonical_json
 from fadae.store.location import Location
 
@@ -46,6 +47,8 @@ class Checkpoints:
         """Take the folder and how many of the newest to keep, the best one aside."""
         self._location, self._folder, self._keep = location, folder, keep
         self._saving: threading.Thread | None = None
+        self._best: tuple[int, Tensors] | None = None  # until it is saved
+        self._saved_best: int | None = None
 
     def newest(self) -> Checkpoint | None:
         """Return the newest checkpoint whose files match their hashes; say which ones do not."""
@@ -62,32 +65,39 @@ class Checkpoints:
             )
         return None
 
+    def keep_best(self, step: int, model: Tensors) -> None:
+        """Take the best weights so far; the next checkpoint that succeeds saves them too."""
+        self._best = step, model
+
     def best(self, step: int) -> Tensors | None:
         """Return the weights kept as the best, of a step."""
+        if self._best is not None and self._best[0] == step:
+            return self._best[1]
         files = self._verified(f"best-{step}")
         return None if files is None else safetensors.torch.load(files["model.safetensors"])
 
-    def save(self, checkpoint: Checkpoint, best: tuple[int, Tensors] | None = None) -> None:
+    def save(self, checkpoint: Checkpoint) -> None:
         """Write a checkpoint, its best weights first; tensors must not change meanwhile.
 
-        Raises OSError where the storage fails.
+        Raises StorageError where the storage fails, AccessError where it refuses.
         """
         self.wait()
-        self._save(checkpoint, best)
+        self._save(checkpoint, self._best)
+        self._forget_saved_best()
 
-    def save_in_background(
-        self, checkpoint: Checkpoint, best: tuple[int, Tensors] | None = None
-    ) -> None:
+    def save_in_background(self, checkpoint: Checkpoint) -> None:
         """Write a checkpoint from a thread, after the one before it is done.
 
-        A failure is logged: the checkpoints before it remain, and the next one tries again.
+        A failure is logged: the checkpoints before it remain, and the next one tries again, the
+        best weights included.
         """
         self.wait()
+        best = self._best
 
         def save() -> None:
             try:
                 self._save(checkpoint, best)
-            except OSError as error:
+            except (StorageError, AccessError) as error:
                 log.warning("checkpoint step-%d is not saved: %s", checkpoint.step, error)
 
         self._saving = threading.Thread(target=save, name="checkpoint")
@@ -103,11 +113,17 @@ class Checkpoints:
         if self._saving is not None:
             self._saving.join()
             self._saving = None
+            self._forget_saved_best()
+
+    def _forget_saved_best(self) -> None:
+        if self._best is not None and self._best[0] == self._saved_best:
+            self._best = None
 
     def _save(self, checkpoint: Checkpoint, best: tuple[int, Tensors] | None) -> None:
         kept_best = checkpoint.state.get("best_step")
         if best is not None:
             self._write(f"best-{best[0]}", {"model.safetensors": _bytes_of(best[1])})
+            self._saved_best = best[0]
         self._write(
             f"step-{checkpoint.step}",
             {

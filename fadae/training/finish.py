@@ -13,7 +13,7 @@ from torch import nn
 from fadae.model.contract import ClosedForm, FrameShape
 from fadae.model.pca import Pca, PcaOptions
 from fadae.nouns import CodeSpec, finite
-from fadae.training.checkpoint import Tensors, snapshot
+from fadae.training.checkpoint import snapshot
 from fadae.training.evaluate import Scores, Stopped
 from fadae.training.frames import RankSample
 from fadae.training.metrics import Metrics
@@ -36,12 +36,13 @@ def finish(rig: Rig) -> dict[str, Any]:
             rig.model.fit(_sample(rig, code))
             if rig.dataset.split.holdout.count:
                 rig.state.add_evaluation(scores_of(rig, rig.model).to_dict(), None)
+        published_step = _take_best(rig)
         baseline = _baseline(rig)
     except Stopped:
         raise Preempted(
             "stopped after the last step; run the same command again", summary=rig.summary()
         ) from None
-    summary = finite(rig.summary(baseline))
+    summary = finite({**rig.summary(baseline), "published_step": published_step})
     if rig.ranks.is_first:
         _write(rig, summary)
         if remark := pca_remark(summary):
@@ -52,23 +53,33 @@ def finish(rig: Rig) -> dict[str, Any]:
 
 def _write(rig: Rig, summary: dict[str, Any]) -> None:
     """Write the model, the last line of metrics, and the summary that says the run is done."""
-    data = safetensors.torch.save(snapshot(_chosen(rig)))
+    data = safetensors.torch.save(snapshot(rig.model.state_dict()))
     summary["model_sha256"] = hashlib.sha256(data).hexdigest()
     rig.run.location.write_bytes(rig.run.path("model.safetensors"), data)
     metrics = Metrics(rig.run.location, rig.run.name, rig.state.step)
     metrics.add(rig.state.step, pca_nmse_db=summary["pca_nmse_db"])
-    metrics.write()
+    metrics.write(at_once=True)
     rig.run.write("summary.json", {"recipe": rig.config.recipe(), "summary": summary})
 
 
-def _chosen(rig: Rig) -> Tensors:
-    """Return the weights of the last step; with early stopping those of the best evaluation."""
-    last: Tensors = rig.model.state_dict()
+def _take_best(rig: Rig) -> int:
+    """With early stopping take the weights of the best evaluation, scored; return their step.
+
+    Without it, or where they cannot be read, those of the last step stay: the scores are always
+    those of the model that is published.
+    """
     best = rig.state.best_step
     if rig.config.early_stopping is None or best is None or best == rig.state.step:
-        return last
-    kept = rig.checkpoints.best(best)
-    return last if kept is None else kept
+        return rig.state.step
+    kept = rig.checkpoints.best(best) if rig.ranks.is_first else None
+    if not rig.ranks.from_first(kept is not None):
+        if rig.ranks.is_first:
+            log.warning("the best weights, of step %d, are damaged: the last ones are kept", best)
+        return rig.state.step
+    if kept is not None:
+        rig.model.load_state_dict(kept)
+    rig.state.evaluation = scores_of(rig, rig.model).to_dict()
+    return best
 
 
 def _baseline(rig: Rig) -> dict[str, Any]:

@@ -25,7 +25,13 @@ def train(location: Location, config: TrainConfig) -> dict[str, Any]:
         return _train_as_one_rank(location, config)
     if location.is_in_process and (config.ranks > 1 or config.launcher == "dask"):
         raise UsageError(f"{location.url} exists inside this process only: train with --ranks 1")
+    if config.launcher == "local" and config.ranks > 1 and config.device.startswith("cuda:"):
+        raise UsageError(
+            f"--device {config.device} is one GPU, {config.ranks} ranks want one each: --device "
+            "cuda, or --ranks 1"
+        )
     config.check_ranks(config.ranks)
+    location.ensure_workspace()
     if config.fresh:
         run.discard()
     done = run.finished(config)

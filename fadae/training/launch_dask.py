@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
+import socket
 import subprocess
 import sys
 import tempfile
@@ -64,6 +66,7 @@ def _generation(
     workers = _workers(client, config.ranks)
     gang = f"fadae-train-{uuid.uuid4().hex}"
     order = Order(location.url, config.to_dict(), config.ranks, "", 0, logs.current_format())
+    local_ranks = local_ranks_of(client.run(_place, workers=workers, on_error="ignore"), workers)
     lock = MultiLock([f"fadae-train-{address}" for address in workers], client=client)
     locked = lock.acquire(timeout=_SECONDS_FOR_LOCK)
     if not locked:
@@ -72,7 +75,8 @@ def _generation(
     try:
         ranks = [
             client.submit(
-                supervise, asdict(order), rank, gang, key=f"train-rank-{rank}-{gang}",
+                supervise, asdict(order), rank, local_ranks[rank], gang,
+                key=f"train-rank-{rank}-{gang}",
                 workers=[address], allow_other_workers=False, pure=False, retries=0,
             )
             for rank, address in enumerate(workers)
@@ -163,10 +167,30 @@ def _workers(client: Client, count: int) -> list[str]:
     return order[:count]
 
 
-def supervise(order: dict[str, Any], rank: int, gang: str) -> dict[str, Any]:
+def _place() -> tuple[str, str]:
+    """Return the machine and the GPUs that a worker's processes see; runs on workers."""
+    return socket.gethostname(), os.environ.get("CUDA_VISIBLE_DEVICES", "")
+
+
+def local_ranks_of(places: dict[str, tuple[str, str]], workers: list[str]) -> list[int]:
+    """Return each rank's number among the ranks that choose of the same GPUs.
+
+    Where every worker of a machine was given a list of its own, as LocalCUDACluster does, each
+    rank takes the first of its list.
+
+    >>> local_ranks_of({"a": ("host", ""), "b": ("host", "")}, ["a", "b"])
+    [0, 1]
+    >>> local_ranks_of({"a": ("host", "0,1"), "b": ("host", "1,0")}, ["a", "b"])
+    [0, 0]
+    """
+    found = [places.get(worker, (worker, "")) for worker in workers]  # one may be lost by now
+    return [found[:rank].count(place) for rank, place in enumerate(found)]
+
+
+def supervise(order: dict[str, Any], rank: int, local_rank: int, gang: str) -> dict[str, Any]:
     """Run one rank in a process of its own and watch over it; return its Ending as a dict.
 
-    Runs as a task on the rank's worker.
+    Runs as a task on the rank's worker. `local_rank`: which of the worker's GPUs is the rank's.
     """
     client = get_client()
     wish, address = (Variable(name, client=client) for name in (gang, f"{gang}-address"))
@@ -179,7 +203,7 @@ def supervise(order: dict[str, Any], rank: int, gang: str) -> dict[str, Any]:
         path = Path(folder) / "order.json"
         own = Order(**order | {"store_host": host, "store_port": port})
         own.write(path)
-        process = _start(path, rank, own)
+        process = _start(path, rank, local_rank, own)
         try:
             if rank == 0:
                 address.set((host, _port_of(process)))
@@ -191,8 +215,8 @@ def supervise(order: dict[str, Any], rank: int, gang: str) -> dict[str, Any]:
     return asdict(ending or Ending(message="killed", exit_code=75, lost_peer=True))
 
 
-def _start(order: Path, rank: int, told: Order) -> subprocess.Popen[bytes]:
-    environment = rank_environment(int(told.config["threads"]))
+def _start(order: Path, rank: int, local_rank: int, told: Order) -> subprocess.Popen[bytes]:
+    environment = rank_environment(int(told.config["threads"]), local_rank)
     if told.store_host.startswith("127."):
         environment["GLOO_SOCKET_IFNAME"] = LOOPBACK
     return subprocess.Popen(

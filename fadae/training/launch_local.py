@@ -91,10 +91,14 @@ def _start(order: Path, rank: int, config: TrainConfig) -> subprocess.Popen[byte
         [sys.executable, "-m", "fadae.training.worker", str(order), str(rank)],
         stdin=subprocess.PIPE,  # closed by our death, however sudden: the rank ends
         stdout=subprocess.DEVNULL,
-        env=rank_environment(config.threads) | {"GLOO_SOCKET_IFNAME": LOOPBACK},
+        env=rank_environment(config.threads, rank) | {"GLOO_SOCKET_IFNAME": LOOPBACK},
     )
 
 
-def rank_environment(threads: int) -> dict[str, str]:
-    """Return the environment of a rank's process: this one's, with threads pinned."""
-    return os.environ | {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
+def rank_environment(threads: int, local_rank: int) -> dict[str, str]:
+    """Return the environment of a rank's process: this one's, with threads and GPU chosen."""
+    return os.environ | {
+        "OMP_NUM_THREADS": str(threads),
+        "MKL_NUM_THREADS": str(threads),
+        "LOCAL_RANK": str(local_rank),
+    }

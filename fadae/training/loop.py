@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from fadae.data.loader import Loader, UnitReader
-from fadae.errors import FadaeError, TransientError
+from fadae.errors import FadaeError
 from fadae.model.contract import ClosedForm, OwnLoss
 from fadae.progress import Progress, track
 from fadae.store.location import Location
@@ -170,7 +170,7 @@ class _Learning:
             scores.to_dict(), config.early_stopping, by_loss=isinstance(self.rig.model, OwnLoss)
         )
         if better and self.ranks.is_first:
-            self.rig.unsaved_best = (state.step, snapshot(self.rig.model.state_dict()))
+            self.rig.checkpoints.keep_best(state.step, snapshot(self.rig.model.state_dict()))
         if self.metrics is not None:
             self.metrics.add(
                 state.step,
@@ -214,7 +214,10 @@ class _Learning:
             self._save(in_background=True)
 
     def _save(self, in_background: bool = False) -> None:
-        """Save the present state on rank 0; raises TransientError where storage fails."""
+        """Save the present state on rank 0.
+
+        Raises StorageError or AccessError where that fails, unless it is done in the background.
+        """
         if self.metrics is None:
             return
         checkpoint = Checkpoint(
@@ -223,17 +226,11 @@ class _Learning:
             snapshot(self.optimizer.tensors()),
             self.rig.state.to_dict(),
         )
-        best, self.rig.unsaved_best = self.rig.unsaved_best, None
-        try:
-            self.metrics.write()
-            if in_background:
-                self.rig.checkpoints.save_in_background(checkpoint, best)
-            else:
-                self.rig.checkpoints.save(checkpoint, best)
-        except OSError as error:
-            if not in_background:
-                raise TransientError(f"cannot save step {checkpoint.step}: {error}") from error
-            log.warning("metrics.jsonl is not written: %s", error)
+        self.metrics.write(at_once=not in_background)
+        if in_background:
+            self.rig.checkpoints.save_in_background(checkpoint)
+        else:
+            self.rig.checkpoints.save(checkpoint)
 
     def _preempted(self) -> NoReturn:
         """Save and leave: all ranks agreed on it."""

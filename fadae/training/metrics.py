@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import logging
 import time
 from typing import Any
 
-from fadae.errors import UsageError
+from fadae.errors import AccessError, StorageError, UsageError
 from fadae.nouns import finite
 from fadae.store.location import Location
 
+log = logging.getLogger("fadae.training")
+
 SECONDS_BETWEEN_WRITES = 10.0
+# A storage that is away is waited for as long as one call lasts: not twice in a row, while the
+# other ranks wait.
+SECONDS_AFTER_FAILURE = 60.0
 
 
 class Metrics:
@@ -26,6 +32,7 @@ class Metrics:
         self._location, self._path = location, f"runs/{run}/metrics.jsonl"
         self._lines = [line for line in self._written() if line["step"] <= step]
         self._last_write = time.monotonic()
+        self._last_failure = float("-inf")
         self._events: Any = _events(location, run, step) if tensorboard else None
 
     def add(self, step: int, **figures: float | int | None) -> None:
@@ -42,11 +49,20 @@ class Metrics:
         if time.monotonic() - self._last_write > SECONDS_BETWEEN_WRITES:
             self.write()
 
-    def write(self) -> None:
-        """Write all lines now."""
-        self._last_write = time.monotonic()
+    def write(self, at_once: bool = False) -> None:
+        """Write all lines. Where the storage fails, that is logged and the lines are kept.
+
+        Soon after a failure nothing is tried unless it must be `at_once`.
+        """
+        if not at_once and time.monotonic() - self._last_failure < SECONDS_AFTER_FAILURE:
+            return
         text = "".join(json.dumps(line) + "\n" for line in self._lines)
-        self._location.write_bytes(self._path, text.encode())
+        try:
+            self._location.write_bytes(self._path, text.encode())
+        except (StorageError, AccessError) as error:
+            log.warning("metrics are not written: %s", error)
+            self._last_failure = time.monotonic()
+        self._last_write = time.monotonic()
         if self._events is not None:
             self._events.flush()
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import socket
 import sys
 import time
@@ -22,6 +23,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from fadae.errors import TransientError
+from fadae.model.device import resolve_device
 
 LOOPBACK = "lo" if sys.platform == "linux" else "lo0"
 
@@ -109,16 +111,43 @@ def tree_sum(parts: Sequence[Tensor]) -> Tensor:
 
 @contextlib.contextmanager
 def collective() -> Iterator[None]:
-    """Turn what a broken collective raises into PeerLost."""
+    """Turn what a lost or late peer makes a collective raise into PeerLost; no other error."""
     try:
         yield
-    except (RuntimeError, ValueError) as error:
-        # gloo and NCCL report a closed connection and a time-out as plain RuntimeErrors.
-        lost = ("timed out", "timeout", "connection", "peer", "closed", "reset", "gloo", "nccl",
-                "aborted", "store")  # fmt: skip
-        if any(word in str(error).lower() for word in lost):
+    except RuntimeError as error:
+        if is_lost_peer(error):
             raise PeerLost(f"a rank is lost or late: {str(error).splitlines()[0]}") from error
         raise
+
+
+# gloo raises plain RuntimeErrors: these are its texts (gloo/transport/tcp/{pair,unbound_buffer}.cc,
+# gloo/rendezvous/context.cc), each seen when a peer was killed, hung or left, or read there.
+_GLOO_LOST = re.compile(
+    r"/gloo/transport/\S+\] (Connection closed by peer|Read error|Read timeout|Connect timeout"
+    r"|writev |Timed out waiting \d+ms for (recv|send) operation)"
+    r"|^Application timeout caused pair closure"
+    r"|^Gloo connectFullMesh failed with "
+)
+# NCCL's come as DistBackendError, as do its real errors (out of memory, invalid usage).
+_NCCL_LOST = re.compile(
+    r"remote process exited or there was a network error|ncclRemoteError"
+    r"|Watchdog caught collective operation timeout|NCCL communicator was aborted"
+    r"|Connection (closed by remote peer|reset by peer|refused|timed out)"
+)
+
+
+def is_lost_peer(error: RuntimeError) -> bool:
+    """Return whether an error of torch.distributed says that a peer is gone, hangs or is late.
+
+    >>> is_lost_peer(dist.DistStoreError("wait timeout after 2000ms, keys: /0//cpu//0/1"))
+    True
+    >>> is_lost_peer(RuntimeError("not enough values in the tensor to store; file closed"))
+    False
+    """
+    if isinstance(error, (dist.DistNetworkError, dist.DistStoreError)):
+        return True
+    texts = _NCCL_LOST if isinstance(error, dist.DistBackendError) else _GLOO_LOST
+    return texts.search(str(error)) is not None
 
 
 def open_store(host: str) -> Any:
@@ -132,13 +161,6 @@ def open_store(host: str) -> Any:
         )  # fmt: skip
 
 
-def choose_device(name: str, local_rank: int) -> torch.device:
-    """Return this rank's device: "cpu", "cuda", or for "auto" CUDA where there is any."""
-    if name == "cuda" or (name == "auto" and torch.cuda.is_available()):
-        return torch.device("cuda", local_rank % max(1, torch.cuda.device_count()))
-    return torch.device("cpu")
-
-
 @contextlib.contextmanager
 def join_ranks(
     rank: int, world: int, store: Any | None, device: str, timeout_seconds: float
@@ -149,7 +171,7 @@ def join_ranks(
     and a Kubernetes Job set it.
     """
     local_rank = int(os.environ.get("LOCAL_RANK", rank))
-    place = Ranks(rank, world, choose_device(device, local_rank))
+    place = Ranks(rank, world, resolve_device(device, local_rank))
     if place.device.type == "cuda":
         torch.cuda.set_device(place.device)
     if world == 1:

@@ -13,7 +13,7 @@ from fadae.data.order import DataOrder
 from fadae.errors import TransientError
 from fadae.model.config import ModelConfig
 from fadae.model.contract import FrameShape
-from fadae.training.checkpoint import Checkpoints, Tensors
+from fadae.training.checkpoint import Checkpoints
 from fadae.training.config import TrainConfig
 from fadae.training.evaluate import Evaluation, Scores
 from fadae.training.frames import SharedRows
@@ -44,7 +44,6 @@ class Rig:
     checkpoints: Checkpoints
     model: Any  # a Model and a torch Module; Python has no intersection of types
     state: State = field(default_factory=State)
-    unsaved_best: tuple[int, Tensors] | None = None
     samples_per_second: float | None = None
     waited_share: float | None = None
 
@@ -88,6 +87,7 @@ class Rig:
             "best_holdout_nmse_db": state.best_nmse_db,
             "train_frames": self.dataset.split.train.count,
             "holdout_frames": self.dataset.split.holdout.count,
+            "stale_recordings": self.dataset.stale_recordings,
             "padding_rows": self.dataset.split.padding_rows,
             "silent_rows": state.silent_rows + scores.get("silent", 0),
             "failed_rows": state.failed_rows + scores.get("failed", 0),

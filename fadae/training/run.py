@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import logging
@@ -30,6 +31,7 @@ class Dataset:
     rows: int
     split: Split
     description: dict[str, Any]  # as config.json records it
+    stale_recordings: int = 0  # published since, unknown to the run
 
     def recording_of(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return a number for each row [n] that is the same for all rows of a recording."""
@@ -49,6 +51,7 @@ def open_dataset(location: Location, config: TrainConfig, rows: int | None) -> D
             "another one; train under another --run, or --fresh"
         )
     rows = features.rows if rows is None else rows
+    stale = stale_recordings(features, rows, config.run)
     divided = divide(features, rows, config.holdout, config.seed)
     split = divided.split
     if config.max_frames is not None:
@@ -65,7 +68,20 @@ def open_dataset(location: Location, config: TrainConfig, rows: int | None) -> D
         "holdout_frames": split.holdout.count,
         "padding_rows": split.padding_rows,
     }
-    return Dataset(features, rows, split, description)
+    return Dataset(features, rows, split, description, stale)
+
+
+def stale_recordings(features: FeatureSet, rows: int, run: str) -> int:
+    """Return how many recordings with frames were published after `rows` rows; warn of them."""
+    table = features.recordings
+    own = table.canonical & (table.frame_count > 0)
+    stale = int((own & (table.frame_start >= rows)).sum())
+    if stale:
+        log.warning(
+            "run %s began with %d of %d recordings; the new ones need --run NEW or --fresh",
+            run, int(own.sum()) - stale, int(own.sum()),
+        )  # fmt: skip
+    return stale
 
 
 @dataclass(frozen=True)
@@ -114,6 +130,8 @@ class Run:
     def finished(self, config: TrainConfig) -> dict[str, Any] | None:
         """Return the summary of this very training where it is done already.
 
+        `stale_recordings` is of now: what was published since the run began is not learned.
+
         Raises UsageError, naming what differs, where the run was begun with other settings.
         """
         recorded = self.read("config.json")
@@ -124,6 +142,9 @@ class Run:
         if done is None or done["recipe"] != config.recipe():
             return None
         summary: dict[str, Any] = done["summary"]
+        with contextlib.suppress(NoInputError):  # the features may be gone: the run is done
+            features, rows = FeatureSet.open(self.location), recorded["dataset"]["rows"]
+            summary["stale_recordings"] = stale_recordings(features, rows, self.name)
         return summary
 
     def bind(self, config: TrainConfig) -> Dataset:

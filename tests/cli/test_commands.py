@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 import shlex
 import shutil
 import subprocess
@@ -217,9 +218,13 @@ def test_the_library_reads_the_same(job: tuple[Path, list[str], dict[str, Any]])
     ("arguments", "code", "said"),
     [
         (["extract", "--preset", "octave"], 2, "unknown preset 'octave'"),
-        (["extract"], 65, "run `fadae ingest` first"),
-        (["train"], 65, "run `fadae extract` first"),
-        (["reconstruct"], 65, "fadae extract"),
+        (["extract"], 65, "no workspace at"),
+        (["train"], 65, "no workspace at"),
+        (["reconstruct"], 65, "no workspace at"),
+        (["verify"], 65, "no workspace at"),
+        (["query"], 2, "no workspace at"),
+        (["report"], 2, "no workspace at"),
+        (["generate"], 2, "no workspace at"),
         (["info"], 2, "no workspace"),
         (["serve"], 2, "no workspace"),
         (["ingest", "--retry", "sometimes"], 2, "--retry"),
@@ -232,6 +237,36 @@ def test_mistakes_get_one_line_and_their_exit_code(
     assert result.returncode == code, result.stderr
     assert said in result.stderr
     assert result.stderr.count("\n") == 1, "one line, no traceback"
+    assert not (tmp_path / "workspace").exists(), "a typo made a workspace"
+
+
+@pytest.mark.parametrize(
+    ("stage", "missing"), [("extract", "ingest"), ("train", "extract"), ("reconstruct", "extract")]
+)
+def test_a_workspace_without_a_stages_input_names_the_stage_before(
+    stage: str, missing: str, tmp_path: Path
+) -> None:
+    (tmp_path / "ingests").mkdir()
+    result = command(stage, "-w", str(tmp_path))
+    assert result.returncode == 65, result.stderr
+    assert f"run `fadae {missing}` first" in result.stderr
+
+
+@pytest.mark.parametrize("job_name", ["ingest", "extract", "train", "reconstruct"])
+def test_a_job_takes_the_options_of_its_command(
+    job_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    script = Path(__file__).resolve().parents[2] / "jobs" / f"{job_name}.py"
+    told = subprocess.run(
+        [sys.executable, str(script), "--help"], capture_output=True, text=True, timeout=100
+    )
+    expected = command(job_name, "--help")
+    assert told.returncode == expected.returncode == 0
+    options = re.compile(r"--[a-z-]+")
+    assert set(options.findall(told.stdout)) == set(options.findall(expected.stdout))
+    variables = {"train": ("FADAE_BATCH_SIZE", "FADAE_MAX_FRAMES"), "ingest": ("FADAE_DOWNLOADS",)}
+    assert all(name in told.stdout for name in variables.get(job_name, ("FADAE_WORKSPACE",)))
 
 
 def test_an_item_without_audio_is_no_input(archive: EmbeddedArchive, tmp_path: Path) -> None:

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from fadae.data.loader import Loader, UnitReader, read_again
+from fadae.data.loader import Loader, UnitReader
 from fadae.data.order import DataOrder, lanes_of
 from fadae.data.rows import RowSet
-from fadae.errors import FadaeError, TransientError
+from fadae.errors import StorageError
 
 ROWS = 9000
 
@@ -30,7 +30,7 @@ class Store:
             self.reads[start:stop] += 1
             if self.failures_left:
                 self.failures_left -= 1
-                raise OSError("connection reset")
+                raise StorageError("rows are not there")
         return self.data[start:stop]
 
 
@@ -73,32 +73,14 @@ def test_a_cached_set_is_read_once_a_run() -> None:
     assert store.reads[wanted].mean() < 1.3
 
 
-def test_reading_again_after_the_storage_failed() -> None:
-    store, order = Store(), an_order()
-    store.failures_left = 1
-    with loader(store, order, range(16)) as batches:
-        assert batches.next().parts[0] == order.batch(0, 0).tolist()
-
-
-def test_a_storage_that_keeps_failing_ends_the_stream(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fadae.data.loader.READ_ATTEMPTS", 1)
+def test_what_reading_raises_ends_the_stream() -> None:
     store = Store()
-    store.failures_left = 10**9
+    store.failures_left = 1
     with (
         loader(store, an_order(), range(16)) as batches,
-        pytest.raises(TransientError, match="rows"),
+        pytest.raises(StorageError, match="rows"),
     ):
         batches.next()
-
-
-def test_damage_is_told_with_what_repairs_it() -> None:
-    def damaged(start: int, stop: int) -> NDArray[np.float32]:
-        raise ValueError("crc32c mismatch")
-
-    with pytest.raises(
-        FadaeError, match=r"damaged \(crc32c mismatch\); run `fadae verify --repair`"
-    ):
-        read_again(damaged, 0, 1)
 
 
 def test_leaving_stops_the_threads() -> None:

@@ -102,7 +102,7 @@ def test_a_part_of_a_block_is_refused(workspace: Location) -> None:
 
 def test_a_workspace_in_memory_serves_this_process() -> None:
     location = Location("memory://store-test")
-    with pytest.raises(NoInputError, match="fadae extract"):
+    with pytest.raises(NoInputError, match="no workspace at"):
         FeatureSet.open(location)
     stage_all(location, {"a/1": 4000})
     assert extract(location)["frames"] == 3

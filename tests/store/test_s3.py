@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import xarray as xr
 
-from fadae.errors import TransientError
+from fadae.errors import AccessError, StorageError, TransientError
 from fadae.extract import extract, extract_shard
+from fadae.retry import RetryPolicy
 from fadae.store import patience
 from fadae.store.dataset import FeatureSet
+from fadae.store.frames import FrameStore
+from fadae.store.layout import fixed_array, new_group
 from fadae.store.location import Location
 from fadae.store.verify import verify
 from tests.proxy import FaultProxy
@@ -21,6 +29,8 @@ from tests.store.staged import RATE_HZ, stage_all, tree
 
 LENGTHS = {"a/1 ü?#": 100 * RATE_HZ, "z/9": 3}
 MORE = {"b/0": 40_000}
+# Of a group with one small array, to read through zarr.
+ROOT = json.loads(new_group([fixed_array("a", "x", np.zeros(3), {})], {})["zarr.json"])
 
 
 @pytest.fixture(scope="module")
@@ -100,14 +110,80 @@ def test_a_restart_of_the_server_is_outlived(expected: dict[str, str], tmp_path:
         assert downloaded(location, tmp_path / "copy") == expected
 
 
-def test_a_server_that_stays_away_is_a_transient_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(patience, "PATIENCE_SECONDS", 0.5)
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patience, "POLICY", RetryPolicy(total_seconds=0.5))
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_server_that_stays_away_is_a_transient_error() -> None:
     with FaultProxy(1) as proxy:  # nothing listens there
         options = {"key": "k", "secret": "s", "endpoint_url": proxy.url}
         with pytest.raises(TransientError, match="run the same command again"):
             Location("s3://fadae/away", options).read_bytes("x")
-        with pytest.raises(TransientError):
+        with pytest.raises(StorageError):
             FeatureSet.open(Location("s3://fadae/away", options))
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("fault", ["reset", "stall"])
+def test_a_call_that_takes_long_says_so_once(
+    fault: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert patience.SECONDS_UNTIL_TOLD < 5
+    monkeypatch.setattr(patience, "SECONDS_UNTIL_TOLD", 0.2)
+    monkeypatch.setattr(patience, "ATTEMPT_SECONDS", 1.0)
+    monkeypatch.setattr(patience._Notice, "last_told", float("-inf"))
+    with FaultProxy(1) as proxy:
+        proxy.arm(*[fault] * 1000)
+        options = {"key": "k", "secret": "s", "endpoint_url": proxy.url}
+        location = Location(f"s3://fadae/{fault}", options)
+        for _ in range(2):
+            with pytest.raises(StorageError):
+                location.read_bytes("x")
+    told = [r.getMessage() for r in caplog.records if "retrying" in r.getMessage()]
+    assert len(told) == 1
+    assert told[0].startswith(f"{location.url}: read x: no success in")
+
+
+@pytest.mark.parametrize("wrong", ["key", "secret"])
+def test_refused_credentials_are_told_at_once(wrong: str, s3: S3Server) -> None:
+    with FaultProxy(s3.port + 3) as proxy:
+        options = {**options_through(proxy, s3), wrong: "wrong"}
+        location = Location(f"{s3.url}/forbidden", options)
+        verbs = [
+            lambda: location.read_bytes("x"), lambda: location.names(""),
+            lambda: location.write_bytes("x", b"1"), lambda: location.delete("x"),
+            lambda: FrameStore(location, "g", ROOT).read("a"),
+        ]  # fmt: skip
+        for number, verb in enumerate(verbs, start=1):
+            with pytest.raises(AccessError, match="check the URL, its credentials"):
+                verb()
+            assert proxy.requests <= 2 * number, "asked again"  # a body may come by itself
+        with pytest.raises(AccessError):
+            location.create_exclusive("x", b"1")
+
+
+def test_a_bucket_without_credentials_is_one_line_and_2(s3: S3Server) -> None:
+    env = {k: v for k, v in os.environ.items() if not k.startswith("AWS_")}
+    env |= {"AWS_EC2_METADATA_DISABLED": "true", "AWS_ENDPOINT_URL_S3": s3.endpoint_url}
+    env |= {"HOME": "/nonexistent"}
+    for stage in ("info", "train", "ingest"):
+        done = subprocess.run(
+            [sys.executable, "-m", "fadae", stage, "-w", f"{s3.url}/w"],
+            env=env, capture_output=True, text=True, timeout=100,
+        )  # fmt: skip
+        last = done.stderr.splitlines()[-1]
+        assert done.returncode == 2, done.stderr
+        assert "Traceback" not in done.stderr
+        assert f"fadae: {s3.url}/w: " in last
+        assert "Unable to locate credentials" in last
+
+
+def test_an_address_that_is_none_is_told(s3: S3Server) -> None:
+    options = {**s3.storage_options, "endpoint_url": "127.0.0.1:8333"}
+    with pytest.raises(AccessError, match="Invalid endpoint"):
+        Location(f"{s3.url}/w", options).names("")
 
 
 def test_one_of_many_creators_wins(s3: S3Server) -> None:

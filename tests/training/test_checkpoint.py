@@ -8,12 +8,17 @@ from pathlib import Path
 import pytest
 import torch
 
+from fadae.errors import StorageError
+from fadae.retry import RetryPolicy
+from fadae.store import patience
 from fadae.store.location import Location
+from fadae.training import metrics
 from fadae.training.checkpoint import COMMIT, Checkpoint, Checkpoints
 from fadae.training.launch import train
 from fadae.training.rig import Preempted
+from tests.proxy import FaultProxy
 from tests.s3 import S3Server
-from tests.training.small import model_hash, small, stopping_after, train_until
+from tests.training.small import metrics_of, model_hash, small, stopping_after, train_until
 
 FOLDER = "runs/x/checkpoints"
 
@@ -82,12 +87,12 @@ def test_a_save_cut_short_anywhere_leaves_the_one_before(
 
         def dies(self: Location, path: str, data: bytes, left: list[int] = left) -> None:
             if not left[0]:
-                raise OSError("killed here")
+                raise StorageError("killed here")
             left[0] -= 1
             whole(self, path, data)
 
         monkeypatch.setattr(Location, "write_bytes", dies)
-        with pytest.raises(OSError, match="killed here"):
+        with pytest.raises(StorageError, match="killed here"):
             checkpoints.save(checkpoint(4))
         monkeypatch.setattr(Location, "write_bytes", whole)
         assert newest_step(checkpoints) == 3
@@ -98,34 +103,43 @@ def test_a_save_cut_short_anywhere_leaves_the_one_before(
 
 def test_the_best_is_kept_beside_the_last(saved: tuple[Location, Checkpoints]) -> None:
     location, checkpoints = saved
-    checkpoints.save(checkpoint(4, best_step=4), best=(4, {"a": torch.ones(2)}))
+    checkpoints.keep_best(4, {"a": torch.ones(2)})
+    checkpoints.save(checkpoint(4, best_step=4))
     checkpoints.save(checkpoint(5, best_step=4))
     checkpoints.save(checkpoint(6, best_step=4))
     assert location.names(FOLDER) == ["best-4", "step-5", "step-6"]
     best = checkpoints.best(4)
     assert best is not None
     assert torch.equal(best["a"], torch.ones(2))
-    checkpoints.save(checkpoint(7, best_step=7), best=(7, {"a": torch.zeros(2)}))
+    checkpoints.keep_best(7, {"a": torch.zeros(2)})
+    checkpoints.save(checkpoint(7, best_step=7))
     assert location.names(FOLDER) == ["best-7", "step-6", "step-7"]
 
 
-def test_saving_in_the_background_and_failing_is_told(
-    saved: tuple[Location, Checkpoints],
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
+def test_saving_in_the_background_and_failing_is_told_and_keeps_the_best(
+    saved: tuple[Location, Checkpoints], caplog: pytest.LogCaptureFixture
 ) -> None:
-    _, checkpoints = saved
+    location, checkpoints = saved
     checkpoints.save_in_background(checkpoint(4))
     checkpoints.wait()
     assert newest_step(checkpoints) == 4
-
-    def refuses(self: Location, path: str, data: bytes) -> None:
-        raise OSError("disk full")
-
-    monkeypatch.setattr(Location, "write_bytes", refuses)
-    checkpoints.save_in_background(checkpoint(5))
+    in_the_way = Path(location.full(f"{FOLDER}/best-5"))
+    in_the_way.write_bytes(b"")
+    checkpoints.keep_best(5, {"a": torch.ones(2)})
+    checkpoints.save_in_background(checkpoint(5, best_step=5))
     checkpoints.wait()
-    assert "step-5 is not saved: disk full" in caplog.text
+    assert "checkpoint step-5 is not saved: " in caplog.text
+    assert "Not a directory" in caplog.text
+    assert newest_step(checkpoints) == 4
+    in_the_way.unlink()
+    kept = checkpoints.best(5)
+    assert kept is not None
+    assert torch.equal(kept["a"], torch.ones(2))
+    checkpoints.save(checkpoint(6, best_step=5))
+    assert location.names(FOLDER) == ["best-5", "step-4", "step-6"]
+    again = Checkpoints(location, FOLDER, keep=2).best(5)
+    assert again is not None
+    assert torch.equal(again["a"], torch.ones(2))
 
 
 def test_equal_tensors_are_equal_bytes(saved: tuple[Location, Checkpoints]) -> None:
@@ -159,6 +173,47 @@ def test_a_run_on_s3_is_the_run_on_a_folder(location: Location, s3: S3Server) ->
     bucket.write_bytes(path, bucket.read_bytes(path)[:-1])
     assert train(bucket, small(checkpoint_steps=3))["steps"] == 14
     assert model_hash(bucket) == model_hash(location)
+
+
+def test_a_bucket_that_fails_for_a_while_costs_a_checkpoint_and_nothing_else(
+    location: Location,
+    s3: S3Server,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    settings = {"epochs": 4, "checkpoint_steps": 5, "evaluate_epochs": 1, "early_stopping": 99}
+    train(location, small(**settings))
+    monkeypatch.setattr(patience, "POLICY", RetryPolicy(total_seconds=0))
+    monkeypatch.setattr(metrics, "SECONDS_BETWEEN_WRITES", 0.0)
+    direct = Location(f"{s3.url}/failing", s3.storage_options)
+    for path in _files(location):
+        direct.write_bytes(path, location.read_bytes(path))
+    with FaultProxy(s3.port + 3) as proxy:
+        options = {**s3.storage_options, "endpoint_url": proxy.url}
+        phases = iter((
+            lambda: "step-10" in direct.names("runs/default/checkpoints"),
+            lambda: "step-15 is not saved" in caplog.text,
+        ))  # fmt: skip
+        due = next(phases)
+
+        def fails_for_a_while() -> bool:
+            """Never stop; let the bucket fail from the first checkpoint on, until that shows."""
+            nonlocal due
+            if due():
+                due = next(phases, lambda: False)
+                proxy.refuse(not proxy.is_refusing)
+            return False
+
+        bucket = Location(direct.url, options)
+        summary = train_until(bucket, small(**settings), fails_for_a_while)
+    assert summary["steps"] == 28
+    assert due() is False
+    assert not proxy.is_refusing, "the bucket did not fail, or not for a while"
+    assert model_hash(direct) == model_hash(location)
+    told = [[{**line, "seconds": None} for line in metrics_of(at)] for at in (direct, location)]
+    assert told[0] == told[1]
+    best = Checkpoints(direct, "runs/default/checkpoints", 2).best(summary["best_step"])
+    assert best is not None
 
 
 def _files(location: Location) -> list[str]:

@@ -83,12 +83,21 @@ def test_fresh_discards_this_run_only(location: Location) -> None:
     assert train(location, small(run="kept", max_steps=2))["steps"] == 2
 
 
-def test_a_run_stays_bound_to_the_rows_it_began_on(location: Location) -> None:
-    train(location, small(run="undisturbed"))
+def test_a_run_stays_bound_to_the_rows_it_began_on(
+    location: Location, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert train(location, small(run="undisturbed"))["stale_recordings"] == 0
+    assert "the new ones need" not in caplog.text
     with pytest.raises(Preempted):
         train_until(location, small(), stopping_after(5))
     append_recordings(location, FrameStore.open(location, FEATURES), [120])
-    assert train(location, small())["train_frames"] == 400
+    for _ in range(2):  # where it goes on, and where it is done
+        caplog.clear()
+        summary = train(location, small())
+        assert (summary["train_frames"], summary["stale_recordings"]) == (400, 1)
+        assert "run default began with 5 of 6 recordings; the new ones need --run NEW or" in (
+            caplog.text
+        )
     assert model_hash(location) == model_hash(location, "undisturbed")
     # A new run sees what came since.
     grown = train(location, small(run="later", max_steps=1))
@@ -140,13 +149,38 @@ def test_a_loss_that_is_no_number_names_its_step(location: Location) -> None:
     assert not location.exists("runs/default/model.safetensors")
 
 
-def test_early_stopping_keeps_the_best_weights(location: Location) -> None:
-    settings = {"epochs": 12, "evaluate_epochs": 1, "early_stopping": 2, "learning_rate": 0.05}
-    summary = train(location, small(**settings))
-    if summary["steps"] < 12 * 7:
-        assert summary["best_step"] == summary["steps"] - 2 * 7
-    best = [line["holdout_nmse_db"] for line in metrics_of(location) if "holdout_nmse_db" in line]
-    assert summary["best_holdout_nmse_db"] == pytest.approx(min(best))
+STOPPING_EARLY = {"epochs": 12, "evaluate_epochs": 1, "early_stopping": 2, "learning_rate": 0.5}
+
+
+def test_early_stopping_publishes_the_best_weights_and_their_scores(location: Location) -> None:
+    summary = train(location, small(**STOPPING_EARLY))
+    evaluated = {
+        line["step"]: line for line in metrics_of(location) if "holdout_nmse_db" in line
+    }  # fmt: skip
+    best = min(evaluated, key=lambda step: evaluated[step]["holdout_nmse_db"])
+    assert best < summary["steps"], "choose settings that get worse at the end"
+    assert summary["published_step"] == summary["best_step"] == best
+    for name in ("holdout_loss", "holdout_nmse_db", "holdout_nmse_linear_db"):
+        assert summary[name] == evaluated[best][name]
+    assert summary["best_holdout_nmse_db"] == summary["holdout_nmse_db"]
+    assert summary["model_sha256"] == model_hash(location)
+    # What is published is what learning up to there alone gives.
+    train(location, small(**{**STOPPING_EARLY, "early_stopping": None}, run="to", max_steps=best))
+    assert model_hash(location) == model_hash(location, "to")
+
+
+def test_damaged_best_weights_are_told_and_the_last_ones_scored(
+    location: Location, caplog: pytest.LogCaptureFixture
+) -> None:
+    summary = train(location, small(**STOPPING_EARLY))
+    step = summary["best_step"]
+    path = f"runs/default/checkpoints/best-{step}/model.safetensors"
+    location.write_bytes(path, location.read_bytes(path)[:-1])
+    location.delete("runs/default/summary.json")
+    again = train(location, small(**STOPPING_EARLY))
+    assert f"the best weights, of step {step}, are damaged" in caplog.text
+    assert again["published_step"] == again["steps"] == summary["steps"]
+    assert again["holdout_nmse_db"] > summary["holdout_nmse_db"]
 
 
 def test_a_sample_of_frames(location: Location) -> None:
@@ -184,8 +218,20 @@ def test_without_a_holdout_its_scores_are_undefined(location: Location) -> None:
     assert summary["train_frames"] == 840
 
 
+@pytest.mark.parametrize("device", ["gpu", "cuda:99"])
+def test_a_device_that_is_not_there_is_refused(location: Location, device: str) -> None:
+    with pytest.raises(UsageError, match=f"no device '{device}' here; there: cpu"):
+        train(location, small(device=device, max_steps=1))
+    assert not location.exists("runs/default")
+
+
+def test_one_gpu_is_not_shared_by_ranks(location: Location) -> None:
+    with pytest.raises(UsageError, match="is one GPU, 2 ranks want one each"):
+        train(location, small(device="cuda:1", ranks=2))
+
+
 def test_nothing_to_train_on(tmp_path: object) -> None:
-    with pytest.raises(NoInputError, match="fadae extract"):
+    with pytest.raises(NoInputError, match="no workspace at"):
         train(Location(str(tmp_path)), small())
 
 
