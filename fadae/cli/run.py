@@ -32,7 +32,8 @@ def run(**options: Any) -> Summary:
         dtype=options["dtype"],
         training=chosen_training(options),
     )
-    selection = ("items", "collection", "search", "folder", "formats", "archive_url", "contact")
+    what = ("items", "collection", "search", "folder", "source")
+    selection = (*what, "formats", "archive_url", "contact")
     sources = chosen_sources(*(options[name] for name in selection))
     with cluster_mapper(location, options["scheduler"], options["workers"]) as mapper:
         return pipeline.run(location, sources, recipe, mapper=mapper)
