@@ -1,25 +1,58 @@
 # Two commands on a fresh machine: `make demo` and `make test`. Both set up .venv first.
 PYTHON ?= python3
 VENV := .venv
+NEWEST := .venv-newest
 BIN := $(VENV)/bin
+# Processes that the tests run in; pytest's own way (`make test JOBS=0`) shows output as it comes.
+JOBS ?= 2
+PYTEST = -m pytest -n $(JOBS) --dist worksteal
 # One BLAS thread a process: ranks and workers are processes here.
 export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 
-.PHONY: demo test lint types layers k8s bench clean
+# The exact releases that fadae is tested with: zarr, numpy and scipy go on without Python 3.11.
+CONSTRAINTS ?= $(shell $(PYTHON) -c 'import sys; \
+	print("constraints-3.13.txt" if sys.version_info >= (3, 13) else "constraints.txt")')
 
-$(VENV)/.installed: pyproject.toml constraints.txt
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev]"
+# Where PyTorch comes from. PyPI's build for Linux brings 4 GB of CUDA; without an NVIDIA device the
+# build for processors (0.2 GB) does the same. `make TORCH_INDEX=` takes PyPI's, whatever the machine;
+# a mirror's address takes that.
+ifeq ($(shell uname -s)$(wildcard /dev/nvidia* /dev/dxg),Linux)
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+endif
+
+.PHONY: demo test test-newest fuzz lint types layers k8s bench clean
+
+# $(call install,VENV,CONSTRAINT OPTIONS)
+define install
+	$(PYTHON) -m venv $(1)
+	if [ -n "$(TORCH_INDEX)" ]; then $(1)/bin/python -m pip install --quiet --no-deps --retries 1 \
+		--timeout 20 --index-url "$(TORCH_INDEX)" $(2) torch || \
+		echo "No PyTorch from $(TORCH_INDEX): taking the one from PyPI (on Linux 4 GB of CUDA)."; fi
+	$(1)/bin/python -m pip install --quiet $(2) -e ".[dev]"
 	# For the operator's schemas in tests/k8s (which skip without); installed, it would bring 29 packages.
-	-$(BIN)/python -m pip download --quiet --no-deps -d $(VENV)/schemas dask-kubernetes==2026.3.0
-	touch $@
+	-$(1)/bin/python -m pip download --quiet --no-deps -d $(1)/schemas dask-kubernetes==2026.3.0
+	touch $(1)/.installed
+endef
+
+$(VENV)/.installed: pyproject.toml constraints.txt constraints-3.13.txt
+	$(call install,$(VENV),-c $(CONSTRAINTS))
 
 demo: $(VENV)/.installed
 	$(BIN)/fadae demo
 
 test: lint types layers
-	$(BIN)/python -m pytest
+	$(BIN)/python $(PYTEST)
+
+# The newest releases of everything, within pyproject.toml's bounds.
+test-newest:
+	rm -rf $(NEWEST)
+	$(call install,$(NEWEST),)
+	$(NEWEST)/bin/python $(PYTEST)
+
+# New, random examples for the property tests, and many more of them.
+fuzz: $(VENV)/.installed
+	$(BIN)/python $(PYTEST) -m hypothesis --hypothesis-profile=fuzz
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .
@@ -39,4 +72,4 @@ bench: $(VENV)/.installed
 	$(BIN)/python -m tests.benchmarks
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache build *.egg-info
+	rm -rf $(VENV) $(NEWEST) .mypy_cache .ruff_cache .pytest_cache build *.egg-info

@@ -1,12 +1,16 @@
-"""What many tests need: the shared folder, a real S3 server, free ports."""
+"""What many tests need: real music, an S3 server, a fixed or a random order, the last line."""
 
 from __future__ import annotations
 
 import os
+import random
+from collections import Counter
 from collections.abc import Iterator
+from itertools import groupby
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.s3 import S3Server, s3_server
 
@@ -14,9 +18,36 @@ from tests.s3 import S3Server, s3_server
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(variable, "1")
 
+# `make test` tries the same examples every time, on machines of any speed; `make fuzz` new ones.
+settings.register_profile("repeatable", derandomize=True, deadline=None)
+settings.register_profile("fuzz", max_examples=2000, deadline=None, print_blob=True)
+settings.load_profile("repeatable")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Shuffle files, and the tests of each, where FADAE_TEST_ORDER is set, with it as the seed."""
+    seed = os.environ.get("FADAE_TEST_ORDER")
+    if seed is None:
+        return
+    files = [list(tests) for _, tests in groupby(items, key=lambda item: item.path)]
+    order = random.Random(seed)
+    order.shuffle(files)
+    for tests in files:
+        order.shuffle(tests)
+    items[:] = [item for tests in files for item in tests]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """End with one line that says what was skipped, and why: reasons name what to install."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    reasons = Counter(str(r.longrepr[2]).removeprefix("Skipped: ") for r in skipped)
+    if reasons:
+        said = "; ".join(f"{reason} ({count})" for reason, count in reasons.most_common())
+        terminalreporter.write_line(f"{len(skipped)} skipped: {said}")
+
 
 def shared_dir() -> Path:
-    """The folder of reference vectors and recordings beside the checkout."""
+    """The folder of recordings beside the checkout."""
     default = Path(__file__).resolve().parents[2] / "shared"
     return Path(os.environ.get("FADAE_SHARED", default))
 
@@ -26,16 +57,7 @@ def recordings() -> Path:
     """A folder of real music; tests that need it skip where it is absent."""
     folder = shared_dir() / "recordings"
     if not folder.is_dir():
-        pytest.skip(f"no recordings at {folder}")
-    return folder
-
-
-@pytest.fixture(scope="session")
-def reference() -> Path:
-    """A folder of vectors written by zounds; tests that need it skip where it is absent."""
-    folder = shared_dir() / "reference"
-    if not folder.is_dir():
-        pytest.skip(f"no reference vectors at {folder}")
+        pytest.skip(f"no real music: put .ogg files into {folder}")
     return folder
 
 

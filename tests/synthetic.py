@@ -42,6 +42,7 @@ def write_features(
     dtype: str = "float16",
     same_as: Mapping[str, str] | None = None,
     titles: Mapping[str, str] | None = None,
+    urls: Mapping[str, str] | None = None,
 ) -> None:
     """Append recordings, from a block's border on, to the workspace's features and publish them."""
     transform = FrequencyAdaptiveTransform.preset(preset)
@@ -51,6 +52,8 @@ def write_features(
     )
     first, table = store.rows, store.recording_rows
     columns = _table(recordings, transform, first, same_as or {}, titles or {}, table)
+    for name, url in (urls or {}).items():
+        columns["url"][list(recordings).index(name)] = url
     used = first + sum(
         count for count, same in zip(columns["frame_count"], columns["same_as"], strict=True)
         if same < 0

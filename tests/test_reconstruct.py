@@ -22,6 +22,7 @@ from fadae.cluster import connect, map_bag
 from fadae.errors import NoInputError, TransientError, UsageError
 from fadae.model.companding import compand
 from fadae.reconstruct import ReconstructTask, reconstruct, reconstruct_shard
+from fadae.store.dataset import FeatureSet
 from fadae.store.location import Location
 from fadae.transform import MODEL_FLOOR
 from tests.synthetic import music, write_features, write_run
@@ -96,6 +97,21 @@ def distance_db(x: Any, y: Any, hop: int) -> float:
         power = np.abs(np.fft.rfft(frames) * 2 / window.sum()) ** 2
         levels.append(10 * np.log10(np.maximum(power, 1e-10)))
     return float(np.sqrt(np.mean((levels[0] - levels[1]) ** 2, axis=1)).mean())
+
+
+def test_no_row_depends_on_the_rows_computed_with_it(done: Any) -> None:
+    from fadae.model.codec import Codec
+    from fadae.resynthesis import resynthesize
+
+    features = FeatureSet.open(done[0])
+    codec, transform = Codec.load(done[0]), features.transform
+    c = features.read("features", 0, 301)
+    inside = np.ones((300, transform.hop_samples), bool)
+    whole = resynthesize(codec, transform, c, inside)
+    for start, stop in ((0, 1), (3, 5), (7, 264), (131, 300)):
+        part = resynthesize(codec, transform, c[start : stop + 1], inside[start:stop])
+        for name, values in part.items():
+            np.testing.assert_array_equal(values, whole[name][start:stop], name)
 
 
 def test_scores_are_those_of_whole_recordings(done: Any) -> None:

@@ -32,8 +32,16 @@ def run(**options: Any) -> Summary:
         dtype=options["dtype"],
         training=chosen_training(options),
     )
-    what = ("items", "collection", "search", "folder", "source")
-    selection = (*what, "formats", "archive_url", "contact")
+    selection = (
+        "items",
+        "collection",
+        "search",
+        "folder",
+        "source",
+        "formats",
+        "archive_url",
+        "contact",
+    )
     sources = chosen_sources(*(options[name] for name in selection))
     with cluster_mapper(location, options["scheduler"], options["workers"]) as mapper:
         return pipeline.run(location, sources, recipe, mapper=mapper)

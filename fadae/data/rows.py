@@ -75,11 +75,12 @@ class RowSet:
         return sum(len(rows) for rows in self._pieces())
 
     def within(self, start: int, stop: int) -> Rows:
-        """Return the set's rows in [start, stop), rising.
+        """Return the set's rows in [start, stop), rising; none where stop is before start.
 
         >>> RowSet.of([0, 10], [3, 12]).within(2, 11).tolist()
         [2, 10]
         """
+        stop = max(start, stop)
         first = np.searchsorted(self.stops, start, side="right")
         last = np.searchsorted(self.starts, stop, side="left")
         low = np.maximum(self.starts[first:last], start)

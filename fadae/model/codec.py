@@ -31,6 +31,9 @@ from fadae.store.location import Location
 
 Array = NDArray[np.float32]
 FRAMES_AT_A_TIME = 256
+# Frames go through a model in multiples of this. MKL multiplies up to seven rows, and rows beyond
+# a multiple of sixteen, by other ways that round differently.
+_FRAMES_ALIKE = 16
 
 
 @dataclass(frozen=True)
@@ -195,7 +198,7 @@ class Codec:
         features = np.empty((len(codes), self.feature_size), dtype=np.float32)
         with torch.inference_mode():
             for part in _parts(len(codes)):
-                found = self.model.decode(self._stored(codes, part)).float().to(self.device)
+                found = decode(self.model, self._stored(codes, part)).to(self.device)
                 if self.code.carries_scale and codes.scale is not None:
                     found = expand(found, self._tensor(codes.scale[part]))
                 features[part] = found.cpu().numpy()
@@ -274,7 +277,7 @@ def pass_through(model: Model, raw: Tensor, prepared: Tensor | None = None) -> P
     original, scale = compand(raw)
     carries_scale = model.code.carries_scale
     codes = encode(model, original if carries_scale else raw.float(), prepared)
-    found = model.decode(codes).float().to(raw.device)  # a model may work in NumPy
+    found = decode(model, codes).to(raw.device)  # a model may work in NumPy
     if carries_scale:
         return Passage(codes, scale, original, found, expand(found, scale))
     return Passage(codes, scale, original, compand_by(found, scale), found)
@@ -283,9 +286,12 @@ def pass_through(model: Model, raw: Tensor, prepared: Tensor | None = None) -> P
 def encode(model: Model, values: Tensor, prepared: Tensor | None = None) -> StoredCodes:
     """Return the codes of values as the model sees them, sure that they are what it promises."""
     code = model.code
-    if not code.has_nan:  # what could not be read is silence; `frame_recording` tells padding
+    if code.has_nan:
+        each = None if prepared is None else _whole(prepared)
+        codes = _first(model.encode(_whole(values), each), len(values))
+    else:  # what could not be read is silence; `frame_recording` tells padding
         values = torch.where(torch.isfinite(values).all(1, keepdim=True), values, 0)
-    codes = model.encode(values, prepared)
+        codes = model.encode(values, prepared)
     promised = (f"torch.{code.dtype}", (len(values), code.size), code.variable)
     kept = (str(codes.values.dtype), tuple(codes.values.shape), codes.lengths is not None)
     if promised != kept:
@@ -294,6 +300,14 @@ def encode(model: Model, values: Tensor, prepared: Tensor | None = None) -> Stor
             f"its CodeSpec promises {promised}"
         )
     return codes
+
+
+def decode(model: Model, codes: StoredCodes) -> Tensor:
+    """Return the values [n, C] float32 that a model makes of codes, each of its own code alone."""
+    if not model.code.has_nan:  # codes in whole numbers: its arithmetic is the model's own matter
+        return model.decode(codes).float()
+    whole = dataclasses.replace(codes, values=_whole(codes.values))
+    return model.decode(whole)[: len(codes.values)].float()
 
 
 def prepared_from(model: Model, raw: Tensor) -> float:
@@ -307,6 +321,17 @@ def prepared_from(model: Model, raw: Tensor) -> float:
 
 def _repeated(prepared: float, frames: Tensor) -> Tensor:
     return torch.full((len(frames),), prepared, dtype=torch.float64, device=frames.device)
+
+
+def _whole(rows: Tensor) -> Tensor:
+    """Return rows [n, ...] with zeros below them, up to a multiple of `_FRAMES_ALIKE`."""
+    missing = -len(rows) % _FRAMES_ALIKE
+    return torch.cat([rows, rows.new_zeros(missing, *rows.shape[1:])]) if missing else rows
+
+
+def _first(codes: StoredCodes, frames: int) -> StoredCodes:
+    lengths = None if codes.lengths is None else codes.lengths[:frames]
+    return StoredCodes(codes.values[:frames], lengths)
 
 
 def _parts(count: int) -> Iterator[slice]:

@@ -3,10 +3,23 @@
 `analyze` turns samples into coefficients whose time resolution follows their frequency;
 `synthesize` is the canonical dual, which gives back whatever the bands heard.
 
-Both work in blocks of a fixed number of frames, short blocks padded with zeros: the BLAS behind
-matrix products may sum in another order for another number of rows, and a frame's coefficients
-must not depend on what else was computed with it. (They may differ in the last bit between kinds
-of CPU, not with the number of threads.) Memory beyond the result is one block's.
+**Which bytes are promised.** A frame's coefficients, and a hop's samples, are a pure function of
+their own input: the same bits whatever frames are computed beside them, wherever a signal is cut
+and however many threads there are. That holds on every processor. So shards computed apart fit
+together, and work that was killed ends with the same bytes.
+
+It takes two rules. Work goes in blocks of a fixed number of frames, short blocks padded with
+zeros, so that FFTs and products always have the same shapes. And products take so few rows at a
+time that the BLAS treats them all alike: its kernels cut rows into groups and may sum the groups
+in another order, so a row's bits could depend on its place in the block. Which numbers of rows
+are safe differs from kernel to kernel; `bands` tries them out once a process.
+
+Different *kinds* of processor (AVX2 or AVX-512, x86 or ARM) may still round the last bit of a
+float32 differently, because a BLAS has another kernel for each: one float16 in 1600 differs
+between OpenBLAS' Haswell and SkylakeX. The workers of a cluster need not be alike: mixed shards
+are as good as any. Only comparing bytes needs like machines (or one OPENBLAS_CORETYPE on all).
+`verify` compares checksums of what was written, never with a new computation, so it takes no
+other machine's rounding for damage. Memory beyond the result is one block's.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ frame for the 300 bands of `seed`, where 300 calls of irfft took 33-54.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Self
@@ -26,6 +27,8 @@ Slices = npt.NDArray[np.int64]
 
 # OpenBLAS starts threads above 4 * 65536 multiplications (interface/gemm.c).
 _SINGLE_THREAD_MULTIPLICATIONS = 2**18
+# Rows tried, each in every place of a product, before its shape is trusted.
+_ALIKE_TRIALS = 3
 # Bins synthesized by one matrix from all the coefficients that reach them. Wider runs multiply
 # more zeros, narrower ones make more calls: 4, 8, 16, 32 bins cost 16, 11, 12, 22 us a frame.
 _RUN_BINS = 8
@@ -68,16 +71,41 @@ class _MatrixStep(NamedTuple):
     matrix: Array
 
     def multiply(self, x: Array, out: Array) -> None:
-        """Write x[:, source] @ matrix to out[:, target], a few rows at a time.
-
-        So few that OpenBLAS does not start threads for a product: it would cut the rows where
-        the number of cores says, and round differently beside the cut. Costs nothing measurable.
-        """
-        rows = len(x)
-        while rows % 2 == 0 and rows * self.matrix.size > _SINGLE_THREAD_MULTIPLICATIONS:
-            rows //= 2
+        """Write x[:, source] @ matrix to out[:, target], as many rows at a time as are alike."""
+        rows = _rows_at_a_time(len(x), *self.matrix.shape, self.matrix.dtype)
         x, out = (a.reshape(-1, rows, a.shape[1]) for a in (x, out))
         np.matmul(x[..., self.source], self.matrix, out=out[..., self.target])
+
+
+@functools.lru_cache(maxsize=4096)
+def _rows_at_a_time(rows: int, inner: int, columns: int, dtype: np.dtype[Any]) -> int:
+    """Return how many of `rows` rows to multiply by a matrix [inner, columns] in one product.
+
+    The most that divide `rows`, that start no threads (OpenBLAS would cut the rows where the
+    number of cores says, and round differently beside the cut), and that are treated alike.
+    """
+    most = _SINGLE_THREAD_MULTIPLICATIONS // (inner * columns)
+    fitting = (n for n in range(min(rows, most), 1, -1) if rows % n == 0)
+    return next((n for n in fitting if _rows_alike(n, inner, columns, dtype)), 1)
+
+
+def _rows_alike(rows: int, inner: int, columns: int, dtype: np.dtype[Any]) -> bool:
+    """Try whether this machine's BLAS rounds every row of such a product alike.
+
+    Kernels cut the rows into groups, and may sum the groups, or the rows within one, in another
+    order: OpenBLAS' float32 kernel for Haswell and Zen takes twelve rows as six and six that
+    differ, its float64 one for AVX-512 the rows beyond the last 24. Which rows differ is a
+    property of the shape, not of the numbers, and shows in many of them. A single row passes
+    on any BLAS.
+    """
+    rng = np.random.default_rng(0)
+    matrix = rng.standard_normal((inner, columns)).astype(dtype)
+    for _ in range(_ALIKE_TRIALS):
+        row = rng.standard_normal(inner).astype(dtype)
+        product = np.tile(row, (rows, 1)) @ matrix
+        if not np.array_equal(product, np.broadcast_to(product[0], product.shape)):
+            return False
+    return True
 
 
 class _FftStep(NamedTuple):

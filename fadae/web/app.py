@@ -1,7 +1,7 @@
 """The listening room's addresses: the page, its files, and the slices of data that it asks for.
 
-Read-only, bounded in every request: spans have a greatest length, work runs in a few threads, and
-who comes when too many wait is told to come again.
+It only reads, and every request is bounded: spans have a greatest length, a few threads do the
+work, and a request that finds too many others waiting is told to come again.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ MOST_WAITING = 48
 Answer = Callable[[Room, Parameters], Response]
 
 
-def create_app(room: Room, hosts: Iterable[str] | None = None) -> Starlette:
-    """Return the ASGI app of a room; `hosts`, the names it answers to, None for any."""
+def create_app(room: Room, hosts: Iterable[str]) -> Starlette:
+    """Return the ASGI app of a room; `hosts` are the names it answers to."""
     desk = _Desk(room)
     routes = [
         Route("/", _page),
@@ -90,7 +90,7 @@ class _Desk:
 
         async def endpoint(request: Request) -> Response:
             if self.waiting >= MOST_WAITING:
-                return refuse(503, "too many requests wait here; try again", {"Retry-After": "1"})
+                return refuse(503, "too many requests are waiting; try again", {"Retry-After": "1"})
             self.waiting += 1
             try:
                 return await anyio.to_thread.run_sync(
@@ -150,7 +150,7 @@ def _bands(room: Room, given: Parameters) -> Response:
     columns = given.whole("columns", 8, least=2, most=32)
     given.done()
     if columns % 2:
-        raise UsageError("parameter 'columns' is even")
+        raise UsageError("parameter 'columns' must be even")
     return _raster(room.band_picture(recording_id, seconds, source, columns))
 
 

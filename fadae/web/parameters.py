@@ -18,20 +18,22 @@ class Parameters:
     """
 
     def __init__(self, items: Iterable[tuple[str, str]]) -> None:
-        """Take the (name, value) pairs; raises UsageError where a name comes twice."""
+        """Take the (name, value) pairs; raises UsageError where a name is given twice."""
         self._values: dict[str, str] = {}
         self._asked: set[str] = set()
         for name, value in items:
             if name in self._values:
-                raise UsageError(f"parameter {name[:40]!r} comes twice")
+                raise UsageError(f"parameter {name[:40]!r} is given twice")
             self._values[name] = value
 
     def text(self, name: str, default: str | None = None, *, longest: int = 1000) -> str:
-        """Return a text; without a default it is required."""
+        """Return a text; without a default it is required. Only "" as default lets it be empty."""
         self._asked.add(name)
         value = self._values.get(name, default)
         if value is None:
             raise UsageError(f"parameter {name!r} is missing")
+        if not value and default != "":
+            raise UsageError(f"parameter {name!r} is empty")
         if len(value) > longest:
             raise UsageError(f"parameter {name!r} is longer than {longest} characters")
         return value
@@ -40,7 +42,7 @@ class Parameters:
         """Return one of the options."""
         value = self.text(name, default)
         if value not in options:
-            raise UsageError(f"parameter {name!r} is one of {', '.join(options)}")
+            raise UsageError(f"parameter {name!r} must be one of {', '.join(options)}")
         return value
 
     def number(
@@ -52,24 +54,24 @@ class Parameters:
         most: float = 1e9,
     ) -> float:
         """Return a finite number from `least` to `most`."""
-        given = self.text(name, "" if default is None else repr(default), longest=40)
+        given = self.text(name, None if default is None else repr(default), longest=40)
         try:
             value = float(given)
         except ValueError:
             value = math.nan
         if not least <= value <= most:  # false for NaN too
-            raise UsageError(f"parameter {name!r} is a number from {least:g} to {most:g}")
+            raise UsageError(f"parameter {name!r} must be a number from {least:g} to {most:g}")
         return value
 
     def whole(
         self, name: str, default: int | None = None, *, least: int = 0, most: int = 2**53
     ) -> int:
         """Return a whole number from `least` to `most`."""
-        given = self.text(name, "" if default is None else str(default), longest=20)
+        given = self.text(name, None if default is None else str(default), longest=20)
         # int() also takes underscores, blanks and the digits of every script.
         value = int(given) if given.isascii() and given.isdigit() else -1
         if not least <= value <= most:
-            raise UsageError(f"parameter {name!r} is a whole number from {least} to {most}")
+            raise UsageError(f"parameter {name!r} must be a whole number from {least} to {most}")
         return value
 
     def span(self, longest_seconds: float) -> slice:
@@ -77,7 +79,7 @@ class Parameters:
         start, stop = self.number("start", 0.0), self.number("stop")
         if not start < stop <= start + longest_seconds:
             raise UsageError(
-                f"a span runs from start to a later stop, at most {longest_seconds:g} s"
+                f"'stop' must come after 'start', by at most {longest_seconds:g} seconds"
             )
         return slice(start, stop)
 
@@ -87,7 +89,7 @@ class Parameters:
             return None
         low, high = self.number("low_hz", 0.0), self.number("high_hz", 1e9)
         if low >= high:
-            raise UsageError("a band range runs from low_hz to a higher high_hz")
+            raise UsageError("'low_hz' must be below 'high_hz'")
         return slice(low, high)
 
     def done(self) -> None:

@@ -7,12 +7,14 @@ statistics, generated sounds) is kept, least recently used first out.
 from __future__ import annotations
 
 import hashlib
+import ipaddress
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +24,7 @@ from fadae.query.workspace import ORIGINAL, TRANSFORM, Workspace
 from fadae.store.dataset import FEATURES
 from fadae.store.location import Location
 from fadae.store.reconstruction import reconstruction_path
+from fadae.training.runs import Role, pca_remark, run_summary
 from fadae.web import pictures
 from fadae.web.curves import curves
 from fadae.web.generated import Generated, generate
@@ -151,6 +154,7 @@ class Room:
         except NoInputError:
             return {"total": 0, "offset": offset, "recordings": []}
         rows = list(recordings.rows(text)) if text.split() else range(len(recordings))
+        roles = {run: workspace.split(run).roles for run in workspace.runs}
         page = [
             {
                 "id": recording.id,
@@ -158,15 +162,17 @@ class Room:
                 "creator": recording.creator,
                 "item": recording.item,
                 "seconds": recording.seconds,
+                "held_out_by": [run for run in roles if roles[run][recording.row] is Role.HELD_OUT],
             }
             for recording in (recordings[row] for row in rows[offset : offset + limit])
         ]
         return {"total": len(rows), "offset": offset, "recordings": page}
 
     def recording(self, recording_id: str) -> dict[str, Any]:
-        """Return all about one recording, its scores in every reconstruction included."""
+        """Return all about one recording: its scores in, and its role for, every run included."""
         workspace, _ = self.open()
         recording = workspace.recording(recording_id)
+        came_from = _local_server(recording.url)
         scores = {}
         for run in workspace.reconstructions:
             kept = self._keep(("scores", run), lambda run=run: workspace.scores(run))  # type: ignore[misc]
@@ -182,12 +188,14 @@ class Room:
             "title": recording.title or recording.file,
             "creator": recording.creator,
             "licence": recording.licence,
-            "url": recording.url,
+            "url": None if came_from else recording.url,
+            "came_from": came_from,
             "rate_hz": recording.rate_hz,
             "samples": recording.samples,
             "seconds": recording.seconds,
             "frames": recording.frame_count,
             "scores": scores,
+            "roles": {run: workspace.split(run).roles[recording.row] for run in workspace.runs},
         }
 
     # --- sound and pictures ---
@@ -233,12 +241,19 @@ class Room:
         )
 
     def curves(self, run: str) -> dict[str, Any]:
-        """Return a run's settings and its metrics over the steps."""
+        """Return a run's settings, its metrics over the steps, and what it has come to.
+
+        `means`: scores pooled over all frames held out, and over all trained on; `remark`: a line
+        where PCA does better.
+        """
         workspace, _ = self.open()
+        made = run in workspace.reconstructions
         return {
             "run": run,
             "config": workspace.config(run),
             "curves": curves(workspace.metrics(run)),
+            "means": workspace.pooled_scores(run) if made else {},
+            "remark": pca_remark(run_summary(workspace.location, run)),
         }
 
     def _with(self, source: str) -> Workspace:
@@ -256,3 +271,22 @@ class Room:
 def _own_seconds(workspace: Workspace) -> float:
     """Return the duration of all recordings, those with the same samples counted once."""
     return float(sum(r.seconds for r in workspace.recordings if r.same_as < 0))
+
+
+def _local_server(url: str) -> str | None:
+    """Return how to name a source that only the ingesting computer could reach, else None.
+
+    The archive inside `fadae demo` is one: it is gone as soon as the demonstration ends.
+
+    >>> _local_server("http://127.0.0.1:8000/download/item/a.ogg")
+    'ingested from a local server (127.0.0.1:8000)'
+    >>> _local_server("https://archive.org/download/item/a.ogg")
+    """
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        if host != "localhost" and not ipaddress.ip_address(host).is_loopback:
+            return None
+    except ValueError:  # a name, or no URL at all
+        return None
+    return f"ingested from a local server ({parts.netloc.rpartition('@')[2]})"

@@ -6,18 +6,18 @@ import contextlib
 import ipaddress
 import signal
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import uvicorn
+from starlette.types import ASGIApp
 
 from fadae.errors import UsageError
 from fadae.store.location import Location
 from fadae.web.app import create_app
+from fadae.web.connections import MOST_CONNECTIONS, REQUEST_SECONDS, BoundedConnection
 from fadae.web.guard import hosts_for
 from fadae.web.room import Room
-
-MOST_CONNECTIONS = 128
 
 
 def serve(
@@ -25,33 +25,41 @@ def serve(
     *,
     host: str = "127.0.0.1",
     port: int = 8642,
+    allow_hosts: Iterable[str] = (),
     ready: Callable[[str], None] = lambda address: None,
     storage_options: dict[str, Any] | None = None,
 ) -> None:
     """Serve a workspace until SIGINT or SIGTERM; `ready` is called with the page's address.
 
-    Port 0 takes a free one. Raises UsageError where there is no workspace or the address cannot be
-    had.
+    allow_hosts: names, besides that of the address, by which browsers may reach the page.
+    Port 0 takes a free one. Raises UsageError where there is no workspace, the address cannot be
+    had, or it has no name of its own ("0.0.0.0") and none is allowed.
     """
+    hosts = hosts_for(host, allow_hosts)
     location = Location(url, storage_options)
     if not location.names(""):
         raise UsageError(f"no workspace at {location.url}: `fadae ingest` makes one")
-    app = create_app(Room(location), hosts_for(host))
-    config = uvicorn.Config(
+    config = server_config(create_app(Room(location), hosts))
+    with _listening(host, port) as listener:
+        ready(_address(host, listener.getsockname()[1]))
+        with _stopping_quietly():
+            uvicorn.Server(config).run(sockets=[listener])
+
+
+def server_config(app: ASGIApp) -> uvicorn.Config:
+    """Return how the room's app is served: quietly, over bounded connections."""
+    return uvicorn.Config(
         app,
+        http=BoundedConnection,
         log_config=None,
         log_level="warning",
         access_log=False,
         server_header=False,
         ws="none",
-        limit_concurrency=MOST_CONNECTIONS,
-        timeout_keep_alive=15,
+        limit_concurrency=MOST_CONNECTIONS + 1,  # uvicorn refuses the one that reaches the limit
+        timeout_keep_alive=int(REQUEST_SECONDS),
         timeout_graceful_shutdown=3,
     )
-    with _listening(host, port) as listener:
-        ready(_address(host, listener.getsockname()[1]))
-        with _stopping_quietly():
-            uvicorn.Server(config).run(sockets=[listener])
 
 
 @contextlib.contextmanager

@@ -23,7 +23,7 @@ Document = dict[str, Any]
 def render(overlay: str, k8s: Path = K8S) -> tuple[Document, ...]:
     """Return the objects that `kubectl apply -k` would send; skips where there is no kubectl."""
     if shutil.which("kubectl") is None:
-        pytest.skip("no kubectl: nothing renders the overlays")
+        pytest.skip("no kubectl to render the overlays: see kubernetes.io/docs/tasks/tools")
     folder = k8s / "overlays" / overlay
     done = subprocess.run(["kubectl", "kustomize", str(folder)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

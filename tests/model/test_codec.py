@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import safetensors.torch
@@ -63,6 +67,18 @@ def test_a_slice_of_codes_decodes_to_the_slice(codec: Codec) -> None:
     assert len(codes.between(100, 101)) == 0
     with pytest.raises(UsageError, match="without a step"):
         codes[::2]
+
+
+@pytest.mark.parametrize("threads", ["1", "2"])
+@pytest.mark.parametrize("kernel", [{}, {"MKL_CBWR": "COMPATIBLE"}, {"MKL_CBWR": "AVX2"}])
+def test_no_frame_depends_on_those_beside_it(kernel: dict[str, str], threads: str) -> None:
+    child = subprocess.run(
+        [sys.executable, "-m", "tests.model.alike", threads],
+        env=os.environ | kernel,
+        capture_output=True,
+        text=True,
+    )
+    assert child.returncode == 0, child.stderr
 
 
 def test_silence_stays_silent_in_scale_and_padding_stays_padding(codec: Codec) -> None:

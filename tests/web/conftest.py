@@ -21,6 +21,7 @@ from fadae.store.location import Location
 from fadae.web.app import create_app
 from fadae.web.guard import hosts_for
 from fadae.web.room import Room
+from fadae.web.server import server_config
 from tests.synthetic import music, write_features, write_run
 
 if TYPE_CHECKING:
@@ -36,8 +37,10 @@ def location(tmp_path_factory: pytest.TempPathFactory) -> Location:
     """Three recordings, a reconstructed run, a run with only a model, one still in training."""
     location = Location(str(tmp_path_factory.mktemp("room")))
     recordings = {LONG: music(80, seed=1), SHORT: music(7.3, seed=2), HOSTILE: music(3, seed=3)}
-    write_features(location, recordings, titles=TITLES)
-    write_run(location)
+    gone = "http://127.0.0.1:9/download/bach/air.ogg"  # as `fadae demo` leaves it
+    write_features(location, recordings, titles=TITLES, urls={SHORT: gone})
+    scored = {"holdout_nmse_db": -5.0, "pca_nmse_db": -7.25, "pca_components": 16}
+    write_run(location, holdout=0.5, summary=scored)
     write_run(location, "modelled", seed=1, widths=(32, 8))
     location.write_bytes("runs/training/config.json", b"{}")
     reconstruct(location, "default")
@@ -49,12 +52,17 @@ class Served:
     """A room that is served: its address and how to ask it."""
 
     address: str
+    server: uvicorn.Server
 
     def get(self, path: str, method: str = "GET", **headers: str) -> urllib3.BaseHTTPResponse:
         """Return the answer to one request, on a connection of its own."""
         given = {name.replace("_", "-"): value for name, value in headers.items()}
         with urllib3.PoolManager(retries=False) as pool:
             return pool.request(method, self.address + path, headers=given, timeout=60)
+
+    def connect(self) -> socket.socket:
+        """Return a bare connection, for what no client would send."""
+        return socket.create_connection(("127.0.0.1", int(self.address.rpartition(":")[2])), 30)
 
     def json(self, path: str) -> Any:
         """Return the JSON of an answer that must be a 200."""
@@ -67,14 +75,14 @@ class Served:
 def serving(location: Location, look_seconds: float = 0.0) -> Iterator[Served]:
     """Serve a workspace in a thread of this process."""
     app = create_app(Room(location, look_seconds), hosts_for("127.0.0.1"))
-    server = uvicorn.Server(uvicorn.Config(app, log_config=None, ws="none"))
+    server = uvicorn.Server(server_config(app))
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         try:
             while not server.started and thread.is_alive():
                 time.sleep(0.01)
-            yield Served(f"http://127.0.0.1:{listener.getsockname()[1]}")
+            yield Served(f"http://127.0.0.1:{listener.getsockname()[1]}", server)
         finally:
             server.should_exit = True
             thread.join(10)
@@ -99,7 +107,7 @@ def browser() -> Iterator[Any]:
 
     playwright = pytest.importorskip("playwright.sync_api")
     if CHROMIUM is None:
-        pytest.skip("no chromium on this machine")
+        pytest.skip("no chromium on this machine: apt-get install chromium")
     with playwright.sync_playwright() as driver:
         opened = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         yield opened

@@ -67,6 +67,43 @@ def test_a_recording_has_its_scores_in_every_reconstruction(room: Served) -> Non
     assert room.json(query("recording", recording=HOSTILE))["title"] == HOSTILE_TITLE
 
 
+def test_what_a_run_held_out_is_the_librarys(room: Served, location: Location) -> None:
+    split = fadae.open(location.url).split("default")
+    rows = room.json("/api/recordings")["recordings"]
+    assert [row["id"] for row in rows if row["held_out_by"]] == split.held_out
+    assert all(row["held_out_by"] in ([], ["default"]) for row in rows)
+    for recording, role in zip(split.ids, split.roles, strict=True):
+        roles = room.json(query("recording", recording=recording))["roles"]
+        assert roles == {"default": role, "modelled": "unknown", "training": "unknown"}
+    told = room.json(query("curves", run="default"))
+    assert told["means"] == pytest.approx(fadae.open(location.url).pooled_scores("default"))
+    assert told["remark"].startswith("PCA with 16 components does better")
+    assert room.json(query("curves", run="modelled"))["means"] == {}
+
+
+@pytest.mark.parametrize(
+    ("url", "shown", "came_from"),
+    [
+        ("https://archive.org/download/a/b.ogg", "https://archive.org/download/a/b.ogg", None),
+        ("http://127.0.0.1:39041/download/a/b.ogg", None, "a local server (127.0.0.1:39041)"),
+        ("http://user:secret@localhost/a", None, "a local server (localhost)"),
+        ("http://[::1]:80/a", None, "a local server ([::1]:80)"),
+        ("http://[::1/a", "http://[::1/a", None),
+        ("s3://bucket/a.ogg", "s3://bucket/a.ogg", None),
+        ("", "", None),
+    ],
+)
+def test_a_source_that_is_gone_is_named_not_linked(
+    tmp_path: Any, url: str, shown: str | None, came_from: str | None
+) -> None:
+    location = Location(str(tmp_path))
+    write_features(location, {SHORT: music(1, seed=1)}, urls={SHORT: url})
+    with serving(location) as served:
+        about = served.json(query("recording", recording=SHORT))
+    assert about["url"] == shown
+    assert about["came_from"] == (came_from and f"ingested from {came_from}")
+
+
 @pytest.mark.parametrize("source", ["original", "transform", "default", "modelled"])
 @pytest.mark.parametrize("band", [{}, {"low_hz": 400, "high_hz": 900}])
 def test_audio_is_the_librarys(
@@ -192,6 +229,22 @@ def test_a_workspace_without_features_is_an_empty_room(empty_room: Served) -> No
 @pytest.mark.parametrize(
     "path",
     [
+        query("generated", run="default", method="interpolate", first="", second=""),
+        query("recording", recording=""),
+        query("audio", recording=LONG, source="", start=0, stop=1),
+        query("audio", recording=LONG, start="", stop=1),
+        query("curves", run=""),
+    ],
+)
+def test_an_empty_value_is_called_empty(room: Served, path: str) -> None:
+    answer = room.get(path)
+    assert answer.status == 400
+    assert json.loads(answer.data)["error"].endswith(" is empty")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
         "/api/recording",
         "/api/recording?recording=no+such",
         "/api/recording?recording=a&recording=b",
@@ -270,14 +323,81 @@ def test_the_room_only_reads(room: Served, method: str) -> None:
         assert answer.headers["Allow"] == "GET, HEAD"
 
 
-@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example:80", "", "[::2]:1"])
+@pytest.mark.parametrize(
+    "host",
+    [
+        "evil.example",
+        "evil.example:8642",
+        "127.0.0.1.evil.example:80",
+        "localhost.evil.example",
+        "[::1].evil.example",
+        "[::1]evil.example",
+        "[::1]:80.evil.example",
+        "[::1]@evil.example",
+        "[::1",
+        "[]",
+        "[localhost]",
+        "[127.0.0.1]",
+        "[::1%25eth0]",
+        "[::2]:1",
+        "[::ffff:127.0.0.1]",
+        "::1",
+        "localhost:evil.example",
+        "localhost:80:evil.example",
+        "localhost:80@evil.example",
+        "localhost:²",
+        "localhost:-1",
+        "localhost:123456",
+        "localhost@evil.example",
+        "localhost,evil.example",
+        "localhost evil.example",
+        "localhost/evil.example",
+        "http://localhost",
+        "localhost\\evil.example",
+        "evil.example#localhost",
+        "localhost.",
+        "127.1",
+        "2130706433",
+        "0x7f000001",
+        "0.0.0.0",
+        ":80",
+        "",
+    ],
+)
 def test_other_host_names_are_not_served_on_loopback(room: Served, host: str) -> None:
-    assert room.get("/api/workspace", Host=host).status in (400, 403)
+    answer = ask_raw(room, f"GET /api/workspace HTTP/1.1\r\nHost: {host}\r\n\r\n")
+    assert answer.startswith((b"HTTP/1.1 403", b"HTTP/1.1 400")), answer[:80]
+    assert b'"runs"' not in answer
 
 
-@pytest.mark.parametrize("host", ["localhost:1", "127.0.0.1", "[::1]:8642"])
+@pytest.mark.parametrize(
+    "request_text",
+    [
+        "GET /api/workspace HTTP/1.0\r\n\r\n",
+        "GET /api/workspace HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\n\r\n",
+        "GET http://localhost/api/workspace HTTP/1.1\r\nHost: evil.example\r\n\r\n",
+    ],
+    ids=["no host", "two hosts", "a whole URL"],
+)
+def test_the_host_header_comes_once(room: Served, request_text: str) -> None:
+    answer = ask_raw(room, request_text)
+    assert answer[9:12] in (b"403", b"400"), answer[:80]
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["localhost", "LocalHost:1", "127.0.0.1", "127.0.0.1:8642", "127.0.0.1:", "[::1]:8642",
+     "[::1]", "[0:0:0:0:0:0:0:1]:80"],
+)  # fmt: skip
 def test_names_of_loopback_are(room: Served, host: str) -> None:
     assert room.get("/api/workspace", Host=host).status == 200
+
+
+def ask_raw(room: Served, request_text: str) -> bytes:
+    """Return the start of the answer to a request as it stands."""
+    with room.connect() as connection:
+        connection.sendall(request_text.encode("latin-1"))
+        return connection.recv(10_000)
 
 
 @pytest.mark.parametrize("path", ["/", "/static/js/main.js", "/api/workspace", "/nothing"])

@@ -198,7 +198,7 @@ def test_what_is_generated_is_seen_and_heard(visit: Callable[..., Visit]) -> Non
     page.click("#generate .primary")
     page.wait_for_selector("#generated", state="visible")
     playing(here, "generated")
-    assert page.inner_text("#duration") == "0:03"
+    assert page.inner_text("#duration") == "0:03.0"
     assert "seed 7" in page.inner_text("#generated .name")
     assert page.evaluate("painted => new Set(painted).size > 20", pixels(page, "#generated canvas"))
     page.click("#another")
@@ -210,3 +210,129 @@ def test_what_is_generated_is_seen_and_heard(visit: Callable[..., Visit]) -> Non
     page.click("#generate .primary")
     here.until("document.querySelector('#generated .name').textContent.includes('between')")
     assert not here.complaints
+
+
+def test_nothing_is_written_where_somebody_types(visit: Callable[..., Visit]) -> None:
+    here = visit()
+    page = here.open()
+    page.click("#low")
+    page.keyboard.type("400")
+    page.click("#high")
+    page.keyboard.type("600")
+    assert page.input_value("#high") == "600"
+    page.click("#to")
+    page.keyboard.type("6")
+    page.click("#from")
+    page.keyboard.type("2")
+    assert page.input_value("#from") == "2"
+    page.keyboard.press("Enter")
+    here.until("location.hash.includes('from=2&to=6&low=400&high=600')")
+    page.click("#to")
+    page.keyboard.type("0")
+    here.page.evaluate("location.hash = location.hash.replace('from=2', 'from=3')")
+    here.until("document.getElementById('from').value === '3.00'")
+    assert page.input_value("#to") == "6.000", "what is being typed stays"
+
+
+def test_the_ends_nobody_gave_stay_open(visit: Callable[..., Visit]) -> None:
+    here = visit()
+    page = here.open()
+    page.fill("#low", "900")
+    page.press("#low", "Enter")
+    playing(here, "original")
+    assert [page.input_value(f"#{name}") for name in ("from", "to", "high")] == ["", "", ""]
+    assert page.get_attribute("#to", "placeholder") == "80.00"
+    assert {k: v for k, v in here.address().items() if k in ("from", "to", "low", "high")} == {
+        "low": "900"
+    }
+    assert float(here.asked_for("audio")[-1]["high_hz"]) > 3000
+
+
+@pytest.mark.parametrize(
+    ("field", "text", "said"),
+    [
+        ("high", "3069006", "The bands reach from"),
+        ("low", "5000", "The bands reach from"),
+        ("high", "100", "The bands reach from"),
+        ("high", "-5", "numbers from 0 up"),
+        ("from", "80", "ends at 80.00 seconds"),
+        ("from", "6", "must end after it starts"),
+        ("to", "0", "must end after it starts"),
+        ("low", "1000", "must lie above"),
+    ],
+)
+def test_a_selection_that_cannot_be_is_refused(
+    visit: Callable[..., Visit], field: str, text: str, said: str
+) -> None:
+    here = visit()
+    selected = {"from": "2", "to": "6", "low": "400", "high": "900"}
+    page = here.open(**selected)
+    page.fill(f"#{field}", text)
+    page.press(f"#{field}", "Enter")
+    assert said in page.inner_text("#trouble")
+    assert page.get_attribute(f"#{field}", "aria-invalid") == "true"
+    assert {name: here.address()[name] for name in selected} == selected
+    page.fill(f"#{field}", selected[field])
+    page.press(f"#{field}", "Enter")
+    assert page.get_attribute(f"#{field}", "aria-invalid") is None
+
+
+def test_between_asks_for_two_recordings(visit: Callable[..., Visit]) -> None:
+    here = visit()
+    page = here.go("generate")
+    page.check("input[value=interpolate]", force=True)
+    for first in ("", "   "):
+        page.fill("#generate-first", first)
+        page.click("#generate .primary")
+        assert page.evaluate("document.activeElement.id") == "generate-first"
+    assert not here.asked_for("generated")
+    assert page.locator("#trouble").is_hidden()
+    page.check("input[value=walk]", force=True)
+    page.fill("#generate-seed", "")
+    page.click("#generate .primary")
+    assert page.evaluate("document.activeElement.id") == "generate-seed"
+    assert not here.asked_for("generated")
+
+
+def test_the_clock_is_of_what_is_loaded(visit: Callable[..., Visit]) -> None:
+    here = visit()
+    page = here.open(SHORT, at=5.2)
+    here.until("document.getElementById('now').textContent === '0:05.2'")
+    assert page.inner_text("#duration") == "0:07.2"
+    page.click("nav a[data-view=generate]")
+    here.until("document.getElementById('duration').textContent === '0:00.0'")
+    page.wait_for_timeout(100)
+    assert page.inner_text("#now") == "0:00.0"
+
+
+def test_what_a_run_held_out_is_marked(visit: Callable[..., Visit], location: Location) -> None:
+    split = fadae.open(location.url).split("default")
+    assert split.held_out
+    assert split.trained
+    here = visit()
+    page = here.open(split.held_out[0], source="default")
+    assert page.inner_text("#role") == "held out"
+    marked = page.locator("#recordings a:has(.badge:visible)")
+    assert [one.get_attribute("data-id") for one in marked.all()] == split.held_out
+    page.locator("#sources input[value=modelled]").check(force=True)
+    here.until("document.querySelector('#lower .name').textContent.endsWith('modelled')")
+    assert page.locator("#recordings .badge:visible, #role:visible").count() == 0, "it has no split"
+    trained = visit()
+    trained.open(split.trained[0])
+    assert trained.page.inner_text("#role") == "trained"
+    training = trained.go("training")
+    training.wait_for_selector(".run .means")
+    told = training.locator(".run:has-text('default')").inner_text()
+    means = fadae.open(location.url).pooled_scores("default")
+    for side, words in (("held_out", "Held-out recordings"), ("trained", "Recordings trained on")):
+        level = f"{means[f'{side}_nmse_db']:.1f}".replace("-", "\N{MINUS SIGN}")
+        assert f"{words}: NMSE {level} dB" in told
+    assert "PCA with 16 components does better on held-out frames: -7.25 dB" in told
+
+
+def test_a_dead_source_is_no_link(visit: Callable[..., Visit]) -> None:
+    page = visit().open(SHORT)
+    assert page.locator("#about a").all_inner_texts() == ["licence"]
+    assert "ingested from a local server (127.0.0.1:9)" in page.inner_text("#about")
+    page = visit().open(LONG)
+    assert page.locator("#about a").all_inner_texts() == ["licence", "source"]

@@ -68,6 +68,26 @@ def test_a_server_that_went_away_is_said_and_waited_for(visit: Callable[..., Vis
     playing(here, "original")
 
 
+CUT = """() => [...document.querySelectorAll(
+         "figcaption > *, #about, #scores, nav a, .brand, #now, #duration, .run, .panel label")]
+     .filter((e) => e.checkVisibility())
+     .filter((e) => e.scrollWidth > e.clientWidth + 1 && getComputedStyle(e).overflowX !== "visible"
+                    || e.getBoundingClientRect().right > innerWidth
+                    || e.matches("nav a, .brand") && e.getClientRects()[0].height > 48)
+     .map((e) => e.outerHTML)"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [320, 390, 768, 1280])
+def test_no_text_is_cut_at_any_width(visit: Callable[..., Visit], width: int, scheme: str) -> None:
+    here = visit(viewport={"width": width, "height": 844}, color_scheme=scheme)
+    for view in ("listen", "generate", "training"):
+        page = here.open(source="default", at=12.6) if view == "listen" else here.go(view)
+        page.wait_for_timeout(200)
+        assert page.evaluate("document.scrollingElement.scrollWidth") <= width
+        assert page.evaluate(CUT) == [], view
+
+
 @pytest.mark.parametrize("view", ["listen", "generate", "training"])
 def test_a_phone_shows_all_without_scrolling_sideways(
     visit: Callable[..., Visit], view: str
@@ -102,6 +122,8 @@ def test_everything_has_a_name_for_who_cannot_see_it(visit: Callable[..., Visit]
              .map((e) => e.outerHTML)"""
     )
     assert nameless == []
+    headings = page.locator("h1:visible").all_inner_texts()
+    assert headings == ["Recordings", "A long fugue"]
     slider = page.locator("#overview-frame")
     assert slider.get_attribute("aria-valuetext") == "0:05 of 1:20"
     slider.focus()
@@ -110,3 +132,32 @@ def test_everything_has_a_name_for_who_cannot_see_it(visit: Callable[..., Visit]
     page.click("#play")
     playing(here, "original")
     assert page.inner_text("#announcer") == "Playing Original"
+
+
+def test_the_slider_works_without_the_other_keys(visit: Callable[..., Visit]) -> None:
+    here = visit()
+    page = here.open(at=5)
+    page.click("#help-open")
+    page.locator("#keys-on").uncheck()
+    page.locator("#help button").click()
+    page.locator("#overview-frame").focus()
+    page.keyboard.press("ArrowRight")
+    here.until("document.getElementById('now').textContent === '0:06.0'")
+    page.keyboard.press("End")
+    here.until("document.getElementById('now').textContent === '1:20.0'")
+    page.locator("#stage").focus()
+    page.keyboard.press("Home")
+    page.wait_for_timeout(200)
+    assert page.inner_text("#now") == "1:20.0"
+
+
+def test_the_focus_goes_with_the_view_on_a_phone(visit: Callable[..., Visit]) -> None:
+    here = visit(viewport={"width": 390, "height": 844})
+    page = here.go()
+    page.locator("#recordings a").nth(1).focus()
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#title:has-text('Air')")
+    assert page.evaluate("document.activeElement.id") == "stage"
+    page.locator("#to-shelf").focus()
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.querySelector('.title').textContent") == "Air"

@@ -57,3 +57,37 @@ def test_a_port_that_is_taken_is_one_line(room: Served, location: Location) -> N
     assert server.returncode == 2
     assert "Address already in use" in complained
     assert len(complained.splitlines()) == 1
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", ""])
+def test_every_address_needs_a_name(location: Location, host: str) -> None:
+    server = serve("-w", location.url, "--port", "0", "--host", host)
+    _, complained = server.communicate(timeout=60)
+    assert server.returncode == 2
+    assert "--allow-host music.lan" in complained
+    assert len(complained.splitlines()) == 1
+
+
+@pytest.mark.parametrize("name", ["music.lan:80", "http://music.lan", "", "a b", "[::1", "*"])
+def test_a_host_name_is_a_name(location: Location, name: str) -> None:
+    server = serve("-w", location.url, "--port", "0", "--allow-host", name)
+    _, complained = server.communicate(timeout=60)
+    assert server.returncode == 2
+    assert f"{name!r} is neither" in complained
+
+
+def test_allowed_names_are_answered(location: Location) -> None:
+    names = ("--allow-host", "Music.lan", "--allow-host", "fd00::1")
+    server = serve("-w", location.url, "--port", "0", "--host", "0.0.0.0", *names)
+    try:
+        assert server.stdout is not None
+        found = re.search(r"http://127\.0\.0\.1:\d+/", server.stdout.readline())
+        assert found
+        statuses = {
+            host: urllib3.request("GET", found[0], headers={"Host": host}, timeout=30).status
+            for host in ("music.lan", "MUSIC.LAN:80", "[fd00:0::1]:80", "localhost", "evil.lan")
+        }
+    finally:
+        server.terminate()
+        server.communicate(timeout=60)
+    assert list(statuses.values()) == [200, 200, 200, 200, 403], statuses

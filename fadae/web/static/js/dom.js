@@ -38,6 +38,11 @@ export function hertz(value) {
   return value < 1000 ? `${Math.round(value)} Hz` : `${(value / 1000).toFixed(value < 10000 ? 2 : 1)} kHz`;
 }
 
+/** Levels as people write them: −3.2 dB. */
+export function decibels(value) {
+  return `${value < 0 ? "−" : ""}${Math.abs(value).toFixed(1)} dB`;
+}
+
 /** Return an http(s) address, or null for anything else a hostile field may hold. */
 export function webAddress(text) {
   try {

@@ -10,10 +10,11 @@ export function listenForKeys(actions) {
   box.checked = remembered() !== "off";
   box.addEventListener("change", () => remember(box.checked ? "on" : "off"));
   document.addEventListener("keydown", (event) => {
-    if (!box.checked || event.ctrlKey || event.metaKey || event.altKey || byId("help").open) return;
     const { target } = event;
+    const own = target.closest("[role=slider]") && /^(Arrow|Home|End)/.test(event.key);
+    if (!box.checked && !own) return; // a focused control keeps the keys that work it
+    if (event.ctrlKey || event.metaKey || event.altKey || byId("help").open) return;
     if (target.closest("input:not([type=radio]), select, textarea, summary")) return;
-    // A focused control keeps the keys that work it.
     if (event.key === " " && target.closest("button, a, input")) return;
     if (event.key.startsWith("Arrow") && target.closest("input, .shelf")) return;
     const action = actions[event.key] ?? (/^[1-9]$/.test(event.key) ? actions.digit : null);

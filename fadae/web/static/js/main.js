@@ -54,9 +54,10 @@ async function start() {
   } else {
     byId("stage-empty").replaceChildren(
       make("h1", {}, "Nothing to hear yet"),
-      make("p", {}, "This workspace holds no features. ", make("code", {}, "fadae run"), " ingests, extracts and trains; then come back."),
+      make("p", {}, "This workspace holds no features yet. Fill it with ", make("code", {}, "fadae run"), ", then load this page again."),
     );
   }
+  shelf.badge(shownRun("original"));
   listen();
   store.listen(changed);
   window.addEventListener("hashchange", () => take(location.hash));
@@ -188,7 +189,7 @@ function shownRun(source) {
   return about.runs.find(({ reconstructed }) => reconstructed)?.name ?? runs[0] ?? null;
 }
 
-function head({ title: name, creator, item, file, licence, url, seconds }) {
+function head({ title: name, creator, item, file, licence, url, came_from: cameFrom, seconds }) {
   byId("title").textContent = name;
   const parts = [creator, item, file === name ? null : file, lasting(seconds)].filter(Boolean);
   const place = byId("about");
@@ -198,6 +199,7 @@ function head({ title: name, creator, item, file, licence, url, seconds }) {
     if (href) place.append(" · ", make("a", { href, rel: "noopener noreferrer external", target: "_blank" }, text));
     else if (text === "licence" && target) place.append(` · ${target}`);
   }
+  if (cameFrom) place.append(` · ${cameFrom}`);
 }
 
 function hearSource(state) {
@@ -205,6 +207,7 @@ function hearSource(state) {
   player.select(source);
   transport.choose(source);
   stage.hear(source);
+  shelf.badge(stage.run);
   selection.offer(source);
 }
 
@@ -250,9 +253,15 @@ function listen() {
   });
   byId("only").addEventListener("click", () => hearOnly(byId("only").getAttribute("aria-pressed") !== "true"));
   byId("share").addEventListener("click", share);
-  byId("to-shelf").addEventListener("click", () => { document.body.dataset.pane = "shelf"; });
+  // Where only one of the two fits, the focus goes with the view.
+  byId("to-shelf").addEventListener("click", () => {
+    document.body.dataset.pane = "shelf";
+    shelf.focus();
+  });
   byId("recordings").addEventListener("click", (event) => {
-    if (event.target.closest("a")) document.body.dataset.pane = "stage";
+    if (!event.target.closest("a")) return;
+    document.body.dataset.pane = "stage";
+    if (!shelf.list.checkVisibility()) byId("stage").focus({ preventScroll: true });
   });
   byId("help-open").addEventListener("click", () => byId("help").showModal());
   player.addEventListener("trouble", ({ detail }) => trouble(`The sound stopped: ${detail}`));
@@ -272,6 +281,7 @@ function listen() {
     ArrowLeft: (event) => step(event, -1),
     ArrowRight: (event) => step(event, 1),
     Home: () => player.tape && skip(-Infinity),
+    End: () => player.tape && skip(Infinity),
     digit: (event) => {
       const source = transport.sources[Number(event.key) - 1];
       if (source && store.state.view === "listen") store.set({ source: source.name });
@@ -305,7 +315,7 @@ async function share() {
     byId("share").textContent = "Copied";
     setTimeout(() => { byId("share").textContent = "Copy link"; }, 1500);
   } catch {
-    trouble("The link is in the address bar: the clipboard is not open to this page.");
+    trouble("The browser keeps the clipboard closed to this page. Copy the link from the address bar.");
   }
 }
 

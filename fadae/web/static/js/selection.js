@@ -11,6 +11,7 @@ export class Selection {
   #store;
   #transform;
   #recording = null;
+  #due = new Map(); // what a focused field will say once it is left
 
   /** Whether a range is shown that is still being dragged. */
   previewing = false;
@@ -18,24 +19,39 @@ export class Selection {
   constructor(store, transform) {
     this.#store = store;
     this.#transform = transform;
-    for (const name of FIELDS) byId(name).addEventListener("change", () => this.read(false));
+    for (const name of FIELDS) {
+      const field = byId(name);
+      field.addEventListener("change", () => this.read(false));
+      field.addEventListener("input", () => this.#due.delete(name));
+      field.addEventListener("blur", () => {
+        if (this.#due.has(name)) this.#write(name, this.#due.get(name));
+      });
+    }
     byId("clear").addEventListener("click", () => this.clear());
   }
 
-  /** Select in a recording from now on. */
+  /** Select in a recording from now on; empty fields say how far it and its bands go. */
   open(recording) {
     this.#recording = recording;
+    const [bottom, top] = this.#bands;
+    const ends = { from: "0.00", to: recording.seconds.toFixed(2), low: bottom.toFixed(0), high: top.toFixed(0) };
+    for (const [name, text] of Object.entries(ends)) byId(name).placeholder = text;
+  }
+
+  get #bands() {
+    return [this.#transform.band_low_hz[0], this.#transform.band_high_hz.at(-1)];
   }
 
   /** What is selected, {from, to, low, high} (low and high null for all bands), or null. */
   get range() {
     const { from, to, low, high } = this.#store.state;
-    if (!this.#recording || from == null || to == null) return null;
-    const end = Math.min(to, this.#recording.seconds);
-    if (from >= end) return null;
-    const whole = low == null && high == null;
-    const { band_low_hz: lows, band_high_hz: highs } = this.#transform;
-    return { from, to: end, low: whole ? null : low ?? lows[0], high: whole ? null : high ?? highs.at(-1) };
+    if (!this.#recording || [from, to, low, high].every((value) => value == null)) return null;
+    const range = { from: from ?? 0, to: Math.min(to ?? Infinity, this.#recording.seconds), low: null, high: null };
+    if (range.from >= range.to) return null;
+    if (low == null && high == null) return range;
+    const [bottom, top] = this.#bands;
+    Object.assign(range, { low: low ?? bottom, high: Math.min(high ?? top, top) });
+    return range.low < range.high && range.high > bottom ? range : null;
   }
 
   choose({ from, to, low, high }) {
@@ -67,30 +83,57 @@ export class Selection {
   /** Fill the fields with what is selected, and offer it of a source as a file. */
   show(source) {
     const { range } = this;
-    this.#fill(range);
+    this.#fill(range && this.#store.state); // an end that nobody gave stays an empty field
     byId("only").disabled = byId("clear").disabled = !range;
     this.offer(source);
   }
 
-  #fill(range) {
-    const values = { from: range?.from.toFixed(2), to: range?.to.toFixed(2), low: range?.low?.toFixed(0), high: range?.high?.toFixed(0) };
-    for (const [name, value] of Object.entries(values)) {
-      if (document.activeElement !== byId(name)) byId(name).value = value ?? "";
+  #fill(values) {
+    for (const name of FIELDS) {
+      this.#due.delete(name);
+      const text = values?.[name]?.toFixed(name === "from" || name === "to" ? 2 : 0) ?? "";
+      // Who is typing is not interrupted.
+      if (document.activeElement === byId(name)) this.#due.set(name, text);
+      else this.#write(name, text);
     }
+  }
+
+  #write(name, text) {
+    byId(name).value = text;
+    byId(name).removeAttribute("aria-invalid");
   }
 
   /** Take the selection from its fields; one end alone counts once it is submitted. */
   read(submitted) {
-    const field = (name) => (byId(name).value === "" ? null : Math.max(0, byId(name).valueAsNumber));
-    const [from, to, low, high] = FIELDS.map(field);
-    if (from == null && to == null && low == null && high == null) {
-      this.clear();
-    } else if (submitted || (from == null) === (to == null)) {
-      const range = { from: from ?? 0, to: to ?? this.#recording.seconds, low, high };
-      const backwards = range.from >= range.to || (low != null && high != null && low >= high);
-      if (backwards) trouble("A selection runs from a smaller to a larger number.");
-      else this.#store.set(range);
+    const typed = (name) => (byId(name).value === "" ? null : byId(name).valueAsNumber);
+    const [from, to, low, high] = FIELDS.map(typed);
+    const [refused, reason] = this.#refusal({ from, to, low, high });
+    for (const name of FIELDS) {
+      if (refused.includes(name)) byId(name).setAttribute("aria-invalid", "true");
+      else byId(name).removeAttribute("aria-invalid");
     }
+    if (reason) trouble(reason);
+    else if (submitted || (from == null) === (to == null)) {
+      this.#store.set({ from, to: to && Math.min(to, this.#recording.seconds), low, high });
+    }
+  }
+
+  /** Return which fields cannot stand as they are, and why. */
+  #refusal({ from, to, low, high }) {
+    const wrong = FIELDS.filter((name) => byId(name).validity.badInput || byId(name).valueAsNumber < 0);
+    if (wrong.length) return [wrong, "Seconds and hertz are numbers from 0 up."];
+    const { seconds } = this.#recording;
+    if (from != null && from >= seconds) return [["from"], `The recording ends at ${seconds.toFixed(2)} seconds.`];
+    const [bottom, top] = this.#bands;
+    const outside = [
+      ...(low != null && low >= top ? ["low"] : []),
+      ...(high != null && (high > Math.ceil(top) || high <= bottom) ? ["high"] : []),
+    ];
+    if (outside.length) return [outside, `The bands reach from ${bottom.toFixed(0)} to ${top.toFixed(0)} Hz.`];
+    const backwards = (start, stop) => start != null && stop != null && start >= stop;
+    if (backwards(from ?? 0, to)) return [["from", "to"], "The selection must end after it starts."];
+    if (backwards(low, high)) return [["low", "high"], "The highest frequency must lie above the lowest."];
+    return [[], ""];
   }
 
   /** Offer the selection, or a short recording whole, of a source as a file. */

@@ -12,6 +12,7 @@ export class Shelf {
   #total = 0;
   #asking = null;
   #current = null;
+  #run = null; // whose held-out recordings are marked
 
   constructor(onSearch) {
     this.list = byId("recordings");
@@ -73,18 +74,20 @@ export class Shelf {
       : `${count} recording${this.#total === 1 ? "" : "s"}`;
     if (this.#total) return;
     const words = this.#text
-      ? ["Nothing by these words. Try fewer of them."]
+      ? ["Nothing matches. Try fewer words."]
       : ["No recordings yet. ", make("code", {}, "fadae run"), " fills the workspace."];
     this.list.replaceChildren(make("li", { class: "none" }, ...words));
   }
 
-  #row({ id, title, creator, item, seconds }) {
+  #row({ id, title, creator, item, seconds, held_out_by: heldOutBy }) {
     const link = make(
       "a",
       { href: toAddress({ view: "listen", recording: id, search: this.#text }), "data-id": id },
       make("span", { class: "title", dir: "auto" }, title),
       make("span", { class: "long" }, clock(seconds)),
-      make("span", { class: "by", dir: "auto" }, creator ? `${creator} · ${item}` : item),
+      make("span", { class: "under" },
+        make("span", { class: "by", dir: "auto" }, [creator, item].filter(Boolean).join(" · ")),
+        make("span", { class: "badge", hidden: !heldOutBy.includes(this.#run), "data-runs": JSON.stringify(heldOutBy) }, "held out")),
     );
     if (id === this.#current) link.setAttribute("aria-current", "true");
     return make("li", {}, link);
@@ -99,6 +102,20 @@ export class Shelf {
       else link.removeAttribute("aria-current");
       if (here) link.scrollIntoView({ block: "nearest" });
     }
+  }
+
+  /** Mark the recordings that a run held out; null marks none. */
+  badge(run) {
+    this.#run = run;
+    for (const mark of this.list.querySelectorAll(".badge")) {
+      mark.hidden = !JSON.parse(mark.dataset.runs).includes(run);
+      mark.title = `${run} did not train on this recording`;
+    }
+  }
+
+  /** Put the focus on the recording that is on the stage, else on the first. */
+  focus() {
+    (this.list.querySelector("a[aria-current]") ?? this.list.querySelector("a"))?.focus();
   }
 
   /** The recording `steps` further down the list, or null. */

@@ -1,6 +1,6 @@
 // The stage: a recording's pictures, what of it is shown, the one play head, the selection's boxes.
 
-import { byId, clock, make } from "./dom.js";
+import { byId, clock, decibels, make } from "./dom.js";
 import { BandAxis, Picture } from "./picture.js";
 import { outline, selectable } from "./selecting.js";
 import { forgetWishes } from "./tiles.js";
@@ -9,6 +9,11 @@ import { whenThemeChanges } from "./colours.js";
 const TILE_HOPS = 32;
 const BARK_TILE_SECONDS = 240;
 const OVERVIEW_COLUMNS = 1000;
+const ROLES = {
+  "held out": "The run did not train on this recording: its scores show how well the run generalises.",
+  trained: "The run trained on this recording.",
+  unseen: "The run neither trained on this recording nor held it out.",
+};
 const ZOOMS = [2.5, 5, 10, 20, 40];
 
 export class Stage {
@@ -79,6 +84,11 @@ export class Stage {
     return Math.min(this.#zoom, this.#recording.seconds);
   }
 
+  /** The run whose reconstruction is shown, or null. */
+  get run() {
+    return this.#run;
+  }
+
   /** Say which source is heard; a run that is heard is the run that is shown. */
   hear(source) {
     this.#heard = source;
@@ -97,6 +107,11 @@ export class Stage {
     lower.classList.toggle("heard", this.#heard === this.#run);
     upper.querySelector(".name").textContent = this.#heard === "transform" ? "Transform of the original" : "Original";
     lower.querySelector(".name").textContent = known ? `Reconstruction by ${this.#run}` : "";
+    const role = this.#recording.roles[this.#run];
+    byId("role").hidden = !(role in ROLES);
+    byId("role").textContent = role ?? "";
+    byId("role").title = ROLES[role] ?? "";
+    byId("role").dataset.role = role ?? "";
     byId("scores").textContent = scoreWords(this.#recording.scores[this.#run]);
   }
 
@@ -271,10 +286,10 @@ function scoreWords(scores) {
   if (!scores) return "computed as you listen";
   const words = [];
   const add = (name, value) => {
-    if (value != null) words.push(`${name} ${value < 0 ? "−" : ""}${Math.abs(value).toFixed(1)} dB`);
+    if (value != null) words.push(`${name} ${decibels(value)}`);
   };
   add("SNR", scores.snr_db);
   add("NMSE", scores.nmse_db);
   add("log-spectral distance", scores.log_spectral_distance_db);
-  return words.join(" · ");
+  return words.join(" · ") || "no scores: there is nothing to compare";
 }

@@ -1,4 +1,4 @@
-// The studio: music that was never played, by run, manner and seed.
+// The studio: music that was never played, by run, method and seed.
 
 import { address, json, samples, raster } from "./api.js";
 import { announce, byId, clock, make, trouble } from "./dom.js";
@@ -7,8 +7,8 @@ import { painted } from "./tiles.js";
 import { whenThemeChanges } from "./colours.js";
 
 const NOTES = {
-  walk: "Walk: codes move from frame to frame as the run's own do, along their principal axes.",
-  normal: "Draw: every frame's code is drawn alone, as in the experiment of 2017.",
+  walk: "Walk: the code moves from frame to frame as it does in the run's recordings, along its principal axes.",
+  normal: "Draw: each frame's code is drawn independently, as in the 2017 experiment.",
   interpolate: "Between: the code of one recording turns into that of another.",
 };
 
@@ -25,7 +25,7 @@ export class Studio {
     byId("generate-run").replaceChildren(...runs.map(({ name }) => make("option", { value: name }, name)));
     byId("generate").hidden = !runs.length || !about.transform;
     byId("generate-empty").hidden = !byId("generate").hidden;
-    byId("manner-note").hidden = byId("generate").hidden;
+    byId("method-note").hidden = byId("generate").hidden;
     this.form = byId("generate");
     this.form.addEventListener("submit", (event) => {
       event.preventDefault();
@@ -34,7 +34,7 @@ export class Studio {
     this.form.addEventListener("change", () => this.#note());
     byId("another").addEventListener("click", () => {
       byId("generate-seed").value = String(Math.floor(Math.random() * 2 ** 32));
-      this.make();
+      if (this.form.reportValidity()) this.make();
     });
     for (const name of ["first", "second"]) this.#suggest(byId(`generate-${name}`));
     whenThemeChanges(() => this.#paint());
@@ -62,9 +62,14 @@ export class Studio {
 
   #note() {
     const { method } = this.settings;
-    byId("manner-note").textContent = NOTES[method];
-    for (const part of this.form.querySelectorAll(".between")) part.hidden = method !== "interpolate";
-    for (const part of this.form.querySelectorAll(".seeded")) part.hidden = method === "interpolate";
+    byId("method-note").textContent = NOTES[method];
+    const between = method === "interpolate";
+    for (const [kind, shown] of [[".between", between], [".seeded", !between]]) {
+      for (const part of this.form.querySelectorAll(kind)) {
+        part.hidden = !shown;
+        for (const input of part.querySelectorAll("input")) input.required = shown;
+      }
+    }
   }
 
   get settings() {
@@ -75,8 +80,8 @@ export class Studio {
       method,
       seconds: Number(byId("generate-seconds").value),
       seed: between ? null : Number(byId("generate-seed").value),
-      first: between ? byId("generate-first").value : null,
-      second: between ? byId("generate-second").value : null,
+      first: between ? byId("generate-first").value.trim() : null,
+      second: between ? byId("generate-second").value.trim() : null,
     };
   }
 

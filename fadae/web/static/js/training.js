@@ -1,7 +1,7 @@
 // Training curves of the runs: drawn as SVG, told as a table.
 
 import { json } from "./api.js";
-import { byId, make } from "./dom.js";
+import { byId, decibels, make } from "./dom.js";
 
 const NAMES = {
   train_loss: "training",
@@ -13,6 +13,7 @@ const CHARTS = [
   ["Loss (mean squared error)", ["train_loss", "holdout_loss"]],
   ["NMSE (dB)", ["holdout_nmse_db", "pca_nmse_db"]],
 ];
+const SIDES = [["held_out", "Held-out recordings"], ["trained", "Recordings trained on"]];
 const [WIDTH, HEIGHT, LEFT, BOTTOM] = [420, 190, 52, 22];
 
 /** Fill the page with all runs. */
@@ -35,13 +36,20 @@ export async function showTraining(runs) {
   place.replaceChildren(...cards);
 }
 
-function fill(card, run, { config, curves }) {
+function fill(card, run, { config, curves, means, remark }) {
   const state = run.trained ? (run.reconstructed ? "trained, reconstructed" : "trained") : "still training";
   card.querySelector("header").append(make("span", { class: "quiet small" }, state));
   const charts = CHARTS.map(([title, names]) => chart(title, names.filter((name) => curves[name]), curves));
   card.append(make("div", { class: "charts" }, ...charts.filter(Boolean)));
+  const told = SIDES.flatMap(([side, words]) => sideWords(words, means[`${side}_nmse_db`], means[`${side}_audio_snr_db`]));
+  if (told.length) card.append(make("ul", { class: "means" }, ...told.map((text) => make("li", {}, text))));
+  if (remark) card.append(make("p", { class: "remark" }, remark));
   if (!Object.keys(curves).length) card.append(make("p", { class: "quiet" }, "No finished steps yet."));
   card.append(make("details", {}, make("summary", {}, "Settings"), settings(config)));
+}
+
+function sideWords(words, nmse, snr) {
+  return nmse == null ? [] : [`${words}: NMSE ${decibels(nmse)}${snr == null ? "" : `, SNR ${decibels(snr)}`}`];
 }
 
 function settings(config, prefix = "") {
@@ -50,11 +58,16 @@ function settings(config, prefix = "") {
     if (value && typeof value === "object" && !Array.isArray(value)) {
       for (const [key, inner] of Object.entries(value)) walk(inner, name ? `${name}.${key}` : key);
     } else if (JSON.stringify(value)?.length < 120) {
-      rows.push(make("tr", {}, make("th", { scope: "row" }, name), make("td", {}, String(value))));
+      rows.push(make("tr", {}, make("th", { scope: "row" }, name), make("td", {}, setting(value))));
     }
   };
   walk(config, prefix);
   return make("table", {}, make("tbody", {}, ...rows));
+}
+
+function setting(value) {
+  if (value == null || value === "") return "none";
+  return Array.isArray(value) ? value.join(", ") || "none" : String(value);
 }
 
 function chart(title, names, curves) {

@@ -40,7 +40,8 @@ export class Transport {
   /** Name what is on the tape. */
   load(tape) {
     byId("play").disabled = !tape;
-    byId("duration").textContent = clock(tape?.seconds ?? 0);
+    byId("duration").textContent = clock(tape?.seconds ?? 0, true);
+    if (!tape) this.place(0);
     byId("playing").textContent = tape?.name ?? "";
   }
 

@@ -1,0 +1,100 @@
+"""Connections as hostile or slow peers use them: real sockets, nothing of HTTP but bytes."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import time
+from collections.abc import Iterator
+from urllib.parse import quote_plus
+
+import pytest
+
+from fadae.store.location import Location
+from fadae.web.connections import MOST_CONNECTIONS
+from tests.web.conftest import LONG, Served, serving
+
+WHOLE = b"GET /static/icon.svg HTTP/1.1\r\nHost: localhost\r\n\r\n"
+HALF = WHOLE[:-2] + b"Cookie: "
+HALF_BODY = WHOLE[:-2] + b"Content-Length: 1000\r\n\r\n"
+
+
+@pytest.fixture
+def hasty_room(location: Location, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
+    """A room that waits half a second, not fifteen."""
+    monkeypatch.setattr("fadae.web.connections.REQUEST_SECONDS", 0.5)
+    with serving(location) as served:
+        yield served
+
+
+def answered(connection: socket.socket) -> bytes:
+    """Return the status of the answer to one whole request."""
+    connection.sendall(WHOLE)
+    with connection.makefile("rb") as received:
+        status = received.readline().split()[1]
+        headers = dict(line.split(b": ", 1) for line in iter(received.readline, b"\r\n"))
+        received.read(int(headers[b"content-length"]))
+    return status
+
+
+def cut(connection: socket.socket) -> bool:
+    """Wait for the connection to end; whatever comes before is read away."""
+    try:
+        while connection.recv(65536):
+            pass
+    except ConnectionError:
+        pass
+    return True
+
+
+def test_small_answers_leave_at_once(room: Served) -> None:
+    with room.connect() as connection:
+        assert answered(connection) == b"200"
+        mine = connection.getsockname()
+        for one in list(room.server.server_state.connections):
+            if one.client == mine:
+                opened = one.transport.get_extra_info("socket")
+                assert opened.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+                return
+    raise AssertionError("the server does not know its own connection")
+
+
+def test_half_sent_requests_keep_nobody_out(room: Served) -> None:
+    with contextlib.ExitStack() as opened:
+        half = [opened.enter_context(room.connect()) for _ in range(300)]
+        for connection in half:
+            connection.sendall(HALF)
+        for _ in range(3):
+            with room.connect() as connection:
+                assert answered(connection) == b"200"
+                assert answered(connection) == b"200"
+        assert all(cut(connection) for connection in half[: 300 - MOST_CONNECTIONS])
+
+
+@pytest.mark.parametrize("begun", [b"", HALF, HALF_BODY], ids=["nothing", "headers", "a body"])
+def test_a_request_that_never_ends_is_cut(hasty_room: Served, begun: bytes) -> None:
+    with hasty_room.connect() as connection:
+        connection.sendall(begun)
+        ended = False
+        while not ended:  # a byte now and then buys no time
+            with contextlib.suppress(ConnectionError):
+                connection.send(b"x" if begun else b"")
+            connection.settimeout(0.1)
+            try:
+                ended = connection.recv(65536) == b""
+            except TimeoutError:
+                continue
+            except ConnectionError:
+                ended = True
+
+
+def test_an_answer_that_nobody_takes_is_cut(hasty_room: Served) -> None:
+    ask = f"GET /api/audio?recording={quote_plus(LONG)}&start=0&stop=30 HTTP/1.1\r\n"
+    with hasty_room.connect() as connection:
+        # More than any buffer on the way holds: 20 answers of 660 kB.
+        connection.sendall(f"{ask}Host: localhost\r\n\r\n".encode() * 20)
+        connection.recv(1)
+        deadline = time.monotonic() + 60
+        while hasty_room.server.server_state.connections:
+            assert time.monotonic() < deadline, "the connection is still held"
+            time.sleep(0.05)
