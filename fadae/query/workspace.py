@@ -172,7 +172,8 @@ class Workspace:
             chosen = self.select(recording_id, seconds, hz, source)
             return np.asarray(chosen["features"].to_numpy())
         chosen = self.select(recording_id, seconds)
-        made = self.codec(source).reconstruct(chosen["features"].to_numpy())
+        prepared = self._prepared(source, self.recording(recording_id).frame_start)
+        made = self.codec(source).reconstruct(chosen["features"].to_numpy(), prepared)
         return made[:, self._coefficients(self._bands(hz))]
 
     def codes(self, recording_id: str, seconds: Range = None, run: str | None = None) -> Codes:

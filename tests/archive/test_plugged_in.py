@@ -57,3 +57,13 @@ def test_what_is_no_source_is_said() -> None:
         plugged_in("broken:")
     with pytest.raises(UsageError, match="builtins:str makes no source: it lacks selection"):
         plugged_in("odd:x")
+
+
+@pytest.mark.parametrize("command", ["ingest", "run"])
+def test_a_command_told_an_unknown_source_says_so(command: str, tmp_path: Path) -> None:
+    result = subprocess.run(
+        [sys.executable, "-m", "fadae", command, "--source", "nobody:x", "-w", str(tmp_path)],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert result.returncode == 2
+    assert "no installed source 'nobody'" in result.stderr

@@ -176,8 +176,8 @@ def test_run_takes_every_option_of_its_stages() -> None:
         (
             ingest,
             chosen_settings,
-            {"workspace", "items", "collection", "search", "folder", "formats", "archive_url",
-             "contact", "scheduler", "workers"},
+            {"workspace", "items", "collection", "search", "folder", "source", "formats",
+             "archive_url", "contact", "scheduler", "workers"},
         ),
     ],
 )  # fmt: skip
@@ -186,7 +186,8 @@ def test_every_option_arrives(stage: Any, chosen: Any, elsewhere: set[str]) -> N
     before = chosen(options)
     others = {"model": "pca", "widths": "64,32", "schedule": "cosine", "precision": "bf16",
               "reduction": "exact", "launcher": "dask", "device": "cpu", "retry": "all",
-              "run": "other", "scheduler": "tcp://x", "holdout": 0.25}  # fmt: skip
+              "run": "other", "scheduler": "tcp://x", "holdout": 0.25,
+              "model_option": ["a=1"]}  # fmt: skip
     for name, default in options.items():
         if name in elsewhere:
             continue

@@ -154,6 +154,8 @@ def test_codes_written_and_codes_computed_are_the_same(done: Any, tmp_path: Path
         assert a.scale is None and a.code_bytes is not None
         np.testing.assert_array_equal(a.values, b.values)
         np.testing.assert_array_equal(a.code_bytes, b.code_bytes)
+        made = computed.coefficients(name, seconds, source="default")
+        np.testing.assert_allclose(made, computed.codec().decode(b), rtol=1e-6)
         heard = computed.audio(name, seconds, source="default")
         stored = written.audio(name, seconds, source="default")
         assert np.abs(stored - heard).max() <= 0.51 / 32768
