@@ -37,8 +37,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items[:] = [item for tests in files for item in tests]
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+@pytest.hookimpl(wrapper=True, tryfirst=True)  # around pytest's own, so after its summary
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> Iterator[None]:
     """End with one line that says what was skipped, and why: reasons name what to install."""
+    yield
     skipped = terminalreporter.stats.get("skipped", [])
     reasons = Counter(str(r.longrepr[2]).removeprefix("Skipped: ") for r in skipped)
     if reasons:
