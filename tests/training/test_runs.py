@@ -149,7 +149,7 @@ def test_a_loss_that_is_no_number_names_its_step(location: Location) -> None:
     assert not location.exists("runs/default/model.safetensors")
 
 
-STOPPING_EARLY = {"epochs": 12, "evaluate_epochs": 1, "early_stopping": 2, "learning_rate": 0.5}
+STOPPING_EARLY = {"epochs": 12, "evaluate_epochs": 1, "early_stopping": 2, "learning_rate": 0.1}
 
 
 def test_early_stopping_publishes_the_best_weights_and_their_scores(location: Location) -> None:
