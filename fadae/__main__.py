@@ -1,6 +1,6 @@
 """`python -m fadae` is the command `fadae`."""
 
-from fadae.cli.app import main
+from fadae.cli import main
 
 if __name__ == "__main__":
     main()

@@ -10,15 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import fadae
-from fadae import figures, pipeline, report
-from fadae.archive.items import ArchiveSource
+from fadae import figures, report
+from fadae.archive import ArchiveSource
 from fadae.audio.write import write
-from fadae.embedded.rendering import IDENTIFIER, bach_item
-from fadae.embedded.server import EmbeddedArchive
-from fadae.query.workspace import Workspace
-from fadae.store.location import Location
-from fadae.store.mapping import Mapper, map_serially
-from fadae.training.config import TrainConfig
+from fadae.config import Recipe, TrainConfig
+from fadae.embedded import IDENTIFIER, EmbeddedArchive, bach_item
+from fadae.query import Workspace
+from fadae.stages import pipeline
+from fadae.store import Location, Mapper, map_serially
 
 RUN = "demo"
 HEARD = slice(0.0, 15.0)
@@ -39,7 +38,7 @@ def demo(folder: Path, *, mapper: Mapper = map_serially) -> dict[str, Any]:
     item = bach_item(folder / "archive")
     with EmbeddedArchive([item]) as archive:
         source = ArchiveSource((IDENTIFIER,), url=archive.url)
-        recipe = pipeline.Recipe(training=TRAINING)
+        recipe = Recipe(training=TRAINING)
         summaries = pipeline.run(demo_location(folder), [source], recipe, mapper=mapper)
     opened = fadae.open(demo_location(folder).url)
     return {**summaries, "wrote": _show(opened, folder)}

@@ -191,9 +191,16 @@ class _Figures:
         )
 
     def _mapped(
-        self, *, read: float, written: float, objects: float, requests: float, rate: Constant,
-        tasks: float, transfer_hours: float = 0.0,
-    ) -> StageEstimate:  # fmt: skip
+        self,
+        *,
+        read: float,
+        written: float,
+        objects: float,
+        requests: float,
+        rate: Constant,
+        tasks: float,
+        transfer_hours: float = 0.0,
+    ) -> StageEstimate:
         """Return a mapped stage: it takes as long as the slowest of cores, archive and driver."""
         core_hours = self.job.audio_seconds / rate.value / SECONDS_PER_HOUR
         hours = {
@@ -216,11 +223,16 @@ def table(jobs: list[Job], constants: Constants | None = None) -> str:
     for job in jobs:
         for stage, cost in estimate(job, constants).items():
             cells = [
-                f"{job.audio_hours:,.0f}", stage, _scaled(cost.bytes_read, "B"),
-                _scaled(cost.bytes_written, "B"), _scaled(cost.objects_written),
-                _scaled(cost.requests), _scaled(cost.core_hours), _duration(cost.wall_hours),
+                f"{job.audio_hours:,.0f}",
+                stage,
+                _scaled(cost.bytes_read, "B"),
+                _scaled(cost.bytes_written, "B"),
+                _scaled(cost.objects_written),
+                _scaled(cost.requests),
+                _scaled(cost.core_hours),
+                _duration(cost.wall_hours),
                 cost.bound_by,
-            ]  # fmt: skip
+            ]
             lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 

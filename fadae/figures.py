@@ -148,9 +148,14 @@ def _draw_image(
     start, stop = _time_extent(picture)
     return axes.imshow(
         np.asarray(picture.transpose(rows, "time")),
-        origin="lower", aspect="auto", interpolation="nearest", cmap=colours, vmin=least, vmax=most,
+        origin="lower",
+        aspect="auto",
+        interpolation="nearest",
+        cmap=colours,
+        vmin=least,
+        vmax=most,
         extent=(start, stop, -0.5, picture.sizes[rows] - 0.5),
-    )  # fmt: skip
+    )
 
 
 def _colour_bar(figure: Figure, image: AxesImage, panels: list[Axes]) -> None:

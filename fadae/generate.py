@@ -15,10 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fadae.errors import NoInputError, UsageError
-from fadae.model.codec import Codec, Codes
-from fadae.model.contract import Generates
-from fadae.store.dataset import FeatureSet
-from fadae.store.frames import CHUNK_FRAMES, FrameStore
+from fadae.model import Codec, Codes, Generates
+from fadae.store import CHUNK_FRAMES, FeatureSet, FrameStore
 from fadae.transform import MODEL_FLOOR, FrequencyAdaptiveTransform
 
 Array = NDArray[np.float64]
@@ -57,9 +55,14 @@ class CodeStatistics:
         standard = [(stretch - mean) / deviation for stretch in rows]
         mixing, correlation = _axes_of_motion(standard)
         return cls(
-            mean, deviation, mixing, correlation,
-            everything.min(axis=0), everything.max(axis=0), known[0].hop_seconds,
-        )  # fmt: skip
+            mean,
+            deviation,
+            mixing,
+            correlation,
+            everything.min(axis=0),
+            everything.max(axis=0),
+            known[0].hop_seconds,
+        )
 
 
 def _sounding(codes: Codes) -> list[Array]:

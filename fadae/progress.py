@@ -44,12 +44,24 @@ class _Lines:
         of = "" if self._total is None else f"/{self._total}"
         shown = "".join(f", {name} {_shown(value)}" for name, value in self._figures.items())
         log.info(
-            "%s: %d%s %s in %.0f s%s", self._label, self._done, of, self._unit, elapsed, shown,
-            extra={FIELDS_KEY: {
-                "stage": self._label, "done": self._done, "total": self._total,
-                "unit": self._unit, "seconds": round(elapsed, 1), **self._figures,
-            }},
-        )  # fmt: skip
+            "%s: %d%s %s in %.0f s%s",
+            self._label,
+            self._done,
+            of,
+            self._unit,
+            elapsed,
+            shown,
+            extra={
+                FIELDS_KEY: {
+                    "stage": self._label,
+                    "done": self._done,
+                    "total": self._total,
+                    "unit": self._unit,
+                    "seconds": round(elapsed, 1),
+                    **self._figures,
+                }
+            },
+        )
 
 
 class _Bar:
@@ -68,11 +80,15 @@ class _Bar:
         from rich.progress import Progress as RichProgress
 
         self._bar = RichProgress(
-            TextColumn("{task.description:<12}"), BarColumn(), MofNCompleteColumn(),
-            TextColumn(unit), TimeElapsedColumn(), TimeRemainingColumn(),
+            TextColumn("{task.description:<12}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn(unit),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
             TextColumn("{task.fields[figures]}", markup=False),
             console=Console(stderr=True),
-        )  # fmt: skip
+        )
         self._task = self._bar.add_task(label, total=total, figures="")
         self._bar.start()
 

@@ -16,14 +16,13 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-import fadae
 from fadae import figures
+from fadae._version import __version__
 from fadae.audio.write import encode
 from fadae.errors import UsageError
-from fadae.nouns import finite
-from fadae.query.recordings import Recording
-from fadae.query.workspace import ORIGINAL, TRANSFORM, Workspace
-from fadae.training.runs import pca_remark, run_summary
+from fadae.query import ORIGINAL, TRANSFORM, Recording, Workspace
+from fadae.records import finite
+from fadae.training import pca_remark, run_summary
 
 DEFAULT_RECORDINGS = 12
 DEFAULT_SECONDS = 20.0
@@ -79,8 +78,10 @@ def report(
         raise UsageError("a report is about at least one recording and some of its seconds")
     folder = f"reports/{run}"
     files: dict[str, bytes] = {}
-    sections = [_recording(workspace, run, one, n, seconds, scores, files)
-                for n, one in enumerate(chosen, 1)]  # fmt: skip
+    sections = [
+        _recording(workspace, run, one, n, seconds, scores, files)
+        for n, one in enumerate(chosen, 1)
+    ]
     metrics = workspace.metrics(run) if run in workspace.runs else []
     files["curves.png"] = figures.training_curves(metrics)
     table = _table(workspace, run, chosen, scores)
@@ -96,9 +97,12 @@ def report(
         workspace.location.write_bytes(f"{folder}/{name}", data, content_type)
     root = f"{workspace.location.url}/{folder}"
     return {
-        "run": run, "recordings": len(chosen), "files": len(files), "folder": root,
+        "run": run,
+        "recordings": len(chosen),
+        "files": len(files),
+        "folder": root,
         "index": f"{root}/index.html",
-    }  # fmt: skip
+    }
 
 
 def side_by_side(
@@ -171,8 +175,9 @@ def _page(
     sections: list[str],
 ) -> str:
     about = workspace.transform
-    heads = "".join(f'<th title="{escape(what)}">{name} (dB)</th>'
-                    for name, what in _HEADINGS.values())  # fmt: skip
+    heads = "".join(
+        f'<th title="{escape(what)}">{name} (dB)</th>' for name, what in _HEADINGS.values()
+    )
     rows = "".join(
         f'<tr><td><a href="#r{n}">{escape(row["title"] or row["id"])}</a></td>'
         f"<td>{_HELD_OUT[row['held_out']]}</td>"
@@ -199,7 +204,7 @@ SI-SDR are better. <a href="scores.json">As JSON</a>.</caption>
 {rows}</tbody></table></div>
 <p>{escape(_compared(workspace, run, pooled))}</p></section>
 {"".join(sections)}</main>
-<footer>Written by fadae {escape(fadae.__version__)}.</footer></body></html>
+<footer>Written by fadae {escape(__version__)}.</footer></body></html>
 """
 
 

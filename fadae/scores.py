@@ -14,6 +14,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 import scipy.fft
+from numpy.typing import NDArray
 
 Array = npt.NDArray[Any]
 
@@ -23,6 +24,8 @@ _LSD_HOP_SAMPLES = 512
 # Power below this is silence to the log-spectral distance: -100 dB of a full-scale sine's peak
 # bin. Without it, the rounding of digital silence would count like music.
 _LSD_FLOOR = 1e-10
+# Power below 100 dB under full scale is silence: rounding noise must not count like music.
+_SILENCE = 1e-10
 
 
 @dataclass(frozen=True)
@@ -143,3 +146,37 @@ def _decibels(numerator: float, denominator: float) -> float:
     if math.isnan(numerator) or not denominator > 0:
         return math.nan
     return 10 * math.log10(numerator / denominator) if numerator > 0 else -math.inf
+
+
+def audio_sums(reference: NDArray[np.float32], estimate: NDArray[np.float32]) -> Array:
+    """Return [rows, 4]: sum x^2, sum (x-y)^2, sum x(x-y) and the log-spectral distance, by hop.
+
+    The distance of a hop is the RMS over FFT bins of the difference in level, dB, of the 2048
+    samples in its middle, Hann-windowed: `scores.log_spectral_distance_db` with one frame a hop.
+    """
+    sums = np.empty((len(reference), 4))
+    error = reference - estimate
+    pairs = ((reference, reference), (error, error), (reference, error))
+    for column, (a, b) in enumerate(pairs):
+        sums[:, column] = np.einsum("ij,ij->i", a, b)
+    hop = reference.shape[1]
+    width = min(hop, _LSD_FRAME_SAMPLES)
+    window = np.hanning(width).astype(np.float32)
+    window *= 2 / window.sum()  # a full-scale sine on a bin has the power 1
+    middle = slice((hop - width) // 2, (hop - width) // 2 + width)
+    x, y = reference[:, middle], estimate[:, middle]
+    for first in range(0, len(reference), 64):
+        part = slice(first, first + 64)
+        difference = _hop_levels_db(x[part] * window) - _hop_levels_db(y[part] * window)
+        sums[part, 3] = np.sqrt(np.einsum("ij,ij->i", difference, difference) / difference.shape[1])
+    return sums
+
+
+def _hop_levels_db(windowed: NDArray[np.float32]) -> NDArray[np.float32]:
+    spectrum = scipy.fft.rfft(windowed)
+    power = spectrum.real**2
+    power += spectrum.imag**2
+    np.maximum(power, np.float32(_SILENCE), out=power)
+    np.log10(power, out=power)
+    power *= 10
+    return power

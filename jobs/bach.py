@@ -10,28 +10,27 @@ from pathlib import Path
 import typer
 
 import fadae
-from fadae.archive.client import CONTACT
-from fadae.archive.items import ArchiveSource
+from fadae.archive import CONTACT, ArchiveSource
 from fadae.audio.write import write
-from fadae.cli.options import (
+from fadae.cli import Epochs, Ranks, reporting
+from fadae.cluster import cluster_mapper
+from fadae.config import (
     DEFAULT_ARCHIVE_URL,
     DEFAULT_WORKSPACE,
     ArchiveUrl,
     Contact,
     Device,
     Downloads,
+    Recipe,
     Scheduler,
+    Settings,
     Summary,
+    TrainConfig,
     Workers,
     Workspace,
 )
-from fadae.cli.reporting import reporting
-from fadae.cli.train import Epochs, Ranks
-from fadae.cluster import cluster_mapper
-from fadae.ingest import Settings
-from fadae.pipeline import Recipe, run
-from fadae.store.location import Location
-from fadae.training.config import TrainConfig
+from fadae.stages.pipeline import run
+from fadae.store import Location
 
 ITEM = "AOC11B"
 
@@ -42,10 +41,17 @@ def recipe(epochs: int, ranks: int, device: str, downloads: int) -> Recipe:
         settings=Settings(rate_hz=11025, downloads=downloads),
         preset="seed",
         training=TrainConfig(
-            run="bach", widths=(1024, 512, 256), epochs=epochs, batch_size=64,
-            learning_rate=5e-5, holdout=0.5, max_frames=500_000, ranks=ranks, device=device,
+            run="bach",
+            widths=(1024, 512, 256),
+            epochs=epochs,
+            batch_size=64,
+            learning_rate=5e-5,
+            holdout=0.5,
+            max_frames=500_000,
+            ranks=ranks,
+            device=device,
         ),
-    )  # fmt: skip
+    )
 
 
 def job(

@@ -5,8 +5,7 @@ The options are those of `fadae extract`.
 
 import typer
 
-from fadae.cli.extract import extract
-from fadae.cli.reporting import reporting
+from fadae.cli import extract, reporting
 
 if __name__ == "__main__":
     typer.run(reporting(extract))

@@ -5,8 +5,7 @@ The options are those of `fadae ingest`.
 
 import typer
 
-from fadae.cli.ingest import ingest
-from fadae.cli.reporting import reporting
+from fadae.cli import ingest, reporting
 
 if __name__ == "__main__":
     typer.run(reporting(ingest))

@@ -5,8 +5,7 @@ The options are those of `fadae reconstruct`.
 
 import typer
 
-from fadae.cli.reconstruct import reconstruct
-from fadae.cli.reporting import reporting
+from fadae.cli import reconstruct, reporting
 
 if __name__ == "__main__":
     typer.run(reporting(reconstruct))

@@ -6,8 +6,7 @@ one rank; torchrun, or a Kubernetes Job, sets RANK, WORLD_SIZE, MASTER_ADDR and 
 
 import typer
 
-from fadae.cli.reporting import reporting
-from fadae.cli.train import train
+from fadae.cli import reporting, train
 
 if __name__ == "__main__":
     typer.run(reporting(train))

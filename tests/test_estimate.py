@@ -13,9 +13,10 @@ from typer.testing import CliRunner
 
 from fadae.cli.app import app
 from fadae.estimate import TYPICAL_HOURS, Constants, Job, estimate, sources, table
-from fadae.store.frames import BLOCK_FRAMES, CHUNK_FRAMES, FrameStore
+from fadae.store.frames import FrameStore
+from fadae.store.layout import BLOCK_FRAMES, CHUNK_FRAMES
 from fadae.store.location import Location
-from fadae.transform import FrequencyAdaptiveTransform
+from fadae.transform.adaptive import FrequencyAdaptiveTransform
 from tests.synthetic import RATE_HZ, music, write_features
 
 

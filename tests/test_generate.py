@@ -12,7 +12,7 @@ from fadae.errors import NoInputError, UsageError
 from fadae.generate import CodeStatistics, draw, interpolate, walk
 from fadae.model.codec import Codes
 from fadae.query.workspace import Workspace
-from fadae.reconstruct import reconstruct
+from fadae.stages.reconstruct import reconstruct
 from fadae.store.location import Location
 from tests.synthetic import RATE_HZ, music, write_features, write_run
 

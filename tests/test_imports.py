@@ -12,7 +12,7 @@ import pytest
         "import fadae",
         "import fadae; fadae.FrequencyAdaptiveTransform",
         "import fadae.cli.app",
-        "import fadae.ingest, fadae.extract, fadae.cluster",
+        "import fadae.stages.ingest, fadae.stages.extract, fadae.cluster",
         "import fadae.query.workspace; fadae.query.workspace.open",
     ],
 )

@@ -25,8 +25,10 @@ def test_a_line_appears_every_few_seconds(
         shown.advance()
         shown.advance()
     assert [record.getMessage().split(" in ")[0] for record in caplog.records] == [
-        "ingest: 1 items", "ingest: 2 items", "ingest: 2 items",
-    ]  # fmt: skip
+        "ingest: 1 items",
+        "ingest: 2 items",
+        "ingest: 2 items",
+    ]
 
 
 def test_json_lines_carry_the_figures() -> None:

@@ -14,8 +14,8 @@ import soundfile
 
 import fadae
 from fadae.errors import UsageError
-from fadae.reconstruct import reconstruct
 from fadae.report import report
+from fadae.stages.reconstruct import reconstruct
 from fadae.store.location import Location
 from tests.s3 import S3Server
 from tests.synthetic import music, write_features, write_run

@@ -1,1 +1,36 @@
 """Where recordings come from: the Internet Archive, folders and buckets, behind one protocol."""
+
+from typing import TYPE_CHECKING
+
+from fadae._lazy import lazily
+
+if TYPE_CHECKING:
+    from fadae.archive.client import CONTACT
+    from fadae.archive.folder import FolderSource
+    from fadae.archive.items import ArchiveSource, collection_query
+    from fadae.archive.source import Page, Slot, Source, plugged_in
+    from fadae.archive.text import clean_text, clean_url
+else:
+    __getattr__ = lazily(
+        __name__,
+        {
+            "fadae.archive.client": ["CONTACT"],
+            "fadae.archive.folder": ["FolderSource"],
+            "fadae.archive.items": ["ArchiveSource", "collection_query"],
+            "fadae.archive.source": ["Page", "Slot", "Source", "plugged_in"],
+            "fadae.archive.text": ["clean_text", "clean_url"],
+        },
+    )
+
+__all__ = [
+    "CONTACT",
+    "ArchiveSource",
+    "FolderSource",
+    "Page",
+    "Slot",
+    "Source",
+    "clean_text",
+    "clean_url",
+    "collection_query",
+    "plugged_in",
+]

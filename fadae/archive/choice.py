@@ -8,14 +8,37 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from fadae.archive.text import clean_list, clean_text, clean_url, is_valid_name
-from fadae.nouns import Track
+from fadae.records import Track
 
 DEFAULT_FORMATS = (
-    "Ogg Vorbis", "VBR MP3", "Flac", "WAVE", "AIFF", "Apple Lossless Audio", "24bit Flac",
-    "MP3", "320Kbps MP3", "256Kbps MP3", "192Kbps MP3", "160Kbps MP3", "128Kbps MP3", "64Kbps MP3",
-    "96Kbps MP3", "56Kbps MP3", "48Kbps MP3", "32Kbps MP3", "Opus", "AAC", "M4A",
-    "MPEG-4 Audio", "Shorten", "Monkey's Audio", "Windows Media Audio", "AU", "CAF",
-)  # fmt: skip
+    "Ogg Vorbis",
+    "VBR MP3",
+    "Flac",
+    "WAVE",
+    "AIFF",
+    "Apple Lossless Audio",
+    "24bit Flac",
+    "MP3",
+    "320Kbps MP3",
+    "256Kbps MP3",
+    "192Kbps MP3",
+    "160Kbps MP3",
+    "128Kbps MP3",
+    "64Kbps MP3",
+    "96Kbps MP3",
+    "56Kbps MP3",
+    "48Kbps MP3",
+    "32Kbps MP3",
+    "Opus",
+    "AAC",
+    "M4A",
+    "MPEG-4 Audio",
+    "Shorten",
+    "Monkey's Audio",
+    "Windows Media Audio",
+    "AU",
+    "CAF",
+)
 """The archive's names of its audio encodings: small and good, then lossless, then the rest."""
 
 File = Mapping[str, Any]
@@ -95,8 +118,13 @@ def _preference(file: File, rank: Mapping[str, int]) -> tuple[int, bool, str]:
 def _track(item: str, about: Mapping[str, Any], file: File, original: File) -> Track:
     name = str(file["name"])
     title = clean_text(file.get("title")) or clean_text(original.get("title"))
-    creators = (file.get("creator"), file.get("artist"), original.get("creator"),
-                original.get("artist"), about.get("creator"))  # fmt: skip
+    creators = (
+        file.get("creator"),
+        file.get("artist"),
+        original.get("creator"),
+        original.get("artist"),
+        about.get("creator"),
+    )
     return Track(
         item=item,
         file=name,

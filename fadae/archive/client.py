@@ -9,15 +9,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
-from fadae import __version__
-from fadae.archive.connection import Connection, check_status
-from fadae.archive.manners import Manners, Pace
-from fadae.archive.persistence import persist
-from fadae.archive.source import Turn
+from fadae._version import __version__
+from fadae.archive.connection import Connection, check_status, retry
+from fadae.archive.rate_limit import RateLimiter, RequestPolicy
+from fadae.archive.source import Slot
 from fadae.archive.text import clean_text
 from fadae.archive.transfer import Transfer
 from fadae.errors import PermanentFailure, TransientFailure, UsageError
-from fadae.nouns import Track
+from fadae.records import Track
 
 ARCHIVE_URL = "https://archive.org"
 CONTACT = "https://github.com/fadae/fadae"
@@ -28,26 +27,29 @@ class ArchiveClient:
     """Asks one archive, one metadata request at a time; for many threads, not to be pickled."""
 
     def __init__(
-        self, url: str = ARCHIVE_URL, contact: str = CONTACT, manners: Manners | None = None
+        self,
+        url: str = ARCHIVE_URL,
+        contact: str = CONTACT,
+        request_policy: RequestPolicy | None = None,
     ) -> None:
         """Take the archive's URL and whom it may write to; raises UsageError for no URL."""
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise UsageError(f"not an archive's URL: {clean_text(url)!r}; e.g. {ARCHIVE_URL}")
         self.url = url.rstrip("/")
-        self._manners = manners or Manners()
-        self._pace = Pace(self._manners.metadata_pause_seconds)
+        self._request_policy = request_policy or RequestPolicy()
+        self._pace = RateLimiter(self._request_policy.metadata_pause_seconds)
         agent = f"fadae/{__version__} (+{clean_text(contact) or CONTACT})"
-        self._connection = Connection(url, agent, self._manners)
+        self._connection = Connection(url, agent, self._request_policy)
 
-    def metadata(self, item: str, turn: Turn | None = None) -> dict[str, Any]:
+    def metadata(self, item: str, slot: Slot | None = None) -> dict[str, Any]:
         """Return what the archive says about an item.
 
         Raises PermanentFailure for an item that is missing, dark or restricted, TransientFailure
         where the archive does not answer properly.
         """
         path = f"/metadata/{quote_name(item)}"
-        answer = self._ask(f"{self.url}{path}", f"metadata of {clean_text(item)}", turn)
+        answer = self._ask(f"{self.url}{path}", f"metadata of {clean_text(item)}", slot)
         if answer.get("is_dark"):
             raise PermanentFailure("the item is dark: withdrawn from the archive")
         about = answer.get("metadata")
@@ -58,7 +60,7 @@ class ArchiveClient:
         return answer
 
     def scrape(
-        self, query: str, cursor: str = "", count: int = 100, turn: Turn | None = None
+        self, query: str, cursor: str = "", count: int = 100, slot: Slot | None = None
     ) -> dict[str, Any]:
         """Return a page of a search: `items`, `total` and, but on the last page, `cursor`.
 
@@ -69,7 +71,7 @@ class ArchiveClient:
             values["cursor"] = cursor
         url = f"{self.url}/services/search/v1/scrape?{urlencode(values)}"
         try:
-            answer = self._ask(url, f"search for {clean_text(query)}", turn)
+            answer = self._ask(url, f"search for {clean_text(query)}", slot)
         except PermanentFailure as error:
             raise UsageError(str(error)) from error
         if not isinstance(answer.get("items"), list):
@@ -83,9 +85,9 @@ class ArchiveClient:
         """
         url = f"{self.file_url(track.item, track.file)}?cnt=0"  # cnt=0: not counted as a view
         with to.open("w+b") as file:
-            limit = self._manners.file_bytes
+            limit = self._request_policy.file_bytes
             transfer = Transfer(self._connection, url, track, file, limit)
-            persist(transfer.attempt, self._manners)
+            retry(transfer.attempt, self._request_policy)
 
     def file_url(self, item: str, name: str) -> str:
         """Return where a file of an item is to be had.
@@ -95,17 +97,17 @@ class ArchiveClient:
         """
         return f"{self.url}/download/{quote_name(item)}/{quote_name(name)}"
 
-    def _ask(self, url: str, what: str, turn: Turn | None) -> dict[str, Any]:
-        return persist(functools.partial(self._ask_once, url, what, turn), self._manners)
+    def _ask(self, url: str, what: str, slot: Slot | None) -> dict[str, Any]:
+        return retry(functools.partial(self._ask_once, url, what, slot), self._request_policy)
 
-    def _ask_once(self, url: str, what: str, turn: Turn | None, deadline: float) -> dict[str, Any]:
-        with turn() if turn else contextlib.nullcontext():
+    def _ask_once(self, url: str, what: str, slot: Slot | None, deadline: float) -> dict[str, Any]:
+        with slot() if slot else contextlib.nullcontext():
             self._pace.wait()
             with self._connection.get(url, _JSON, deadline) as response:
                 body = bytearray()
                 for chunk in self._connection.chunks(response, deadline):
                     body += chunk
-                    if len(body) > self._manners.metadata_bytes:
+                    if len(body) > self._request_policy.metadata_bytes:
                         raise PermanentFailure(f"{what}: a longer answer than is safe to read")
                 complaint = _complaint(body)
                 if complaint and response.status == 400:

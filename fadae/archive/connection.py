@@ -1,15 +1,17 @@
-"""One GET from the archive: redirects, time-outs and statuses, every failure classified."""
+"""One GET from the archive: redirects, time-outs, statuses; every failure classified; retries."""
 
 from __future__ import annotations
 
 import contextlib
 import functools
 import http.client
+import logging
 import string
 import time
 import urllib.request
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from typing import TypeVar
 from urllib.parse import quote, urljoin, urlsplit
 
 import urllib3
@@ -18,10 +20,13 @@ from urllib3 import BaseHTTPResponse
 from urllib3.exceptions import HTTPError, LocationParseError, NewConnectionError
 from urllib3.util import Timeout
 
-from fadae.archive.manners import Block, Manners, retry_after_seconds
-from fadae.archive.persistence import BlockedFailure, ThrottledFailure
+from fadae.archive.rate_limit import CircuitBreaker, RequestPolicy, retry_after_seconds
 from fadae.archive.text import clean_text
 from fadae.errors import PermanentFailure, TransientFailure
+
+log = logging.getLogger("fadae.archive")
+
+T = TypeVar("T")
 
 ARCHIVE_HOST = "archive.org"
 _CHUNK_BYTES = 2**16
@@ -31,6 +36,61 @@ _FORERUNNERS = 8
 _CONNECTIONS_A_HOST = 8
 
 
+class ThrottledFailure(TransientFailure):
+    """The host asks for fewer requests, perhaps saying how long to wait."""
+
+    def __init__(self, message: str, retry_after_seconds: float | None = None) -> None:
+        """Take the wait that the host asked for, if it did."""
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class CorruptFailure(TransientFailure):
+    """The bytes are not those the archive's metadata describes."""
+
+
+class BlockedFailure(TransientFailure):
+    """The host refuses connections again and again; asking more would only prolong it."""
+
+
+def retry(attempt: Callable[[float], T], request_policy: RequestPolicy) -> T:
+    """Return attempt(deadline), tried again while it raises TransientFailure.
+
+    The deadline is a time.monotonic() that holds for all attempts and waits together. Waits are
+    random up to an exponentially growing bound, and at least as long as a throttling host asks.
+    Raises TransientFailure when attempts or time run out, PermanentFailure after
+    `manners.corrupt_attempts` corrupt transfers, each with `attempts` set.
+    """
+    deadline = time.monotonic() + request_policy.deadline_seconds
+    failures = corrupt = 0
+    while True:
+        try:
+            return attempt(deadline)
+        except PermanentFailure as error:
+            error.attempts = failures + 1
+            raise
+        except TransientFailure as error:
+            failures += 1
+            error.attempts = failures
+            corrupt += isinstance(error, CorruptFailure)
+            if corrupt >= request_policy.corrupt_attempts:
+                permanent = PermanentFailure(f"{error}, {corrupt} times")
+                permanent.attempts = failures
+                raise permanent from error
+            if isinstance(error, BlockedFailure) or failures >= request_policy.attempts:
+                raise
+            wait = _wait_seconds(error, failures, request_policy)
+            if time.monotonic() + wait >= deadline:
+                raise
+            log.info("trying again in %.1f s: %s", wait, error)
+        time.sleep(wait)
+
+
+def _wait_seconds(error: TransientFailure, failures: int, request_policy: RequestPolicy) -> float:
+    asked = error.retry_after_seconds if isinstance(error, ThrottledFailure) else None
+    return max(asked or 0.0, request_policy.backoff(failures))
+
+
 class Connection:
     """GETs from one archive's hosts; for many threads, not to be pickled.
 
@@ -38,14 +98,14 @@ class Connection:
     redirect says, and never a plain-text one after an encrypted one.
     """
 
-    def __init__(self, url: str, user_agent: str, manners: Manners) -> None:
+    def __init__(self, url: str, user_agent: str, request_policy: RequestPolicy) -> None:
         """Take the archive's URL; nothing is asked yet."""
         self._home = urlsplit(url).hostname or ""
-        self._manners = manners
+        self._request_policy = request_policy
         self._headers = {"User-Agent": user_agent}
         self._pool = _pool(url)
-        self._blocks: dict[str, Block] = defaultdict(
-            functools.partial(Block, manners.refusals, manners.block_seconds)
+        self._blocks: dict[str, CircuitBreaker] = defaultdict(
+            functools.partial(CircuitBreaker, request_policy.refusals, request_policy.block_seconds)
         )
 
     @contextlib.contextmanager
@@ -73,9 +133,14 @@ class Connection:
         block.wait()
         try:
             response = self._pool.request(
-                "GET", url, headers={**self._headers, **headers}, timeout=self._timeout(deadline),
-                redirect=False, retries=False, preload_content=False,
-            )  # fmt: skip
+                "GET",
+                url,
+                headers={**self._headers, **headers},
+                timeout=self._timeout(deadline),
+                redirect=False,
+                retries=False,
+                preload_content=False,
+            )
             block.accepted()
             try:
                 yield response
@@ -111,8 +176,8 @@ class Connection:
     def _timeout(self, deadline: float) -> Timeout:
         left = max(0.01, deadline - time.monotonic())
         return Timeout(
-            connect=min(self._manners.connect_seconds, left),
-            read=min(self._manners.read_seconds, left),
+            connect=min(self._request_policy.connect_seconds, left),
+            read=min(self._request_policy.read_seconds, left),
         )
 
     def _allowed(self, source: str, target: str) -> str:
@@ -135,16 +200,16 @@ class Connection:
 
         Raises TransientFailure past the deadline, and below the minimum throughput.
         """
-        manners = self._manners
+        request_policy = self._request_policy
         began, received = time.monotonic(), 0
         while chunk := response.read1(_CHUNK_BYTES, decode_content=True):
             yield chunk
             received += len(chunk)
             now = time.monotonic()
             if now > deadline:
-                raise TransientFailure(f"not done within {manners.deadline_seconds:g} s")
-            if now - began >= manners.throughput_seconds:
-                if received < manners.minimum_bytes_per_second * (now - began):
+                raise TransientFailure(f"not done within {request_policy.deadline_seconds:g} s")
+            if now - began >= request_policy.throughput_seconds:
+                if received < request_policy.minimum_bytes_per_second * (now - began):
                     raise TransientFailure(f"only {received / (now - began):.0f} bytes/s")
                 began, received = now, 0
 

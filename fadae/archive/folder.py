@@ -14,9 +14,9 @@ from typing import Any
 import fsspec
 from fsspec.utils import get_protocol
 
-from fadae.archive.manners import DEFAULT_MANNERS, Manners
-from fadae.archive.persistence import persist
-from fadae.archive.source import Page, Turn
+from fadae.archive.connection import retry
+from fadae.archive.rate_limit import DEFAULT_POLICY, RequestPolicy
+from fadae.archive.source import Page, Slot
 from fadae.archive.text import clean_text, is_valid_name
 from fadae.errors import (
     NoInputError,
@@ -26,7 +26,7 @@ from fadae.errors import (
     TransientFailure,
     UsageError,
 )
-from fadae.nouns import Failure, Track
+from fadae.records import Failure, Track
 
 PAGE_FILES = 100
 AUDIO_SUFFIXES = frozenset(
@@ -48,7 +48,7 @@ class FolderSource:
     """
 
     url: str
-    manners: Manners = DEFAULT_MANNERS
+    request_policy: RequestPolicy = DEFAULT_POLICY
     follow_links: bool = False
     """Also take files that a symbolic link below a local folder leads to elsewhere."""
 
@@ -94,7 +94,7 @@ class FolderSource:
             yield Page(number, entries, "" if is_last else entries[-1])
             number += 1
 
-    def tracks(self, page: Page, turn: Turn | None = None) -> Iterator[Track | Failure]:
+    def tracks(self, page: Page, slot: Slot | None = None) -> Iterator[Track | Failure]:
         """Yield a page's files as tracks; a Failure for a name that is no text or leads out."""
         for name in page.entries:
             reason = _LEADS_OUT
@@ -108,7 +108,7 @@ class FolderSource:
 
     def fetch(self, track: Track, to: Path) -> None:
         """Copy a file. Raises TransientFailure or PermanentFailure."""
-        persist(partial(self._copy, track.file, to), self.manners)
+        retry(partial(self._copy, track.file, to), self.request_policy)
 
     def _leads_out(self, name: str) -> bool:
         """Return whether a symbolic link takes a local file out of the folder, unless allowed."""
@@ -158,8 +158,10 @@ class FolderSource:
             info = filesystem.info(path)
             if info["type"] != "file" and not (self._is_local and Path(path).is_file()):
                 raise PermanentFailure("not a regular file")
-            if info["size"] > self.manners.file_bytes:
-                raise PermanentFailure(f"larger than the limit of {self.manners.file_bytes} bytes")
+            if info["size"] > self.request_policy.file_bytes:
+                raise PermanentFailure(
+                    f"larger than the limit of {self.request_policy.file_bytes} bytes"
+                )
             if self._is_local:
                 shutil.copyfile(path, to)
                 return

@@ -11,8 +11,8 @@ from typing import Any
 
 from fadae.archive.choice import choose, formats_of
 from fadae.archive.client import ARCHIVE_URL, CONTACT, ArchiveClient
-from fadae.archive.manners import DEFAULT_MANNERS, Manners
-from fadae.archive.source import Page, Turn
+from fadae.archive.rate_limit import DEFAULT_POLICY, RequestPolicy
+from fadae.archive.source import Page, Slot
 from fadae.archive.text import clean_text, is_valid_name
 from fadae.errors import (
     NoInputError,
@@ -21,7 +21,7 @@ from fadae.errors import (
     TransientError,
     UsageError,
 )
-from fadae.nouns import Failure, Track
+from fadae.records import Failure, Track
 
 PAGE_ITEMS = 100
 
@@ -47,12 +47,12 @@ class ArchiveSource:
     """The archive's format names in order of preference; empty for the default order."""
     url: str = ARCHIVE_URL
     contact: str = CONTACT
-    manners: Manners = DEFAULT_MANNERS
+    request_policy: RequestPolicy = DEFAULT_POLICY
 
     def selection(self) -> dict[str, Any]:
         """Return what is asked for: manners and contact change nothing about it."""
         values = asdict(self)
-        del values["manners"], values["contact"]
+        del values["request_policy"], values["contact"]
         return {"source": "archive", **values}
 
     def pages(self, after: Page | None = None) -> Iterator[Page]:
@@ -74,11 +74,11 @@ class ArchiveSource:
             yield Page(number, entries, place.to_json() if place else "")
             number += 1
 
-    def tracks(self, page: Page, turn: Turn | None = None) -> Iterator[Track | Failure]:
+    def tracks(self, page: Page, slot: Slot | None = None) -> Iterator[Track | Failure]:
         """Yield the tracks of a page's items, one file each; a Failure for an item without any."""
         for item in page.entries:
             try:
-                yield from self._tracks_of(item, turn)
+                yield from self._tracks_of(item, slot)
             except RecordingFailure as error:
                 yield Failure.of(clean_text(item), error, error.attempts)
 
@@ -91,7 +91,7 @@ class ArchiveSource:
 
     @property
     def _client(self) -> ArchiveClient:
-        return _client(self.url, self.contact, self.manners)
+        return _client(self.url, self.contact, self.request_policy)
 
     def _list(self, place: _Place) -> tuple[tuple[str, ...], _Place | None]:
         """Return the entries at a place of the listing, and the place after them."""
@@ -124,10 +124,10 @@ class ArchiveSource:
             )
         return entries, None
 
-    def _tracks_of(self, item: str, turn: Turn | None) -> Iterator[Track]:
+    def _tracks_of(self, item: str, slot: Slot | None) -> Iterator[Track]:
         if not is_valid_name(item) or "/" in item:
             raise PermanentFailure("not an item's identifier")
-        metadata = self._client.metadata(item, turn)
+        metadata = self._client.metadata(item, slot)
         tracks = choose(item, metadata, self.formats)
         if not tracks:
             there = ", ".join(formats_of(metadata)[:20]) or "no files"
@@ -153,6 +153,6 @@ class _Place:
 
 
 @functools.lru_cache(maxsize=8)
-def _client(url: str, contact: str, manners: Manners) -> ArchiveClient:
+def _client(url: str, contact: str, request_policy: RequestPolicy) -> ArchiveClient:
     """One client a process: its connections, its pace and its blocks are shared by all tasks."""
-    return ArchiveClient(url, contact, manners)
+    return ArchiveClient(url, contact, request_policy)

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any, Protocol, Self
 
 from fadae.errors import UsageError, unknown
-from fadae.nouns import Failure, Track
+from fadae.records import Failure, Track
 
 ENTRY_POINTS = "fadae.sources"
-Turn = Callable[[], AbstractContextManager[Any]]
+Slot = Callable[[], AbstractContextManager[Any]]
 """Makes the context in which one listing request is asked: a cluster-wide limit, if wanted."""
 
 
@@ -70,7 +70,7 @@ class Source(Protocol):
         """
         ...
 
-    def tracks(self, page: Page, turn: Turn | None = None) -> Iterator[Track | Failure]:
+    def tracks(self, page: Page, slot: Slot | None = None) -> Iterator[Track | Failure]:
         """Yield a page's tracks, and a Failure for every entry that has none to offer.
 
         Such a failure's id is the entry's: an item's id, without a file.

@@ -8,10 +8,9 @@ from typing import IO
 
 from urllib3 import BaseHTTPResponse
 
-from fadae.archive.connection import Connection, check_status
-from fadae.archive.persistence import CorruptFailure
+from fadae.archive.connection import Connection, CorruptFailure, check_status
 from fadae.errors import PermanentFailure, TransientFailure
-from fadae.nouns import Track
+from fadae.records import Track
 
 _HTML_BEGINNING = re.compile(rb"\s*(<!doctype\s+html|<html)", re.IGNORECASE)
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")

@@ -1,1 +1,21 @@
 """Sound in and out: any format decoded to one PCM, and PCM written as OGG, FLAC, WAV or MP3."""
+
+from typing import TYPE_CHECKING
+
+from fadae._lazy import lazily
+
+if TYPE_CHECKING:
+    from fadae.audio import write
+    from fadae.audio.pcm import from_pcm, to_pcm
+    from fadae.audio.sandbox import borrowed
+else:
+    __getattr__ = lazily(
+        __name__,
+        {
+            "fadae.audio": ["write"],
+            "fadae.audio.pcm": ["from_pcm", "to_pcm"],
+            "fadae.audio.sandbox": ["borrowed"],
+        },
+    )
+
+__all__ = ["borrowed", "from_pcm", "to_pcm", "write"]

@@ -19,8 +19,9 @@ import soxr
 from numpy.typing import NDArray
 
 from fadae.audio.pcm import to_pcm
+from fadae.audio.protocol import TAGS, Source
 from fadae.audio.sections import Sections, View
-from fadae.audio.terms import TAGS, Limits, Source
+from fadae.config import Limits
 from fadae.errors import PermanentFailure
 
 # Demuxers of audio and of films with sound; none that names other files or hosts (hls, dash,

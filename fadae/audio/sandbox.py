@@ -19,7 +19,8 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from fadae.audio.terms import HEADER, Limits, Source
+from fadae.audio.protocol import HEADER, Source
+from fadae.config import Limits
 from fadae.errors import OwnFaultError, PermanentFailure, TransientFailure
 
 # What the child needs of the environment; above all, no key to any storage.
@@ -51,9 +52,14 @@ class Sandbox:
         return self._child.pid if self._child else None
 
     def decode(
-        self, path: str | Path, rate_hz: int, limits: Limits, write: Callable[[bytes], object],
-        *, keep_damaged: bool = False,
-    ) -> Source:  # fmt: skip
+        self,
+        path: str | Path,
+        rate_hz: int,
+        limits: Limits,
+        write: Callable[[bytes], object],
+        *,
+        keep_damaged: bool = False,
+    ) -> Source:
         """Hand a file's PCM, int16 little-endian mono at rate_hz, to write(); return what it was.
 
         Raises PermanentFailure as decode() does, and where the decoder crashed or took too long;
@@ -61,9 +67,11 @@ class Sandbox:
         decoded here at all, or a fault of the program's own showed up.
         """
         request = {
-            "path": str(Path(path).absolute()), "rate_hz": rate_hz,
-            "limits": dataclasses.asdict(limits), "keep_damaged": keep_damaged,
-        }  # fmt: skip
+            "path": str(Path(path).absolute()),
+            "rate_hz": rate_hz,
+            "limits": dataclasses.asdict(limits),
+            "keep_damaged": keep_damaged,
+        }
         try:
             child = self._asked(json.dumps(request).encode() + b"\n")
             return self._answer(_Replies(child, limits), write)
@@ -104,9 +112,12 @@ class Sandbox:
             environment["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
             environment |= _SETTINGS
             self._child = subprocess.Popen(
-                [sys.executable, "-m", "fadae.audio.child"],
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, bufsize=0,
-            )  # fmt: skip
+                [sys.executable, "-m", "fadae.audio.decode_worker"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                env=environment,
+                bufsize=0,
+            )
         return self._child
 
     @staticmethod

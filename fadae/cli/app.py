@@ -11,22 +11,11 @@ from typing import Annotated, Any
 
 import typer
 
-import fadae
-from fadae.cli.demo import demo
-from fadae.cli.estimate import estimate
-from fadae.cli.extract import extract
-from fadae.cli.generate import generate
-from fadae.cli.info import info
-from fadae.cli.ingest import ingest
-from fadae.cli.query import query
-from fadae.cli.reconstruct import reconstruct
-from fadae.cli.report import report
-from fadae.cli.reporting import reporting
-from fadae.cli.run import run
-from fadae.cli.serve import serve
-from fadae.cli.train import train
-from fadae.cli.verify import verify
-from fadae.cli.wait import wait
+from fadae._version import __version__
+from fadae.cli.admin import estimate, verify, wait
+from fadae.cli.output import reporting
+from fadae.cli.reading import generate, info, query, report, serve
+from fadae.cli.stages import demo, extract, ingest, reconstruct, run, train
 
 # In the order `fadae --help` shows them.
 COMMANDS: tuple[Callable[..., dict[str, Any] | None], ...] = (
@@ -60,7 +49,7 @@ for command in COMMANDS:
 
 def _version(wanted: bool) -> None:
     if wanted:
-        print(fadae.__version__)
+        print(__version__)
         raise typer.Exit
 
 

@@ -1,8 +1,21 @@
 """A Dask cluster and the one way the mapped stages use it: bags of small values."""
 
-from fadae.cluster.bags import map_bag
-from fadae.cluster.connection import connect, worker_name
-from fadae.cluster.lazily import cluster_mapper
-from fadae.cluster.turns import Turns
+from typing import TYPE_CHECKING
 
-__all__ = ["Turns", "cluster_mapper", "connect", "map_bag", "worker_name"]
+from fadae._lazy import lazily
+
+if TYPE_CHECKING:
+    from fadae.cluster.bags import cluster_mapper, map_bag
+    from fadae.cluster.client import connect, worker_name
+    from fadae.cluster.semaphore import ClusterSemaphore
+else:
+    __getattr__ = lazily(
+        __name__,
+        {
+            "fadae.cluster.bags": ["cluster_mapper", "map_bag"],
+            "fadae.cluster.client": ["connect", "worker_name"],
+            "fadae.cluster.semaphore": ["ClusterSemaphore"],
+        },
+    )
+
+__all__ = ["ClusterSemaphore", "cluster_mapper", "connect", "map_bag", "worker_name"]

@@ -1,1 +1,33 @@
 """Which rows a run sees, in which order, and how they get into memory: NumPy only."""
+
+from typing import TYPE_CHECKING
+
+from fadae._lazy import lazily
+
+if TYPE_CHECKING:
+    from fadae.data.loader import Loader, Read, UnitReader
+    from fadae.data.order import CHUNK_ROWS, SHARD_ROWS, DataOrder, lanes_of
+    from fadae.data.rows import Rows, RowSet, Split, split_rows
+else:
+    __getattr__ = lazily(
+        __name__,
+        {
+            "fadae.data.loader": ["Loader", "Read", "UnitReader"],
+            "fadae.data.order": ["CHUNK_ROWS", "DataOrder", "SHARD_ROWS", "lanes_of"],
+            "fadae.data.rows": ["RowSet", "Rows", "Split", "split_rows"],
+        },
+    )
+
+__all__ = [
+    "CHUNK_ROWS",
+    "SHARD_ROWS",
+    "DataOrder",
+    "Loader",
+    "Read",
+    "RowSet",
+    "Rows",
+    "Split",
+    "UnitReader",
+    "lanes_of",
+    "split_rows",
+]

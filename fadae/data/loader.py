@@ -93,9 +93,15 @@ class Loader(Generic[Prepared]):
     """
 
     def __init__(
-        self, reader: UnitReader, order: DataOrder, groups: Sequence[range],
-        prepare: Callable[[Array], Prepared], features: int, dtype: Any, first_step: int = 0,
-    ) -> None:  # fmt: skip
+        self,
+        reader: UnitReader,
+        order: DataOrder,
+        groups: Sequence[range],
+        prepare: Callable[[Array], Prepared],
+        features: int,
+        dtype: Any,
+        first_step: int = 0,
+    ) -> None:
         """Take the source and where to begin, counted in steps since epoch 0."""
         self._reader, self._order, self._groups, self._prepare = reader, order, groups, prepare
         self._empty = np.zeros((0, features), dtype=dtype)
@@ -166,9 +172,14 @@ class _Lane:
     """One lane's rows in order, its next window being fetched while this one is used."""
 
     def __init__(
-        self, reader: UnitReader, order: DataOrder, pool: ThreadPoolExecutor,
-        lane: int, epoch: int, step: int,
-    ) -> None:  # fmt: skip
+        self,
+        reader: UnitReader,
+        order: DataOrder,
+        pool: ThreadPoolExecutor,
+        lane: int,
+        epoch: int,
+        step: int,
+    ) -> None:
         self._reader, self._order, self._pool = reader, order, pool
         self._windows = self._fetches(lane, epoch, step)
         self._next: Future[Array] | None = next(self._windows, None)

@@ -145,9 +145,13 @@ class Split:
 
 
 def split_rows(
-    ids: Sequence[Any] | NDArray[Any], starts: Rows, counts: Rows, rows: int, holdout: float,
+    ids: Sequence[Any] | NDArray[Any],
+    starts: Rows,
+    counts: Rows,
+    rows: int,
+    holdout: float,
     seed: int,
-) -> Split:  # fmt: skip
+) -> Split:
     """Return the split of recordings [starts, starts + counts) into training and holdout.
 
     Whole recordings are held out, never single frames: neighbours overlap by half. In the order

@@ -1,10 +1,17 @@
-"""Ten pieces from Bach's desk, or openings of them, typed as compact scores; public domain."""
+"""Ten pieces from Bach's desk, or openings of them, and the embedded archive's item of them."""
 
 from __future__ import annotations
 
+import hashlib
+import json
+from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
+from pathlib import Path
 
-from fadae.embedded.notation import Piece, Voice, transposed
+from fadae.audio.write import encode
+from fadae.embedded import music
+from fadae.embedded.items import HeldFile, HeldItem, hold
+from fadae.embedded.music import RATE_HZ, Piece, Voice, render, transposed
 
 _COMMON = Fraction(1)
 _TRIPLE = Fraction(3, 4)
@@ -35,7 +42,7 @@ def _prelude_in_c() -> tuple[Voice, ...]:
         Voice(" | ".join([*bass, "/1 C2 | C2 | C2"]), "lute", -0.35, 1.0),
         Voice(" | ".join(tenor), "lute", -0.1, 0.8),
         Voice(" | ".join([*upper, _PRELUDE_IN_C_END]), "lute", 0.3, 0.7),
-    )  # fmt: skip
+    )
 
 
 _MINUET_RIGHT = """
@@ -111,8 +118,14 @@ _TOCCATA = """
 /32 A3 G3 /16 A3 /4 - - /8 r r /32 G3 F3 E3 D3 | /16 C#3 /2 D3 /16 r /8 r r r
 """
 # The diminished chord over the pedal, a note at a time, and where each of its voices resolves to.
-_TOCCATA_CHORD = (("C#3", "D3"), ("E3", "D3"), ("G3", "F#3"), ("Bb3", "A3"), ("C#4", "D4"),
-                  ("E4", "F#4"))  # fmt: skip
+_TOCCATA_CHORD = (
+    ("C#3", "D3"),
+    ("E3", "D3"),
+    ("G3", "F#3"),
+    ("Bb3", "A3"),
+    ("C#4", "D4"),
+    ("E4", "F#4"),
+)
 
 
 def _toccata() -> tuple[Voice, ...]:
@@ -121,10 +134,12 @@ def _toccata() -> tuple[Voice, ...]:
     chord = [
         Voice(
             f"{silence} | /8 {'r ' * late}{name} {'- ' * (7 - late)} | /1 - | {resolved} | -",
-            "organ", (late - 3) / 8, 0.3,
+            "organ",
+            (late - 3) / 8,
+            0.3,
         )
         for late, (name, resolved) in enumerate(_TOCCATA_CHORD, start=1)
-    ]  # fmt: skip
+    ]
     return (*hands, *chord, Voice(f"{silence} | /1 D2 | - | - | -", "pedal", 0.0, 0.7))
 
 
@@ -213,3 +228,62 @@ PIECES = (
         Voice(_PRELUDE_C_MINOR_LEFT + "| /1 Eb2+Eb3", "harpsichord", -0.3),
     )),
 )  # fmt: skip
+
+IDENTIFIER = "AOC11B"
+LICENCE = "https://creativecommons.org/publicdomain/zero/1.0/"
+DERIVATIVES = {"flac": "Flac", "mp3": "VBR MP3"}
+"""Suffix and the archive's name of each encoding besides the OGG original."""
+METADATA = {
+    "title": "Bach, rendered by fadae",
+    "creator": ["Johann Sebastian Bach", "Christian Petzold"],
+    "licenseurl": LICENCE,
+    "collection": ["fadae", "opensource_audio"],
+    "description": "Public-domain scores, played by a small synthesizer.",
+    "date": "1750",
+}
+
+
+def bach_item(cache: Path, pieces: tuple[Piece, ...] = PIECES) -> HeldItem:
+    """Return the item AOC11B, each piece as OGG original with FLAC and MP3 derivatives.
+
+    cache: a folder that keeps the files, rendered on first use and again when scores or
+    synthesizer have changed; several processes may fill it at the same time.
+    """
+    folder = cache / f"bach-{_version()}"
+    folder.mkdir(parents=True, exist_ok=True)
+    tracks = [f"{number}/{len(pieces)}" for number in range(1, len(pieces) + 1)]
+    # Encoders are C code that leaves Python's lock alone.
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        files = pool.map(_files, [folder] * len(pieces), pieces, tracks)
+        return HeldItem(IDENTIFIER, METADATA, tuple(file for three in files for file in three))
+
+
+def _files(folder: Path, piece: Piece, track: str) -> list[HeldFile]:
+    """Return a piece's three files, rendered unless they are there."""
+    stem = f"{piece.number} {piece.title}"
+    names = {suffix: f"{stem}.{suffix}" for suffix in ("ogg", *DERIVATIVES)}
+    if not all((folder / name).exists() for name in names.values()):
+        sound = render(piece)
+        for suffix, name in names.items():
+            # MP3 costs as much as all else together: it is mono.
+            channels = sound.mean(axis=1) if suffix == "mp3" else sound
+            _keep(folder / name, encode(channels, RATE_HZ, suffix))
+    about = {"title": f"{piece.title}, {piece.number}", "creator": piece.creator, "track": track}
+    files = [hold(folder / names["ogg"], names["ogg"], **about)]
+    for suffix, format_name in DERIVATIVES.items():
+        entry = {"source": "derivative", "original": names["ogg"], "format": format_name}
+        files.append(hold(folder / names[suffix], names[suffix], **about, **entry))
+    return files
+
+
+def _keep(path: Path, data: bytes) -> None:
+    """Write a file so that it is there whole or not at all."""
+    partial = path.with_name(f".{path.name}.{hashlib.sha256(data).hexdigest()[:8]}")
+    partial.write_bytes(data)
+    partial.replace(path)
+
+
+def _version() -> str:
+    """Return what changes with the scores or the sound."""
+    sources = [Path(str(file)).read_bytes() for file in (__file__, music.__file__)]
+    return hashlib.sha256(b"".join(sources) + json.dumps(METADATA).encode()).hexdigest()[:12]

@@ -8,36 +8,19 @@ import re
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import parse_qsl, quote, unquote
 
-from fadae.embedded.catalogue import QueryError, scrape
 from fadae.embedded.faults import Fault, Kind, Where
-
-if TYPE_CHECKING:
-    from fadae.embedded.server import EmbeddedArchive
+from fadae.embedded.items import QueryError, scrape
+from fadae.embedded.state import ArchiveState, Request
 
 WEB_PAGE = (
     b"<!DOCTYPE html>\n<html><head><title>Internet Archive</title></head><body></body></html>"
 )
 _PIECES = 100
 _RANGE = re.compile(r"bytes=(\d+)-(\d*)")
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """One request as it arrived: which part of the archive, for what, and who asked."""
-
-    where: str
-    name: str
-    target: str
-    range: str
-    user_agent: str
-    encoding: str
-    seconds: float
-    """time.monotonic() of its arrival."""
 
 
 class Listener(ThreadingHTTPServer):
@@ -48,7 +31,7 @@ class Listener(ThreadingHTTPServer):
     request_queue_size = 128
 
     def __init__(
-        self, address: tuple[str, int], handler: type[_Handler], archive: EmbeddedArchive
+        self, address: tuple[str, int], handler: type[_Handler], archive: ArchiveState
     ) -> None:
         """Listen at an address, in a thread of its own."""
         super().__init__(address, handler)
@@ -75,7 +58,7 @@ class _Handler(BaseHTTPRequestHandler):
     server: Listener
 
     @property
-    def archive(self) -> EmbeddedArchive:
+    def archive(self) -> ArchiveState:
         return self.server.archive
 
     def log_message(self, format: str, *args: Any) -> None:
@@ -87,10 +70,15 @@ class _Handler(BaseHTTPRequestHandler):
         asked = headers.get("Range", "")
         self.archive.note(
             Request(
-                where, name, self.path, asked, headers.get("User-Agent", ""),
-                headers.get("Accept-Encoding", ""), time.monotonic(),
+                where,
+                name,
+                self.path,
+                asked,
+                headers.get("User-Agent", ""),
+                headers.get("Accept-Encoding", ""),
+                time.monotonic(),
             )
-        )  # fmt: skip
+        )
         fault = self.archive.mischief.draw(where, name, bool(asked))
         if fault and fault.kind is Kind.STALL_HEADERS:
             self.stall(fault.seconds)

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import threading
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Self
 
 from fadae.embedded.faults import Fault, Mischief
-from fadae.embedded.handlers import DatanodeHandler, FrontHandler, Listener, Request
-from fadae.embedded.holdings import HeldItem, folder_item
+from fadae.embedded.handlers import DatanodeHandler, FrontHandler, Listener
+from fadae.embedded.items import HeldItem, folder_item
+from fadae.embedded.state import ArchiveState
 
 LOOPBACK = "127.0.0.1"
 
 
-class EmbeddedArchive:
+class EmbeddedArchive(ArchiveState):
     """A running archive; a context manager that stops it.
 
     It listens on loopback only, on two free ports: the front, `url`, and the datanode that
@@ -39,14 +38,9 @@ class EmbeddedArchive:
         The server runs from `start`, or the start of the `with` block.
         """
         held = [folder_item(Path(items))] if isinstance(items, str | Path) else list(items)
-        self.items = {item.identifier: item for item in held}
-        self.mischief = Mischief(faults)
-        self.transfer_seconds = transfer_seconds
-        self.requests: list[Request] = []
-        self.transfers = 0
-        self.most_transfers = 0
-        self.stopping = threading.Event()
-        self._lock = threading.Lock()
+        super().__init__(
+            {item.identifier: item for item in held}, Mischief(faults), transfer_seconds
+        )
         self._front: Listener | None = None
         self._datanode: Listener | None = None
         self._port = 0
@@ -59,6 +53,8 @@ class EmbeddedArchive:
         self._datanode = Listener((LOOPBACK, 0), DatanodeHandler, self)
         self._front = Listener((LOOPBACK, port), FrontHandler, self)
         self._port = self._front.server_port
+        self.datanode_url = f"http://{LOOPBACK}:{self._datanode.server_port}"
+        self.closed_url = f"http://{LOOPBACK}:{self._closed.getsockname()[1]}"
         return self
 
     def stop(self) -> None:
@@ -81,17 +77,6 @@ class EmbeddedArchive:
         """The archive's address, for --archive-url."""
         return f"http://{LOOPBACK}:{self._port}"
 
-    @property
-    def datanode_url(self) -> str:
-        """Where downloads are redirected to."""
-        assert self._datanode is not None, "the archive is not running"
-        return f"http://{LOOPBACK}:{self._datanode.server_port}"
-
-    @property
-    def closed_url(self) -> str:
-        """An address that refuses connections."""
-        return f"http://{LOOPBACK}:{self._closed.getsockname()[1]}"
-
     @contextlib.contextmanager
     def refusing(self) -> Iterator[None]:
         """Refuse connections to the front while the block runs, then listen at the same port."""
@@ -101,25 +86,3 @@ class EmbeddedArchive:
             yield
         finally:
             self._front = Listener((LOOPBACK, self._port), FrontHandler, self)
-
-    def note(self, request: Request) -> None:
-        """Keep a request."""
-        with self._lock:
-            self.requests.append(request)
-
-    @contextlib.contextmanager
-    def transfer(self) -> Iterator[None]:
-        """Count a transfer while the block runs."""
-        with self._lock:
-            self.transfers += 1
-            self.most_transfers = max(self.most_transfers, self.transfers)
-        try:
-            yield
-        finally:
-            with self._lock:
-                self.transfers -= 1
-
-    def count(self) -> Counter[str]:
-        """Return how many requests each part of the archive has had."""
-        with self._lock:
-            return Counter(request.where for request in self.requests)

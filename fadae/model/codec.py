@@ -27,9 +27,8 @@ from fadae.model.contract import (
     model_class,
 )
 from fadae.model.device import resolve_device
-from fadae.nouns import CodeSpec
-from fadae.store.dataset import spread
-from fadae.store.location import Location
+from fadae.records import CodeSpec
+from fadae.store import Location, spread
 
 Array = NDArray[np.float32]
 FRAMES_AT_A_TIME = 256

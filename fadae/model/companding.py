@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from fadae.nouns import CodeSpec
+from fadae.records import CodeSpec
 
 MU = 255.0
 _LOG_MU = math.log1p(MU)

@@ -14,14 +14,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self, runtime_checkable
 
 import torch
 from torch import Tensor
 
-import fadae.model
 from fadae.errors import UsageError
-from fadae.nouns import CodeSpec
+from fadae.records import CodeSpec
 
 ENTRY_POINTS = "fadae.models"
 PREPARED_FRAMES = 256  # that a recording is prepared from, at most
@@ -195,7 +195,7 @@ def model_class(name: str) -> type[Model]:
 
 
 def _own_names() -> list[str]:
-    files = [module.name for module in pkgutil.iter_modules(fadae.model.__path__)]
+    files = [module.name for module in pkgutil.iter_modules([str(Path(__file__).parent)])]
     return [name for name in files if hasattr(import_module(f"fadae.model.{name}"), "MODEL")]
 
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from fadae.errors import UsageError
 from fadae.model.contract import FrameShape, ModelOptions, StoredCodes
-from fadae.nouns import CodeSpec
+from fadae.records import CodeSpec
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from fadae.errors import UsageError
 from fadae.model.contract import FrameShape, ModelOptions, Sample, StoredCodes
-from fadae.nouns import CodeSpec
+from fadae.records import CodeSpec
 
 OVERSAMPLING = 16
 BLOCKS = 4

@@ -1,4 +1,4 @@
-"""The recording table as a sequence of values: looked up by id or row, searched by words."""
+"""The recordings of a workspace: look-up by id, search, and a count of what the ledger holds."""
 
 from __future__ import annotations
 
@@ -10,7 +10,16 @@ from functools import cached_property
 from typing import Any, overload
 
 from fadae.errors import unknown
-from fadae.store.dataset import FeatureSet
+from fadae.records import Commit, Failure, FailureClass
+from fadae.store import (
+    PREFIXES,
+    FeatureSet,
+    LedgerPage,
+    Location,
+    RecordingTable,
+    fresh_names,
+    known_digests,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,3 +115,41 @@ class Recordings(Sequence[Recording]):
     def _texts(self) -> list[str]:
         texts = (self._columns[_COLUMNS.index(name)] for name in ("title", "creator", "id"))
         return ["\n".join(map(str, row)).casefold() for row in zip(*texts, strict=True)]
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """Recordings decoded, published or not, and the failures, in the order of their ids."""
+
+    ok: int
+    failures: tuple[Failure, ...]
+
+    @property
+    def failed(self) -> int:
+        """How many may be had later."""
+        return len(self.failures) - self.quarantined
+
+    @property
+    def quarantined(self) -> int:
+        """How many can never be had."""
+        return sum(f.failure_class is FailureClass.PERMANENT for f in self.failures)
+
+
+def take_inventory(location: Location, published: RecordingTable | None) -> Inventory:
+    """Return what the ledger holds; of published recordings nothing is read again."""
+    known = known_digests(published.column("key") if published is not None else ())
+    pages = [LedgerPage(location, prefix, known.get(prefix, b"")) for prefix in PREFIXES]
+    fresh = [
+        f"staging/{page.prefix}/{name}"
+        for page, names in zip(pages, location.concurrently(fresh_names, pages), strict=True)
+        for name in names
+    ]
+    ok = 0 if published is None else len(published)
+    failures = []
+    for data in location.read_many(fresh):
+        commit = Commit.from_json(data)
+        if commit.failure is None:
+            ok += 1
+        else:
+            failures.append(commit.failure)
+    return Inventory(ok, tuple(sorted(failures, key=lambda failure: failure.id)))

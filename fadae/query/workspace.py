@@ -14,28 +14,16 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from fadae.audio.pcm import from_pcm
+from fadae.audio import from_pcm
 from fadae.errors import NoInputError, UsageError, unknown
-from fadae.query import inventory
-from fadae.query.recordings import Recording, Recordings
+from fadae.query.recordings import Recording, Recordings, take_inventory
 from fadae.query.selection import Range, band_range, hop_rows, sample_span
-from fadae.store.dataset import FeatureSet
-from fadae.store.frames import FrameStore
-from fadae.store.location import Location
-from fadae.store.reconstruction import SCORES, reconstruction_path, side_scores
-from fadae.training.runs import (
-    RunSplit,
-    best_run,
-    chosen_run,
-    run_config,
-    split_of,
-    trained_runs,
-)
-from fadae.transform import MODEL_FLOOR, FrequencyAdaptiveTransform
-from fadae.transform.companding import mu_law
+from fadae.store import SCORES, FeatureSet, FrameStore, Location, reconstruction_path, side_scores
+from fadae.training import RunSplit, best_run, chosen_run, run_config, split_of, trained_runs
+from fadae.transform import MODEL_FLOOR, FrequencyAdaptiveTransform, mu_law
 
 if TYPE_CHECKING:  # torch comes in with the codec, when one is asked for
-    from fadae.model.codec import Codec, Codes
+    from fadae.model import Codec, Codes
 
 ORIGINAL, TRANSFORM = "original", "transform"
 _MOST_FAILURES = 1000
@@ -196,7 +184,7 @@ class Workspace:
 
     def _codes_in(self, made: xr.Dataset, start_seconds: float = 0.0) -> Codes:
         """Return the codes of a part of a run's reconstructions."""
-        from fadae.model.codec import Codes
+        from fadae.model import Codes
 
         scale = made["scale"].to_numpy()[:, None] if "scale" in made else None
         lengths = made["code_bytes"].to_numpy() if "code_bytes" in made else None
@@ -208,7 +196,7 @@ class Workspace:
         if not self.codec(run).prepares:
             return None
         if (run, row) not in self._numbers:
-            from fadae.model.contract import PREPARED_FRAMES
+            from fadae.model import PREPARED_FRAMES
 
             table = self._set.recordings
             starts, counts = table.frame_start, table.frame_count
@@ -239,8 +227,9 @@ class Workspace:
         start = recording.frame_start
         stop = start + min(last + 1, recording.frame_count)
         bands = self._bands(hz)
-        frames = self.transform.rasterize(self._coefficient_rows(source, start + first, stop),
-                                          2 * columns)[:, :, bands]  # fmt: skip
+        frames = self.transform.rasterize(
+            self._coefficient_rows(source, start + first, stop), 2 * columns
+        )[:, :, bands]
         middle = np.abs(frames[:, columns // 2 : columns // 2 + columns])
         # Frame j is centred on the start of hop j: its middle half starts half a hop earlier.
         picture = middle.reshape(-1, middle.shape[2])[columns // 2 :][: (last - first) * columns]
@@ -342,7 +331,7 @@ class Workspace:
         run = self.default_run if run is None else run
         if run not in self._codecs:
             self._ensure_run(run)
-            from fadae.model.codec import Codec
+            from fadae.model import Codec
 
             self._codecs[run] = Codec.load(self.location, run)
         return self._codecs[run]
@@ -423,16 +412,14 @@ class Workspace:
         reason; quarantined, which can never be had. `failures` lists both of the latter.
         """
         features = self._set if self._has_features else None
-        held = inventory.count(self.location, features.recordings if features else None)
+        held = take_inventory(self.location, features.recordings if features else None)
         failures = [
             {"id": f.id, "class": str(f.failure_class), "reason": f.reason}
             for f in held.failures[:_MOST_FAILURES]
         ]
         return {
             "workspace": self.location.url,
-            "recordings": {
-                "ok": held.ok, "failed": held.failed, "quarantined": held.quarantined
-            },
+            "recordings": {"ok": held.ok, "failed": held.failed, "quarantined": held.quarantined},
             "frames": features.frames if features else 0,
             "audio_seconds": features.audio_seconds if features else 0.0,
             "transform": None if features is None else self.transform.name,
@@ -440,7 +427,7 @@ class Workspace:
             "runs": self.runs,
             "reconstructions": self.reconstructions,
             "failures": failures,
-        }  # fmt: skip
+        }
 
     def ensure_source(self, source: str) -> None:
         """Raise UsageError where a source is neither original, transform nor the name of a run."""

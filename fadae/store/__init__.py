@@ -1,1 +1,153 @@
 """The workspace on disk or in a bucket: paths, staging, growing Zarr groups, plans."""
+
+from typing import TYPE_CHECKING
+
+from fadae._lazy import lazily
+
+if TYPE_CHECKING:
+    from fadae.store import verify
+    from fadae.store.features import (
+        FEATURES,
+        NO_RECORDING,
+        NO_SAMPLE,
+        PCM_SCALE,
+        FeatureSet,
+        RecordingTable,
+        feature_attrs,
+        feature_specs,
+        spread,
+    )
+    from fadae.store.frames import DamagedError, FrameStore
+    from fadae.store.layout import BLOCK_FRAMES, CHUNK_FRAMES, Array
+    from fadae.store.location import Location
+    from fadae.store.mapping import Mapper, map_serially
+    from fadae.store.plan import BlockTask, Part, Plan, create_plan
+    from fadae.store.publication import publish, published_plans
+    from fadae.store.reconstruction import (
+        HOPS,
+        PREPARED,
+        SCORES,
+        SIDES,
+        SUMS,
+        features_sha256,
+        reconstruction_attrs,
+        reconstruction_path,
+        reconstruction_specs,
+        side_scores,
+    )
+    from fadae.store.staging import (
+        PREFIXES,
+        LedgerPage,
+        LedgerRuns,
+        fresh_names,
+        improve_commit,
+        known_digests,
+        pcm_path,
+        read_commit,
+        read_ledger,
+        read_pcm,
+        recording_key,
+        source_path,
+        write_commit,
+    )
+else:
+    __getattr__ = lazily(
+        __name__,
+        {
+            "fadae.store": ["verify"],
+            "fadae.store.features": [
+                "FEATURES",
+                "FeatureSet",
+                "NO_RECORDING",
+                "NO_SAMPLE",
+                "PCM_SCALE",
+                "RecordingTable",
+                "feature_attrs",
+                "feature_specs",
+                "spread",
+            ],
+            "fadae.store.frames": ["DamagedError", "FrameStore"],
+            "fadae.store.layout": ["Array", "BLOCK_FRAMES", "CHUNK_FRAMES"],
+            "fadae.store.location": ["Location"],
+            "fadae.store.mapping": ["Mapper", "map_serially"],
+            "fadae.store.plan": ["BlockTask", "Part", "Plan", "create_plan"],
+            "fadae.store.publication": ["publish", "published_plans"],
+            "fadae.store.reconstruction": [
+                "HOPS",
+                "PREPARED",
+                "SCORES",
+                "SIDES",
+                "SUMS",
+                "features_sha256",
+                "reconstruction_attrs",
+                "reconstruction_path",
+                "reconstruction_specs",
+                "side_scores",
+            ],
+            "fadae.store.staging": [
+                "LedgerPage",
+                "LedgerRuns",
+                "PREFIXES",
+                "fresh_names",
+                "improve_commit",
+                "known_digests",
+                "pcm_path",
+                "read_commit",
+                "read_ledger",
+                "read_pcm",
+                "recording_key",
+                "source_path",
+                "write_commit",
+            ],
+        },
+    )
+
+__all__ = [
+    "BLOCK_FRAMES",
+    "CHUNK_FRAMES",
+    "FEATURES",
+    "HOPS",
+    "NO_RECORDING",
+    "NO_SAMPLE",
+    "PCM_SCALE",
+    "PREFIXES",
+    "PREPARED",
+    "SCORES",
+    "SIDES",
+    "SUMS",
+    "Array",
+    "BlockTask",
+    "DamagedError",
+    "FeatureSet",
+    "FrameStore",
+    "LedgerPage",
+    "LedgerRuns",
+    "Location",
+    "Mapper",
+    "Part",
+    "Plan",
+    "RecordingTable",
+    "create_plan",
+    "feature_attrs",
+    "feature_specs",
+    "features_sha256",
+    "fresh_names",
+    "improve_commit",
+    "known_digests",
+    "map_serially",
+    "pcm_path",
+    "publish",
+    "published_plans",
+    "read_commit",
+    "read_ledger",
+    "read_pcm",
+    "reconstruction_attrs",
+    "reconstruction_path",
+    "reconstruction_specs",
+    "recording_key",
+    "side_scores",
+    "source_path",
+    "spread",
+    "verify",
+    "write_commit",
+]

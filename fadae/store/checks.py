@@ -12,13 +12,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fadae.nouns import Commit
-from fadae.store.dataset import NO_RECORDING, NO_SAMPLE
-from fadae.store.frames import BLOCK_FRAMES, CHUNK_FRAMES, Array, FrameStore
-from fadae.store.ledger import LedgerPage, commit_names, missing_digests
+from fadae.records import Commit
+from fadae.store.features import NO_RECORDING, NO_SAMPLE
+from fadae.store.frames import FrameStore
+from fadae.store.layout import BLOCK_FRAMES, CHUNK_FRAMES, Array
 from fadae.store.location import Location
 from fadae.store.plan import Part
-from fadae.store.staging import commit_path, pcm_path
+from fadae.store.staging import LedgerPage, commit_names, commit_path, missing_digests, pcm_path
 
 _RANGE_BYTES = 2**24
 _ABSENT = np.uint64(2**64 - 1)  # in a shard's index: this inner chunk was not written

@@ -22,7 +22,7 @@ from zarr.core.array import AsyncArray
 from zarr.core.group import AsyncGroup, GroupMetadata
 
 from fadae.errors import FadaeError
-from fadae.nouns import canonical_json
+from fadae.records import canonical_json
 from fadae.store.layout import (
     BLOCK_FRAMES,
     CHUNK_FRAMES,
@@ -235,8 +235,9 @@ class FrameStore:
         return str(self._metadata[name]["dimension_names"][0])
 
     def _length(self, axis: str) -> int:
-        return max((self._metadata[n]["shape"][0] for n in self.names if self._axis(n) == axis),
-                   default=0)  # fmt: skip
+        return max(
+            (self._metadata[n]["shape"][0] for n in self.names if self._axis(n) == axis), default=0
+        )
 
     def _mark(self, block: int, under: str) -> str:
         return f"{self._marks()}/{under}/{block}"

@@ -12,7 +12,7 @@ import zarr
 import zarr.storage
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
-from fadae.nouns import canonical_json
+from fadae.records import canonical_json
 
 FRAME, RECORDING = "frame", "recording"
 BLOCK_FRAMES = 1024  # frames an object (shard), one task's property

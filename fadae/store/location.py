@@ -29,7 +29,7 @@ import zarr.storage
 from fsspec.utils import get_protocol
 
 from fadae.errors import NoInputError, UsageError
-from fadae.store.patience import PatientStore, local_errors, patiently
+from fadae.store.remote_zarr import RetryingStore, local_errors, retry_async
 
 # One range request an object spares the HEAD before every whole-object GET; time-outs bound a
 # stalled connection, which by default hangs for 400 s. Retrying is `patiently`'s: botocore's own
@@ -46,9 +46,13 @@ S3_OPTIONS: dict[str, Any] = {
 }
 # fsspec's verbs, as errors and the log tell them.
 _TOLD = {
-    "cat_file": "read", "pipe_file": "write", "ls": "list", "rm": "remove", "exists": "look for",
+    "cat_file": "read",
+    "pipe_file": "write",
+    "ls": "list",
+    "rm": "remove",
+    "exists": "look for",
     "info": "look at",
-}  # fmt: skip
+}
 _PARTIAL = ".partial-"  # prefix of local files not yet whole
 _RANGE_BYTES = 2**24
 _THREADS = 16
@@ -125,7 +129,7 @@ class Location:
 
     def _wait(self, call: Callable[[], Awaitable[T]], what: str, size_bytes: int = 0) -> T:
         answer: T = fsspec.asyn.sync(
-            self._fs.loop, patiently, call, what=f"{self.url}: {what}", size_bytes=size_bytes
+            self._fs.loop, retry_async, call, what=f"{self.url}: {what}", size_bytes=size_bytes
         )
         return answer
 
@@ -314,7 +318,7 @@ class Location:
         store = zarr.storage.FsspecStore.from_url(
             f"{self.url}/{path}", storage_options=self._filesystem_options, read_only=read_only
         )
-        return store if self.is_in_process else PatientStore(store)
+        return store if self.is_in_process else RetryingStore(store)
 
 
 def _make_folder(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Extraction plans: which recordings come next, and which rows of the frame axis are theirs.
+"""A plan: which recordings an extraction adds, where their rows lie, and how it is published.
 
 plans/NNNNN.jsonl.gz is created exclusively: whoever comes second, or again, adopts it. Its first
 line is the header, each further one a recording in the order of ids. Rows are planned from
@@ -22,11 +22,11 @@ import numpy as np
 import numpy.typing as npt
 
 from fadae.errors import FadaeError, UsageError
-from fadae.nouns import Commit, Decoded, Track
-from fadae.store.dataset import NO_RECORDING, RecordingTable
-from fadae.store.frames import BLOCK_FRAMES
-from fadae.store.ledger import LedgerRuns, encoded
+from fadae.records import Commit, Decoded, Track
+from fadae.store.features import NO_RECORDING, RecordingTable
+from fadae.store.layout import BLOCK_FRAMES
 from fadae.store.location import Location
+from fadae.store.staging import LedgerRuns, encoded
 from fadae.transform import FrequencyAdaptiveTransform
 
 FOLDER = "plans"

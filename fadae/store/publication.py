@@ -6,8 +6,9 @@ import itertools
 import logging
 from typing import Any
 
-from fadae.store.dataset import FEATURES
-from fadae.store.frames import RECORDINGS_PER_CHUNK, FrameStore
+from fadae.store.features import FEATURES
+from fadae.store.frames import FrameStore
+from fadae.store.layout import RECORDINGS_PER_CHUNK
 from fadae.store.plan import Plan, PlannedRecording
 from fadae.store.staging import recording_key
 

@@ -5,18 +5,22 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-import fadae
-from fadae.nouns import CodeSpec
+from fadae._version import __version__
+from fadae.records import CodeSpec
 from fadae.scores import ErrorSums
-from fadae.store.dataset import NO_SAMPLE, PCM_SCALE, FeatureSet
+from fadae.store.features import NO_SAMPLE, PCM_SCALE, FeatureSet
 from fadae.store.layout import ArraySpec, frame_array, recording_array
 
 # Columns of `frame_sums`: what scores are pooled from. Companded features: sum x^2, sum (x-y)^2;
 # audio against the transform's own synthesis: the same and sum x(x-y); the log-spectral distance.
 SUMS = (
-    "companded_reference", "companded_error",
-    "audio_reference", "audio_error", "audio_correlation", "log_spectral_distance_db",
-)  # fmt: skip
+    "companded_reference",
+    "companded_error",
+    "audio_reference",
+    "audio_error",
+    "audio_correlation",
+    "log_spectral_distance_db",
+)
 SIDES = ("held_out", "trained")  # of a run's split: sums are kept of either beside those of all
 HOPS = "hops"  # beside the sums in the totals: how many hops they were taken of
 SCORES = {
@@ -43,9 +47,11 @@ def reconstruction_specs(
     """
     nan = float("nan")
     audio = {
-        "units": "1", "long_name": "samples of the frame's hop, synthesised from its code",
-        "scale_factor": PCM_SCALE, "_FillValue": NO_SAMPLE,
-    }  # fmt: skip
+        "units": "1",
+        "long_name": "samples of the frame's hop, synthesised from its code",
+        "scale_factor": PCM_SCALE,
+        "_FillValue": NO_SAMPLE,
+    }
     encoded = {"units": "1", "long_name": code.meaning}
     scale = {"units": "1", "long_name": "greatest companded magnitude of the frame"}
     lengths = {"units": "byte", "long_name": "bytes of the frame's code that count"}
@@ -75,8 +81,8 @@ def reconstruction_attrs(features: FeatureSet, run: str, model_sha256: str) -> d
     return {
         "Conventions": "CF-1.11",
         "title": "Codes and reconstructions of recordings",
-        "source": f"fadae {fadae.__version__}",
-        "fadae_version": fadae.__version__,
+        "source": f"fadae {__version__}",
+        "fadae_version": __version__,
         "run": run,
         "model_sha256": model_sha256,
         "features_sha256": features_sha256(features, 0),

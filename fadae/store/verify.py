@@ -8,14 +8,21 @@ from typing import Any
 
 from fadae.errors import FadaeError, NoInputError
 from fadae.store.checks import BlockCheck, Problem, check_array, check_block, check_page
-from fadae.store.dataset import FEATURES, feature_specs
-from fadae.store.frames import BLOCK_FRAMES, FrameStore
-from fadae.store.ledger import LedgerPage, key_digest, known_digests
+from fadae.store.features import FEATURES, feature_specs
+from fadae.store.frames import FrameStore
+from fadae.store.layout import BLOCK_FRAMES
 from fadae.store.location import Location
 from fadae.store.mapping import Mapper, map_serially
 from fadae.store.plan import BlockTask, Plan, plan_path
 from fadae.store.publication import published_plans, write_planned_recordings
-from fadae.store.staging import PREFIXES, commit_path, recording_key
+from fadae.store.staging import (
+    PREFIXES,
+    LedgerPage,
+    commit_path,
+    key_digest,
+    known_digests,
+    recording_key,
+)
 from fadae.transform import FrequencyAdaptiveTransform
 
 MAX_PROBLEMS = 1000  # listed in a summary
@@ -35,11 +42,11 @@ def verify(
     Keys: recordings_checked, shards_checked, shards_damaged, shards_repaired, problems_found,
     problems_repaired, problems [{path, problem, repaired}] (the first 1000).
 
-    With `recompute` (`fadae.extract.extract_shard`), exactly the damaged blocks of features.zarr
-    are computed again, and its small arrays written again. A recording whose staged PCM is
-    damaged loses its commit, so that ingest fetches it again. `reconstruct` does the same for
-    the damaged blocks of reconstructions; without it they are named.
-    Raises NoInputError where there is nothing to verify.
+    With `recompute` (`fadae.stages.extract.extract_shard`), exactly the damaged blocks of
+    features.zarr are computed again, and its small arrays written again. A recording whose staged
+    PCM is damaged loses its commit, so that ingest fetches it again. `reconstruct` does the same
+    for the damaged blocks of reconstructions; without it they are named. Raises NoInputError where
+    there is nothing to verify.
     """
     if not {"staging", FEATURES} & set(location.names("")):
         location.ensure_workspace()
@@ -102,8 +109,15 @@ class _Verification:
         except FadaeError:
             if self.recompute:
                 self.location.delete(document)
-            self._note([Problem(document, "damaged: `fadae extract` publishes it again once it "
-                                "is removed (--repair does)")])  # fmt: skip
+            self._note(
+                [
+                    Problem(
+                        document,
+                        "damaged: `fadae extract` publishes it again once it "
+                        "is removed (--repair does)",
+                    )
+                ]
+            )
         return None
 
     def _check_ledger(self, plans: list[Plan]) -> None:
@@ -132,8 +146,14 @@ class _Verification:
             try:
                 plan = Plan.read(self.location, number)
                 if plan is None:
-                    self._note([Problem(plan_path(number), "missing: its blocks cannot be "
-                                        "repaired, only checked for damage")])  # fmt: skip
+                    self._note(
+                        [
+                            Problem(
+                                plan_path(number),
+                                "missing: its blocks cannot be repaired, only checked for damage",
+                            )
+                        ]
+                    )
                     continue
                 for _ in plan.recordings():
                     pass

@@ -1,1 +1,50 @@
 """Training: one trainer for any number of ranks, resumable to the bit, and its launchers."""
+
+from typing import TYPE_CHECKING
+
+from fadae._lazy import lazily
+
+if TYPE_CHECKING:
+    from fadae.training import launch
+    from fadae.training.runs import (
+        Role,
+        RunSplit,
+        best_run,
+        chosen_run,
+        pca_remark,
+        run_config,
+        run_summary,
+        split_of,
+        trained_runs,
+    )
+else:
+    __getattr__ = lazily(
+        __name__,
+        {
+            "fadae.training": ["launch"],
+            "fadae.training.runs": [
+                "Role",
+                "RunSplit",
+                "best_run",
+                "chosen_run",
+                "pca_remark",
+                "run_config",
+                "run_summary",
+                "split_of",
+                "trained_runs",
+            ],
+        },
+    )
+
+__all__ = [
+    "Role",
+    "RunSplit",
+    "best_run",
+    "chosen_run",
+    "launch",
+    "pca_remark",
+    "run_config",
+    "run_summary",
+    "split_of",
+    "trained_runs",
+]

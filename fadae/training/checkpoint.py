@@ -21,8 +21,8 @@ import safetensors.torch
 from torch import Tensor
 
 from fadae.errors import AccessError, StorageError
-from fadae.nouns import canonical_json
-from fadae.store.location import Location
+from fadae.records import canonical_json
+from fadae.store import Location
 
 log = logging.getLogger("fadae.training")
 

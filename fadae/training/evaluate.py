@@ -12,14 +12,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fadae.data.loader import UnitReader
-from fadae.data.order import lanes_of
-from fadae.data.rows import Rows
-from fadae.model.codec import pass_through, prepared_from
-from fadae.model.companding import values_of
-from fadae.model.contract import Measures, Model, OwnLoss, Prepares, StoredCodes
+from fadae.data import Rows, UnitReader, lanes_of
+from fadae.model import (
+    Measures,
+    Model,
+    OwnLoss,
+    Prepares,
+    StoredCodes,
+    pass_through,
+    prepared_from,
+    values_of,
+)
 from fadae.scores import ErrorSums
-from fadae.training.frames import SharedRows, read_ahead, usable
+from fadae.training.batches import SharedRows, read_ahead, usable
 from fadae.training.ranks import Ranks
 
 FRAMES_AT_A_TIME = 256
@@ -97,10 +102,14 @@ class Evaluation:
             loss=sums[0] / frames if frames else float("nan"),
             nmse_db=ErrorSums(reference=sums[2], error=sums[1]).nmse_db,
             nmse_linear_db=ErrorSums(reference=sums[4], error=sums[3]).nmse_db,
-            frames=frames, silent=int(sums[6]), failed=int(sums[7]),
-            figures={name: total / frames if frames else float("nan")
-                     for name, total in zip(figures, sums[_SUMS:], strict=True)},
-        )  # fmt: skip
+            frames=frames,
+            silent=int(sums[6]),
+            failed=int(sums[7]),
+            figures={
+                name: total / frames if frames else float("nan")
+                for name, total in zip(figures, sums[_SUMS:], strict=True)
+            },
+        )
 
     def _by_recording(self, model: Model, unit: int, count: int) -> list[slice]:
         """Return a unit's rows as they are to be encoded: by recording where that matters.
@@ -132,10 +141,16 @@ def _sums(model: Model, raw: Tensor, prepared: Tensor | None) -> Tensor:
     if isinstance(model, OwnLoss):
         loss = float(model.loss(model(seen).float(), seen))
     sums = [
-        loss, error, _square_sum(made.original),
-        _square_sum(made.coefficients - raw), _square_sum(raw), len(raw), 0, 0,
+        loss,
+        error,
+        _square_sum(made.original),
+        _square_sum(made.coefficients - raw),
+        _square_sum(raw),
+        len(raw),
+        0,
+        0,
         *_measured(model, seen, made.codes),
-    ]  # fmt: skip
+    ]
     return torch.tensor(sums, dtype=torch.float64)
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from fadae.config import TrainConfig
 from fadae.errors import UsageError
-from fadae.store.location import Location
-from fadae.training.config import TrainConfig
+from fadae.store import Location
 from fadae.training.run import Run
 
 _FROM_ENVIRONMENT = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
@@ -55,9 +55,9 @@ def in_environment() -> bool:
 
 def _train_here(location: Location, config: TrainConfig) -> dict[str, Any]:
     """Train as the only rank, in this process."""
-    from fadae.training.loop import train_rank
+    from fadae.training.process import stop_flag
     from fadae.training.ranks import join_ranks
-    from fadae.training.stopping import stop_flag
+    from fadae.training.trainer import train_rank
 
     with (
         stop_flag() as stopping,
@@ -73,9 +73,9 @@ def _train_as_one_rank(location: Location, config: TrainConfig) -> dict[str, Any
             f"--launcher torchrun takes {', '.join(_FROM_ENVIRONMENT)} from the environment; "
             "start under torchrun, set them, or use --launcher local"
         )
-    from fadae.training.loop import train_rank
+    from fadae.training.process import stop_flag
     from fadae.training.ranks import join_ranks
-    from fadae.training.stopping import stop_flag
+    from fadae.training.trainer import train_rank
 
     rank, world = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     config.check_ranks(world)

@@ -27,13 +27,12 @@ from distributed import Client, Future, MultiLock, Variable, get_client, get_wor
 
 from fadae import logs
 from fadae.cluster import connect
+from fadae.config import TrainConfig
 from fadae.errors import TransientError
-from fadae.store.location import Location
-from fadae.training.config import TrainConfig
-from fadae.training.generations import together, until_done
-from fadae.training.launch_local import rank_environment
+from fadae.store import Location
+from fadae.training.launch_local import rank_environment, together, until_done
+from fadae.training.process import stop_flag
 from fadae.training.ranks import LOOPBACK
-from fadae.training.stopping import stop_flag
 from fadae.training.worker import Ending, Order, read_ending
 
 log = logging.getLogger("fadae.training")
@@ -75,12 +74,19 @@ def _generation(
     try:
         ranks = [
             client.submit(
-                supervise, asdict(order), rank, local_ranks[rank], gang,
+                supervise,
+                asdict(order),
+                rank,
+                local_ranks[rank],
+                gang,
                 key=f"train-rank-{rank}-{gang}",
-                workers=[address], allow_other_workers=False, pure=False, retries=0,
+                workers=[address],
+                allow_other_workers=False,
+                pure=False,
+                retries=0,
             )
             for rank, address in enumerate(workers)
-        ]  # fmt: skip
+        ]
         _watch(client, dict(zip(workers, ranks, strict=True)), wish, config, stopping)
         return together([_ending(future) for future in ranks])
     finally:
@@ -118,9 +124,12 @@ class _Wish:
 
 
 def _watch(
-    client: Client, ranks: dict[str, Future], wish: _Wish, config: TrainConfig,
+    client: Client,
+    ranks: dict[str, Future],
+    wish: _Wish,
+    config: TrainConfig,
     stopping: Callable[[], bool],
-) -> None:  # fmt: skip
+) -> None:
     """Return when every rank has ended, or when those that have not must be ended."""
     deadline = float("inf")
     passed_on = False

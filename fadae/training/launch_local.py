@@ -1,4 +1,4 @@
-"""The local launcher: W processes on this machine, watched, restarted a bounded number of times."""
+"""The local launcher: W processes on this machine, restarted together after a loss."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from fadae import logs
-from fadae.store.location import Location
-from fadae.training.config import TrainConfig
-from fadae.training.generations import together, until_done
+from fadae.config import TrainConfig
+from fadae.errors import TransientError
+from fadae.store import Location
+from fadae.training.process import stop_flag
 from fadae.training.ranks import LOOPBACK, open_store
-from fadae.training.stopping import stop_flag
 from fadae.training.worker import Ending, Order, read_ending
 
 log = logging.getLogger("fadae.training")
@@ -46,9 +46,13 @@ def _generation(
         store = open_store("127.0.0.1")
         order_path = Path(folder) / "order.json"
         Order(
-            location.url, config.to_dict(), config.ranks, "127.0.0.1", store.port,
+            location.url,
+            config.to_dict(),
+            config.ranks,
+            "127.0.0.1",
+            store.port,
             logs.current_format(),
-        ).write(order_path)  # fmt: skip
+        ).write(order_path)
         ranks = [_start(order_path, rank, config) for rank in range(config.ranks)]
         try:
             _watch(ranks, config, stopping)
@@ -102,3 +106,50 @@ def rank_environment(threads: int, local_rank: int) -> dict[str, str]:
         "MKL_NUM_THREADS": str(threads),
         "LOCAL_RANK": str(local_rank),
     }
+
+
+def until_done(
+    config: TrainConfig, stopping: Callable[[], bool], generation: Callable[[], Ending | None]
+) -> dict[str, Any]:
+    """Run generations until one ends by itself; return its summary.
+
+    `generation` runs all ranks once and returns how they ended, None when some were lost. After
+    a loss the next one goes on from the newest checkpoint, at most `config.restarts` times.
+    Raises what the ranks raised, TransientError when they were lost too often.
+    """
+    for attempt in range(config.restarts + 1):
+        ending = generation()
+        if ending is not None and not ending.lost_peer:
+            if ending.exit_code:
+                raise ending.error
+            assert ending.summary is not None
+            return ending.summary
+        if stopping():
+            raise TransientError("stopped; run the same command again to go on")
+        if attempt < config.restarts:
+            log.warning(
+                "ranks were lost (%s); starting again from the newest checkpoint (%d of %d)",
+                ending.message if ending else "killed or hung",
+                attempt + 1,
+                config.restarts,
+            )
+    raise TransientError(
+        f"ranks were lost {config.restarts + 1} times; run the same command again to go on from "
+        "the newest checkpoint"
+    )
+
+
+def together(endings: Sequence[Ending | None]) -> Ending | None:
+    """Return the one ending that tells what happened: an error of a rank's own before others.
+
+    >>> lost, done = Ending(exit_code=75, lost_peer=True), Ending(summary={})
+    >>> together([done, None]), together([done, lost]) == lost, together([done, done]) == done
+    (None, True, True)
+    """
+    told = [ending for ending in endings if ending is not None]
+    for ending in told:
+        if ending.exit_code and not ending.lost_peer:
+            return ending
+    if len(told) < len(endings):
+        return None
+    return next((ending for ending in told if ending.lost_peer), endings[0])

@@ -46,8 +46,14 @@ class Adam:
             [self._square[name] for name, _ in named],
             [],
             [self._steps[name] for name, _ in named],
-            fused=True, amsgrad=False, beta1=BETA1, beta2=BETA2, lr=learning_rate,
-            weight_decay=self._weight_decay, eps=EPSILON, maximize=False,
-        )  # fmt: skip
+            fused=True,
+            amsgrad=False,
+            beta1=BETA1,
+            beta2=BETA2,
+            lr=learning_rate,
+            weight_decay=self._weight_decay,
+            eps=EPSILON,
+            maximize=False,
+        )
         for _, parameter in named:
             parameter.grad = None

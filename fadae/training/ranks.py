@@ -23,7 +23,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from fadae.errors import TransientError
-from fadae.model.device import resolve_device
+from fadae.model import resolve_device
 
 LOOPBACK = "lo" if sys.platform == "linux" else "lo0"
 
@@ -156,9 +156,13 @@ def open_store(host: str) -> Any:
         listener.bind((host, 0))
         listener.listen()
         return dist.TCPStore(  # type: ignore[attr-defined]
-            host, listener.getsockname()[1], None, is_master=True, wait_for_workers=False,
+            host,
+            listener.getsockname()[1],
+            None,
+            is_master=True,
+            wait_for_workers=False,
             master_listen_fd=os.dup(listener.fileno()),
-        )  # fmt: skip
+        )
 
 
 @contextlib.contextmanager
@@ -183,8 +187,11 @@ def join_ranks(
         dist.init_process_group(
             "nccl" if place.device.type == "cuda" else "gloo",
             init_method=None if store is not None else "env://",
-            store=store, rank=rank, world_size=world, timeout=timedelta(seconds=timeout_seconds),
-        )  # fmt: skip
+            store=store,
+            rank=rank,
+            world_size=world,
+            timeout=timedelta(seconds=timeout_seconds),
+        )
     try:
         yield place
     finally:

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 from torch.nn.parallel import DistributedDataParallel
 
-from fadae.data.order import lanes_of
-from fadae.model.contract import OwnLoss
-from fadae.training.config import TrainConfig
+from fadae.config import TrainConfig
+from fadae.data import lanes_of
+from fadae.model import OwnLoss
 from fadae.training.ranks import Ranks, collective, tree_sum
 
 _THROWAWAY_PASSES = 2
@@ -131,8 +131,9 @@ class _Exact:
         self._parameters = [p for p in model.parameters() if p.requires_grad]
         lanes_a_leaf = config.lanes // config.leaves
         own = lanes_of(ranks.rank, ranks.world, config.leaves)
-        self._leaves = [(leaf, range(leaf * lanes_a_leaf, (leaf + 1) * lanes_a_leaf))
-                        for leaf in own]  # fmt: skip
+        self._leaves = [
+            (leaf, range(leaf * lanes_a_leaf, (leaf + 1) * lanes_a_leaf)) for leaf in own
+        ]
 
     def groups(self) -> list[range]:
         return [lanes for _, lanes in self._leaves]

@@ -1,26 +1,33 @@
-"""A run's folder: what it is bound to, whether it may go on, and whether it is done."""
+"""A run: its folder, settings and dataset, its state between steps, its metrics."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+import importlib.util
 import json
 import logging
+import math
+import time
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-import fadae
-from fadae.data.rows import Split, split_rows
-from fadae.errors import NoInputError, UsageError
-from fadae.nouns import canonical_json, sha256_hex
-from fadae.store.dataset import FeatureSet
-from fadae.store.location import Location
-from fadae.training.config import TrainConfig, changed_settings
+from fadae._version import __version__
+from fadae.config import TrainConfig, changed_settings
+from fadae.data import Split, split_rows
+from fadae.errors import AccessError, NoInputError, StorageError, UsageError
+from fadae.records import canonical_json, finite, sha256_hex
+from fadae.store import FeatureSet, Location
 
 log = logging.getLogger("fadae.training")
+
+SECONDS_BETWEEN_WRITES = 10.0
+# A storage that is away is waited for as long as one call lasts: not twice in a row, while the
+# other ranks wait.
+SECONDS_AFTER_FAILURE = 60.0
 
 
 @dataclass(frozen=True)
@@ -79,8 +86,10 @@ def stale_recordings(features: FeatureSet, rows: int, run: str) -> int:
     if stale:
         log.warning(
             "run %s began with %d of %d recordings; the new ones need --run NEW or --fresh",
-            run, int(own.sum()) - stale, int(own.sum()),
-        )  # fmt: skip
+            run,
+            int(own.sum()) - stale,
+            int(own.sum()),
+        )
     return stale
 
 
@@ -167,7 +176,7 @@ class Run:
     def begin(self, config: TrainConfig, dataset: Dataset, model: dict[str, Any]) -> None:
         """Record what the run is bound to."""
         document = {
-            "fadae_version": fadae.__version__,
+            "fadae_version": __version__,
             "model": {"name": config.model, **model},
             "recipe": config.recipe(),
             "dataset": dataset.description,
@@ -187,3 +196,158 @@ class Run:
         """Remove the run, its checkpoints included."""
         log.info("discarding runs/%s", self.name)
         self.location.delete(self.path())
+
+
+@dataclass
+class State:
+    """The counters of a run, saved with every checkpoint; times are none of its business."""
+
+    step: int = 0  # batches learned
+    interval_loss: float = 0.0  # sums since the last line of metrics
+    interval_count: int = 0
+    epoch_loss: float = 0.0  # sums since the epoch began
+    epoch_count: int = 0
+    epoch_silent: int = 0
+    epoch_failed: int = 0
+    train_loss: float | None = None  # of the last whole epoch
+    silent_rows: int = 0  # among the training rows
+    failed_rows: int = 0
+    evaluated_step: int | None = None
+    evaluation: dict[str, Any] | None = None
+    best_step: int | None = None
+    best_nmse_db: float | None = None
+    best_loss: float | None = None  # of a model with a loss of its own
+    evaluations_since_best: int = 0
+    stopped_early: bool = False
+
+    @property
+    def latest_train_loss(self) -> float | None:
+        """The last whole epoch's mean loss; before one has ended, that of its part so far."""
+        if self.train_loss is None and self.epoch_count:
+            return self.epoch_loss / self.epoch_count
+        return self.train_loss
+
+    def add_batch(self, loss_sum: float, count: int, silent: int, failed: int) -> None:
+        """Count one learned batch."""
+        self.step += 1
+        self.interval_loss += loss_sum
+        self.interval_count += count
+        self.epoch_loss += loss_sum
+        self.epoch_count += count
+        self.epoch_silent += silent
+        self.epoch_failed += failed
+
+    def end_interval(self) -> float:
+        """Return the mean loss since the last call, NaN when no row was learned."""
+        loss = self.interval_loss / self.interval_count if self.interval_count else math.nan
+        self.interval_loss, self.interval_count = 0.0, 0
+        return loss
+
+    def end_epoch(self) -> None:
+        """Keep the epoch's figures and begin the next one's."""
+        self.train_loss = self.epoch_loss / self.epoch_count if self.epoch_count else None
+        self.silent_rows, self.failed_rows = self.epoch_silent, self.epoch_failed
+        self.epoch_loss, self.epoch_count = 0.0, 0
+        self.epoch_silent = self.epoch_failed = 0
+
+    def add_evaluation(
+        self, scores: dict[str, Any], patience: int | None, *, by_loss: bool = False
+    ) -> bool:
+        """Keep an evaluation's scores; return whether they are the best so far.
+
+        Best is the smallest NMSE; with `by_loss`, for models with a loss of their own, that loss.
+
+        >>> state = State()
+        >>> [state.add_evaluation({"nmse_db": -1.0, "loss": x}, None, by_loss=True) for x in (3, 2)]
+        [True, True]
+        """
+        self.evaluated_step, self.evaluation = self.step, scores
+        best, found = self.best_nmse_db, scores["nmse_db"]
+        if by_loss:
+            best, found = self.best_loss, scores["loss"]
+        better = best is None or found < best
+        if better:
+            self.best_step, self.best_nmse_db = self.step, scores["nmse_db"]
+            self.best_loss = found if by_loss else None
+            self.evaluations_since_best = 0
+        else:
+            self.evaluations_since_best += 1
+            self.stopped_early = patience is not None and self.evaluations_since_best >= patience
+        return better
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a JSON-able dict that `from_dict` reads back."""
+        values = dataclasses.asdict(self)
+        if self.best_loss is None:  # as states were written before models had losses
+            del values["best_loss"]
+        return values
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        """Return the state that `to_dict` wrote."""
+        return cls(**values)
+
+
+class Metrics:
+    """The lines of one run, written whole at most every few seconds and when asked.
+
+    Object stores know no appending, and a whole file is never torn; a year of training is a few
+    megabytes of lines.
+    """
+
+    def __init__(self, location: Location, run: str, step: int, tensorboard: bool = False) -> None:
+        """Take up a run at a step: lines of later steps, from before a kill, are dropped."""
+        self._location, self._path = location, f"runs/{run}/metrics.jsonl"
+        self._lines = [line for line in self._written() if line["step"] <= step]
+        self._last_write = time.monotonic()
+        self._last_failure = float("-inf")
+        self._events: Any = _events(location, run, step) if tensorboard else None
+
+    def add(self, step: int, **figures: float | int | None) -> None:
+        """Add figures to the line of a step; NaN is written as null."""
+        known: dict[str, Any] = finite(figures)
+        if self._lines and self._lines[-1]["step"] == step:
+            self._lines[-1].update(known)
+        else:
+            self._lines.append({"step": step, **known})
+        if self._events is not None:
+            for name, value in known.items():
+                if value is not None:
+                    self._events.add_scalar(name, value, step)
+        if time.monotonic() - self._last_write > SECONDS_BETWEEN_WRITES:
+            self.write()
+
+    def write(self, at_once: bool = False) -> None:
+        """Write all lines. Where the storage fails, that is logged and the lines are kept.
+
+        Soon after a failure nothing is tried unless it must be `at_once`.
+        """
+        if not at_once and time.monotonic() - self._last_failure < SECONDS_AFTER_FAILURE:
+            return
+        text = "".join(json.dumps(line) + "\n" for line in self._lines)
+        try:
+            self._location.write_bytes(self._path, text.encode())
+        except (StorageError, AccessError) as error:
+            log.warning("metrics are not written: %s", error)
+            self._last_failure = time.monotonic()
+        self._last_write = time.monotonic()
+        if self._events is not None:
+            self._events.flush()
+
+    def _written(self) -> list[dict[str, Any]]:
+        try:
+            text = self._location.read_bytes(self._path).decode()
+        except FileNotFoundError:
+            return []
+        return [json.loads(line) for line in text.splitlines()]
+
+
+def _events(location: Location, run: str, step: int) -> Any:
+    """Return TensorBoard's writer for runs/<run>/tensorboard, from a step on."""
+    if importlib.util.find_spec("tensorboard") is None:
+        raise UsageError("--tensorboard needs its package: pip install 'fadae[tensorboard]'")
+    if not location.is_local:
+        raise UsageError(f"--tensorboard writes to local folders only, not to {location.url}")
+    from torch.utils.tensorboard import SummaryWriter
+
+    return SummaryWriter(location.full(f"runs/{run}/tensorboard"), purge_step=step + 1)

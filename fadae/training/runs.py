@@ -13,10 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from fadae.data.rows import RowSet
+from fadae.data import RowSet
 from fadae.errors import NoInputError
-from fadae.store.dataset import FeatureSet
-from fadae.store.location import Location
+from fadae.store import FeatureSet, Location
 from fadae.training.run import divide
 
 log = logging.getLogger("fadae.training")

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from fadae import logs
+from fadae.config import TrainConfig
 from fadae.errors import FadaeError, NoInputError, TransientError, UsageError
-from fadae.store.location import Location
-from fadae.training.config import TrainConfig
+from fadae.store import Location
 
 _ERRORS = {
     error.exit_code: error for error in (FadaeError, UsageError, NoInputError, TransientError)
@@ -91,9 +91,9 @@ def main(order_path: Path, rank: int) -> int:
 
 
 def _run(order: Order, rank: int) -> Ending:
-    from fadae.training.loop import train_rank
+    from fadae.training.process import stop_flag
     from fadae.training.ranks import PeerLost, collective, join_ranks
-    from fadae.training.stopping import stop_flag
+    from fadae.training.trainer import train_rank
 
     config = TrainConfig.from_dict(order.config)
     try:
@@ -122,9 +122,12 @@ def _store(order: Order, rank: int, timeout_seconds: float) -> Any:
         print(store.port, flush=True)  # noqa: T201 - to the launcher, which reads this pipe
         return store
     return dist.TCPStore(  # type: ignore[attr-defined]
-        order.store_host, order.store_port, None, is_master=False,
+        order.store_host,
+        order.store_port,
+        None,
+        is_master=False,
         timeout=timedelta(seconds=timeout_seconds),
-    )  # fmt: skip
+    )
 
 
 def _end_with_launcher() -> None:

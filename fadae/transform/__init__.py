@@ -1,16 +1,44 @@
 """Sound to frequency-adaptive coefficients and back; companding; NumPy and SciPy only."""
 
-from fadae.transform.adaptive import MODEL_FLOOR, FrequencyAdaptiveTransform
-from fadae.transform.framing import Framing
-from fadae.transform.presets import PRESETS, SEED_SCALE
-from fadae.transform.scale import (
-    BarkScale,
-    FrequencyScale,
-    GeometricScale,
-    KnotScale,
-    LinearScale,
-    band_slices,
-)
+from typing import TYPE_CHECKING
+
+from fadae._lazy import lazily
+
+if TYPE_CHECKING:
+    from fadae.transform.adaptive import MODEL_FLOOR, FrequencyAdaptiveTransform
+    from fadae.transform.bark import bark_spectrogram_db
+    from fadae.transform.companding import mu_law
+    from fadae.transform.framing import Framing, vorbis_window
+    from fadae.transform.half import to_float16
+    from fadae.transform.presets import PRESETS, SEED_SCALE
+    from fadae.transform.scale import (
+        BarkScale,
+        FrequencyScale,
+        GeometricScale,
+        KnotScale,
+        LinearScale,
+        band_slices,
+    )
+else:
+    __getattr__ = lazily(
+        __name__,
+        {
+            "fadae.transform.adaptive": ["FrequencyAdaptiveTransform", "MODEL_FLOOR"],
+            "fadae.transform.bark": ["bark_spectrogram_db"],
+            "fadae.transform.companding": ["mu_law"],
+            "fadae.transform.framing": ["Framing", "vorbis_window"],
+            "fadae.transform.half": ["to_float16"],
+            "fadae.transform.presets": ["PRESETS", "SEED_SCALE"],
+            "fadae.transform.scale": [
+                "BarkScale",
+                "FrequencyScale",
+                "GeometricScale",
+                "KnotScale",
+                "LinearScale",
+                "band_slices",
+            ],
+        },
+    )
 
 __all__ = [
     "MODEL_FLOOR",
@@ -24,4 +52,8 @@ __all__ = [
     "KnotScale",
     "LinearScale",
     "band_slices",
+    "bark_spectrogram_db",
+    "mu_law",
+    "to_float16",
+    "vorbis_window",
 ]

@@ -32,7 +32,7 @@ import numpy.typing as npt
 import scipy.fft
 
 from fadae.errors import UsageError
-from fadae.nouns import canonical_json, sha256_hex
+from fadae.records import canonical_json, sha256_hex
 from fadae.transform import presets
 from fadae.transform.bands import BandAnalyzer, Bands, BandSynthesizer, BandWindow, band_windows
 from fadae.transform.framing import Framing, vorbis_window

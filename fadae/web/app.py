@@ -25,12 +25,12 @@ from starlette.staticfiles import StaticFiles
 
 from fadae.audio.write import encode
 from fadae.errors import FadaeError, NoInputError, UnknownNameError, UsageError
-from fadae.nouns import finite
-from fadae.query.workspace import ORIGINAL
+from fadae.query import ORIGINAL
+from fadae.records import finite
 from fadae.web.guard import Guard, refuse
 from fadae.web.parameters import Parameters
 from fadae.web.pictures import Raster
-from fadae.web.room import Room
+from fadae.web.session import WorkspaceSession
 
 log = logging.getLogger("fadae.web")
 
@@ -44,12 +44,12 @@ MOST_RESULTS = 200
 THREADS = 4
 MOST_WAITING = 48
 
-Answer = Callable[[Room, Parameters], Response]
+Answer = Callable[[WorkspaceSession, Parameters], Response]
 
 
-def create_app(room: Room, hosts: Iterable[str]) -> Starlette:
+def create_app(session: WorkspaceSession, hosts: Iterable[str]) -> Starlette:
     """Return the ASGI app of a room; `hosts` are the names it answers to."""
-    desk = _Desk(room)
+    desk = _Desk(session)
     routes = [
         Route("/", _page),
         *(Route(f"/api/{name}", desk.answering(answer)) for name, answer in ANSWERS.items()),
@@ -75,8 +75,8 @@ async def _refused(request: Request, error: Exception) -> Response:
 class _Desk:
     """Takes requests, hands each to a thread, and says no when too many wait."""
 
-    def __init__(self, room: Room) -> None:
-        self.room = room
+    def __init__(self, session: WorkspaceSession) -> None:
+        self.session = session
         self.waiting = 0
         self.threads: anyio.CapacityLimiter | None = None
 
@@ -105,7 +105,7 @@ class _Desk:
         try:
             given = Parameters(request.query_params.multi_items())
             state = given.text("state", "", longest=32)
-            response = answer(self.room, given)
+            response = answer(self.session, given)
         except (NoInputError, UnknownNameError) as error:
             return refuse(404, str(error))
         except UsageError as error:
@@ -113,63 +113,63 @@ class _Desk:
         except (FadaeError, OSError) as error:
             log.warning("%s: %s", request.url.path, error)
             return refuse(503, "the workspace does not answer; try again", {"Retry-After": "2"})
-        if state and state == self.room.open()[1]:
+        if state and state == self.session.open()[1]:
             # The address names the state it shows: what it returned once, it will return again.
             response.headers["Cache-Control"] = "private, max-age=86400"
         return response
 
 
-def _workspace(room: Room, given: Parameters) -> Response:
+def _workspace(session: WorkspaceSession, given: Parameters) -> Response:
     given.done()
-    return _json(room.about())
+    return _json(session.about())
 
 
-def _recordings(room: Room, given: Parameters) -> Response:
+def _recordings(session: WorkspaceSession, given: Parameters) -> Response:
     text = given.text("search", "", longest=200)
     offset, limit = given.whole("offset", 0), given.whole("limit", 50, most=MOST_RESULTS)
     given.done()
-    return _json(room.search(text, offset, limit))
+    return _json(session.search(text, offset, limit))
 
 
-def _recording(room: Room, given: Parameters) -> Response:
+def _recording(session: WorkspaceSession, given: Parameters) -> Response:
     recording_id = given.text("recording")
     given.done()
-    return _json(room.recording(recording_id))
+    return _json(session.recording(recording_id))
 
 
-def _audio(room: Room, given: Parameters) -> Response:
+def _audio(session: WorkspaceSession, given: Parameters) -> Response:
     recording_id, source = given.text("recording"), given.text("source", ORIGINAL)
     seconds, hz = given.span(LONGEST_AUDIO_SECONDS), given.band()
     given.done()
-    return _wav(*room.audio(recording_id, seconds, source, hz))
+    return _wav(*session.audio(recording_id, seconds, source, hz))
 
 
-def _bands(room: Room, given: Parameters) -> Response:
+def _bands(session: WorkspaceSession, given: Parameters) -> Response:
     recording_id, source = given.text("recording"), given.text("source", ORIGINAL)
     seconds = given.span(LONGEST_PICTURE_SECONDS)
     columns = given.whole("columns", 8, least=2, most=32)
     given.done()
     if columns % 2:
         raise UsageError("parameter 'columns' must be even")
-    return _raster(room.band_picture(recording_id, seconds, source, columns))
+    return _raster(session.band_picture(recording_id, seconds, source, columns))
 
 
-def _bark(room: Room, given: Parameters) -> Response:
+def _bark(session: WorkspaceSession, given: Parameters) -> Response:
     recording_id, source = given.text("recording"), given.text("source", ORIGINAL)
     seconds = given.span(LONGEST_BARK_SECONDS)
     columns = given.whole("columns", 600, least=1, most=MOST_COLUMNS)
     given.done()
-    return _raster(room.bark_picture(recording_id, seconds, source, columns))
+    return _raster(session.bark_picture(recording_id, seconds, source, columns))
 
 
-def _codes(room: Room, given: Parameters) -> Response:
+def _codes(session: WorkspaceSession, given: Parameters) -> Response:
     recording_id, run = given.text("recording"), given.text("run")
     seconds = given.span(LONGEST_PICTURE_SECONDS)
     given.done()
-    return _raster(room.code_picture(recording_id, seconds, run))
+    return _raster(session.code_picture(recording_id, seconds, run))
 
 
-def _generated(room: Room, given: Parameters) -> Response:
+def _generated(session: WorkspaceSession, given: Parameters) -> Response:
     run, method = given.text("run"), given.text("method", "walk", longest=40)
     seed = given.whole("seed", 0, most=2**32 - 1)
     seconds = given.number("seconds", 10.0, least=0.5, most=LONGEST_GENERATED_SECONDS)
@@ -178,16 +178,16 @@ def _generated(room: Room, given: Parameters) -> Response:
     if method == "interpolate":
         between = (given.text("first"), given.text("second"))
     given.done()
-    generated = room.generated(run, method, seed, seconds, between)
+    generated = session.generated(run, method, seed, seconds, between)
     if shown == "picture":
         return _raster(generated.picture)
-    return _wav(generated.samples, room.open()[0].rate_hz)
+    return _wav(generated.samples, session.open()[0].rate_hz)
 
 
-def _curves(room: Room, given: Parameters) -> Response:
+def _curves(session: WorkspaceSession, given: Parameters) -> Response:
     run = given.text("run")
     given.done()
-    return _json(room.curves(run))
+    return _json(session.curves(run))
 
 
 ANSWERS: dict[str, Answer] = {

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fadae.query.workspace import Workspace
-from fadae.transform.bark import bark_spectrogram_db
+from fadae.query import Workspace
+from fadae.transform import bark_spectrogram_db
 
 BARK_BANDS = 96
 BARK_FLOOR_DB = -90.0

@@ -13,11 +13,11 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from fadae.errors import UsageError
-from fadae.store.location import Location
+from fadae.store import Location
 from fadae.web.app import create_app
 from fadae.web.connections import MOST_CONNECTIONS, REQUEST_SECONDS, BoundedConnection
 from fadae.web.guard import hosts_for
-from fadae.web.room import Room
+from fadae.web.session import WorkspaceSession
 
 
 def serve(
@@ -39,7 +39,7 @@ def serve(
     location = Location(url, storage_options)
     if not location.names(""):
         raise UsageError(f"no workspace at {location.url}: `fadae ingest` makes one")
-    config = server_config(create_app(Room(location), hosts))
+    config = server_config(create_app(WorkspaceSession(location), hosts))
     with _listening(host, port) as listener:
         ready(_address(host, listener.getsockname()[1]))
         with _stopping_quietly():

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fadae.archive.source import Page, Turn
-from fadae.nouns import Failure, Track
+from fadae.archive.source import Page, Slot
+from fadae.records import Failure, Track
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Shelf:
         if after is None:
             yield Page(0, tuple(sorted(path.name for path in Path(self.address).glob("*.wav"))))
 
-    def tracks(self, page: Page, turn: Turn | None = None) -> Iterator[Track | Failure]:
+    def tracks(self, page: Page, slot: Slot | None = None) -> Iterator[Track | Failure]:
         for name in page.entries:
             yield Track(item="shelf", file=name)
 

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from fadae.archive.items import ArchiveSource
-from fadae.archive.manners import Manners
-from fadae.embedded.holdings import HeldItem, hold
+from fadae.archive.rate_limit import RequestPolicy
+from fadae.embedded.items import HeldItem, hold
 from fadae.embedded.server import EmbeddedArchive
-from fadae.nouns import Track
+from fadae.records import Track
 
-FAST = Manners(
+FAST = RequestPolicy(
     metadata_pause_seconds=0.0,
     attempts=4,
     backoff_seconds=0.01,
@@ -53,14 +53,22 @@ def small_item(folder: Path, identifier: str = "small") -> HeldItem:
         hold(folder / "b.mp3", "b.mp3", **derived),
         hold(folder / "b.ogg", "b.ogg", **derived),
     )
-    about = {"title": "Small", "creator": ["One", "Two"], "collection": ["all"],
-             "licenseurl": "https://creativecommons.org/publicdomain/zero/1.0/"}  # fmt: skip
+    about = {
+        "title": "Small",
+        "creator": ["One", "Two"],
+        "collection": ["all"],
+        "licenseurl": "https://creativecommons.org/publicdomain/zero/1.0/",
+    }
     return HeldItem(identifier, about, files)
 
 
-def source_of(archive: EmbeddedArchive, manners: Manners = FAST, **what: Any) -> ArchiveSource:
+def source_of(
+    archive: EmbeddedArchive, request_policy: RequestPolicy = FAST, **what: Any
+) -> ArchiveSource:
     """Return a source that asks an embedded archive; for its item `small` unless told else."""
-    return ArchiveSource(url=archive.url, manners=manners, **(what or {"items": ("small",)}))
+    return ArchiveSource(
+        url=archive.url, request_policy=request_policy, **(what or {"items": ("small",)})
+    )
 
 
 def tracks_of(source: ArchiveSource) -> list[Track]:

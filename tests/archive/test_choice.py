@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fadae.archive.choice import choose
-from fadae.nouns import Track
+from fadae.records import Track
 
 
 def original(name: str, **about: str) -> dict[str, str]:
@@ -42,10 +42,12 @@ def test_formats_asked_for_are_the_only_ones_in_their_order() -> None:
 
 def test_groups_are_by_original_not_by_stem_or_track() -> None:
     files = [
-        original("disc1/01.flac", track="1"), derived("disc1/01.ogg", "disc1/01.flac", track="1"),
-        original("disc2/01.flac", track="1"), derived("other.ogg", "disc2/01.flac", track="1/3"),
+        original("disc1/01.flac", track="1"),
+        derived("disc1/01.ogg", "disc1/01.flac", track="1"),
+        original("disc2/01.flac", track="1"),
+        derived("other.ogg", "disc2/01.flac", track="1/3"),
         original("disc1/01.mp3", track="1"),
-    ]  # fmt: skip
+    ]
     assert chosen(*files) == ["disc1/01.mp3", "disc1/01.ogg", "other.ogg"]
 
 
@@ -68,9 +70,12 @@ def test_a_private_original_falls_back_to_its_public_derivative() -> None:
 
 def test_the_archives_own_files_are_passed_over() -> None:
     files = [
-        original("item_files.xml", format="Flac"), original("history/a.ogg"),
-        {**original("m.ogg"), "source": "metadata"}, original("readme.txt"), original("a.ogg"),
-    ]  # fmt: skip
+        original("item_files.xml", format="Flac"),
+        original("history/a.ogg"),
+        {**original("m.ogg"), "source": "metadata"},
+        original("readme.txt"),
+        original("a.ogg"),
+    ]
     assert chosen(*files) == ["a.ogg"]
 
 
@@ -101,10 +106,14 @@ JSON = st.recursive(
 FILE = st.fixed_dictionaries(
     {"name": JSON},
     optional={
-        "source": st.sampled_from(["original", "derivative"]), "original": JSON, "size": JSON,
-        "format": st.sampled_from(["Ogg Vorbis", "Flac"]), "title": JSON, "sha1": JSON,
+        "source": st.sampled_from(["original", "derivative"]),
+        "original": JSON,
+        "size": JSON,
+        "format": st.sampled_from(["Ogg Vorbis", "Flac"]),
+        "title": JSON,
+        "sha1": JSON,
     },
-)  # fmt: skip
+)
 
 
 @settings(deadline=None, max_examples=50)

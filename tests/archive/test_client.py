@@ -12,7 +12,7 @@ import pytest
 
 from fadae.archive.client import ArchiveClient
 from fadae.embedded.faults import ALWAYS, Fault, Kind, Where
-from fadae.embedded.holdings import HeldItem
+from fadae.embedded.items import HeldItem
 from fadae.embedded.server import EmbeddedArchive
 from fadae.errors import PermanentFailure, TransientFailure, UsageError
 from tests.archive.small import FAST, small_item
@@ -22,7 +22,7 @@ METADATA, SEARCH = Where.METADATA, Where.SEARCH
 
 @pytest.fixture
 def client(archive: EmbeddedArchive) -> ArchiveClient:
-    return ArchiveClient(archive.url, manners=FAST)
+    return ArchiveClient(archive.url, request_policy=FAST)
 
 
 def test_metadata_arrives_in_gzip_and_chunks(
@@ -37,7 +37,7 @@ def test_items_that_cannot_be_had_say_why(tmp_path: Path) -> None:
     restricted = {"access-restricted-item": "true"}
     items = [HeldItem("dark", is_dark=True), HeldItem("lent", restricted)]
     with EmbeddedArchive(items) as archive:
-        client = ArchiveClient(archive.url, manners=FAST)
+        client = ArchiveClient(archive.url, request_policy=FAST)
         for item, reason in (("dark", "dark"), ("lent", "restricted"), ("none", "no such item")):
             with pytest.raises(PermanentFailure, match=reason):
                 client.metadata(item)
@@ -77,7 +77,7 @@ def test_an_answer_is_bounded_after_gunzip(archive: EmbeddedArchive, client: Arc
 
 def test_requests_keep_their_pace(archive: EmbeddedArchive) -> None:
     client = ArchiveClient(
-        archive.url, manners=dataclasses.replace(FAST, metadata_pause_seconds=0.2)
+        archive.url, request_policy=dataclasses.replace(FAST, metadata_pause_seconds=0.2)
     )
     for _ in range(3):
         client.metadata("small")
@@ -89,14 +89,14 @@ def test_every_request_takes_its_turn(archive: EmbeddedArchive, client: ArchiveC
     turns: list[str] = []
 
     @contextlib.contextmanager
-    def turn() -> Iterator[None]:
+    def slot() -> Iterator[None]:
         turns.append("taken")
         yield
         turns.append("given back")
 
     archive.mischief.add(Fault(METADATA, Kind.STATUS))
     with contextlib.suppress(TransientFailure):
-        client.metadata("small", turn)
+        client.metadata("small", slot)
     assert turns[:1] == ["taken"]
     assert turns[-1] == "given back"
     assert archive.count()[METADATA] == turns.count("taken") == 2
@@ -123,7 +123,9 @@ def test_an_archives_url_is_checked(url: str) -> None:
 
 
 def test_nobody_there_is_transient(archive: EmbeddedArchive) -> None:
-    client = ArchiveClient(archive.closed_url, manners=dataclasses.replace(FAST, block_seconds=0.1))
+    client = ArchiveClient(
+        archive.closed_url, request_policy=dataclasses.replace(FAST, block_seconds=0.1)
+    )
     began = time.monotonic()
     with pytest.raises(TransientFailure, match="refuses connections"):
         client.metadata("small")
@@ -133,7 +135,7 @@ def test_nobody_there_is_transient(archive: EmbeddedArchive) -> None:
 def test_search_pages_by_cursor(tmp_path: Path) -> None:
     items = [HeldItem(f"item{number:03}", {"collection": ["all"]}) for number in range(250)]
     with EmbeddedArchive(items) as archive:
-        client = ArchiveClient(archive.url, manners=FAST)
+        client = ArchiveClient(archive.url, request_policy=FAST)
         first = client.scrape("collection:all")
         second = client.scrape("collection:all", first["cursor"])
         last = client.scrape("collection:all", second["cursor"])
@@ -160,7 +162,7 @@ def test_search_errors_with_status_200_are_tried_again(
 def test_one_client_serves_many_items(tmp_path: Path) -> None:
     items = [small_item(tmp_path / name, name) for name in ("one", "two")]
     with EmbeddedArchive(items) as archive:
-        client = ArchiveClient(archive.url, manners=FAST)
+        client = ArchiveClient(archive.url, request_policy=FAST)
         assert [client.metadata(name)["metadata"]["identifier"] for name in ("one", "two")] == [
             "one",
             "two",

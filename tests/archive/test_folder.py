@@ -12,7 +12,7 @@ import pytest
 from fadae.archive import folder as folder_module
 from fadae.archive.folder import FolderSource
 from fadae.errors import NoInputError, PermanentFailure, UsageError
-from fadae.nouns import Failure, Track
+from fadae.records import Failure, Track
 from tests.archive.small import AWKWARD, FAST, bytes_of, tracks_of, write
 from tests.s3 import S3Server
 

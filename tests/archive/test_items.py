@@ -8,10 +8,10 @@ import pytest
 
 from fadae.archive.items import ArchiveSource, collection_query
 from fadae.embedded.faults import Fault, Kind, Where
-from fadae.embedded.holdings import HeldItem
+from fadae.embedded.items import HeldItem
 from fadae.embedded.server import EmbeddedArchive
 from fadae.errors import NoInputError, TransientError, UsageError
-from fadae.nouns import Failure, FailureClass
+from fadae.records import Failure, FailureClass
 from tests.archive.small import FAST, small_item, source_of, tracks_of
 
 
@@ -34,7 +34,7 @@ def test_fewer_items_than_announced_is_a_failure(archive: EmbeddedArchive) -> No
 
 
 def test_a_listing_that_cannot_be_asked_for_is_transient(archive: EmbeddedArchive) -> None:
-    source = ArchiveSource(queries=("x",), url=archive.closed_url, manners=FAST)
+    source = ArchiveSource(queries=("x",), url=archive.closed_url, request_policy=FAST)
     with pytest.raises(TransientError, match="run the same command again"):
         list(source.pages())
 

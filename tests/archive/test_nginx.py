@@ -16,8 +16,9 @@ from urllib.parse import quote
 import pytest
 
 from fadae.archive.items import ArchiveSource
-from fadae.embedded.holdings import HeldItem, hold
-from fadae.ingest import Settings, ingest
+from fadae.config.job import Settings
+from fadae.embedded.items import HeldItem, hold
+from fadae.stages.ingest.driver import ingest
 from fadae.store.location import Location
 from tests.archive.small import FAST, bytes_of, tracks_of, write
 from tests.audio.sounds import music, save
@@ -69,7 +70,7 @@ def noise(folder: Path, *names: str) -> HeldItem:
 def test_names_go_through_a_redirect_as_they_are_on_one_connection(tmp_path: Path) -> None:
     item = noise(tmp_path, *NAMES)
     with serving(tmp_path, item) as url:
-        source = ArchiveSource(("noise",), url=url, manners=FAST)
+        source = ArchiveSource(("noise",), url=url, request_policy=FAST)
         tracks = tracks_of(source)
         assert sorted(track.file for track in tracks) == sorted(NAMES)
         for track in tracks:
@@ -92,7 +93,7 @@ def test_a_cut_transfer_is_resumed_by_a_range(tmp_path: Path) -> None:
     item = noise(tmp_path, "a.bin")
     with serving(tmp_path, item, http="absolute_redirect off;") as url:
         with FaultProxy(int(url.rpartition(":")[2])) as proxy:
-            source = ArchiveSource(("noise",), url=proxy.url, manners=FAST)
+            source = ArchiveSource(("noise",), url=proxy.url, request_policy=FAST)
             (track,) = tracks_of(source)
             proxy.arm("pass", "cut")  # the redirect, then the file
             source.fetch(track, tmp_path / "file")
@@ -122,7 +123,7 @@ def test_sixty_recordings_with_at_most_so_many_transfers_at_a_time(tmp_path: Pat
     datanode = f"limit_conn transfers {DOWNLOADS}; limit_rate 8k;"
     location = Location(str(tmp_path / "workspace"))
     with serving(tmp_path, item, datanode) as url:
-        source = ArchiveSource(("served",), url=url, manners=PATIENT)
+        source = ArchiveSource(("served",), url=url, request_policy=PATIENT)
         summary = ingest(location, [source], Settings(downloads=DOWNLOADS), mapper=in_threads)
     assert (summary["ok"], summary["failures"]) == (60, [])
     statuses = Counter(line[0] for line in log_of(tmp_path))
@@ -137,9 +138,9 @@ def test_sixty_recordings_with_at_most_so_many_transfers_at_a_time(tmp_path: Pat
 def test_a_server_with_limits_is_outlived(tmp_path: Path, datanode: str) -> None:
     item = music_item(tmp_path, 6)
     location = Location(str(tmp_path / "workspace"))
-    manners = dataclasses.replace(PATIENT, attempts=50, backoff_cap_seconds=0.5)
+    request_policy = dataclasses.replace(PATIENT, attempts=50, backoff_cap_seconds=0.5)
     with serving(tmp_path, item, datanode) as url:
-        source = ArchiveSource(("served",), url=url, manners=manners)
+        source = ArchiveSource(("served",), url=url, request_policy=request_policy)
         summary = ingest(location, [source], Settings(downloads=3), mapper=in_threads)
     assert (summary["ok"], summary["failures"]) == (6, [])
     refused = {line[0] for line in log_of(tmp_path)} - {"200", "302"}

@@ -39,10 +39,22 @@ def test_a_source_of_another_package_is_ingested(tmp_path: Path) -> None:
     sounds.mkdir()
     soundfile.write(sounds / "noise.wav", np.random.default_rng(0).normal(0, 0.1, 11025), 11025)
     result = subprocess.run(
-        [sys.executable, "-m", "fadae", "ingest", "--source", f"shelf:{sounds}", "--workers", "1",
-         "-w", str(tmp_path / "w"), "--json"],
-        capture_output=True, text=True,
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-m",
+            "fadae",
+            "ingest",
+            "--source",
+            f"shelf:{sounds}",
+            "--workers",
+            "1",
+            "-w",
+            str(tmp_path / "w"),
+            "--json",
+        ],
+        capture_output=True,
+        text=True,
+    )
     assert result.returncode == 0, result.stderr
     summary = json.loads(result.stdout.splitlines()[-1])
     assert (summary["recordings"], summary["ok"]) == (1, 1)
@@ -63,7 +75,8 @@ def test_what_is_no_source_is_said() -> None:
 def test_a_command_told_an_unknown_source_says_so(command: str, tmp_path: Path) -> None:
     result = subprocess.run(
         [sys.executable, "-m", "fadae", command, "--source", "nobody:x", "-w", str(tmp_path)],
-        capture_output=True, text=True,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+    )
     assert result.returncode == 2
     assert "no installed source 'nobody'" in result.stderr

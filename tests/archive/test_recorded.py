@@ -9,7 +9,7 @@ import pytest
 
 from fadae.archive.client import ArchiveClient
 from fadae.errors import PermanentFailure, TransientFailure
-from fadae.nouns import Track
+from fadae.records import Track
 from tests.archive.recorded import CLOSE, HALF_CLOSE, Pause, Recorded, Step, playing
 from tests.archive.small import FAST
 
@@ -30,7 +30,7 @@ def chunked(*pieces: bytes, trailers: bytes = b"") -> bytes:
 
 def fetched(recorded: Recorded, to: Path, times: int = 1, size: int | None = len(BODY)) -> None:
     """Fetch the file so often with one client; each must be whole."""
-    client = ArchiveClient(recorded.url, manners=FAST)
+    client = ArchiveClient(recorded.url, request_policy=FAST)
     sha1 = hashlib.sha1(BODY, usedforsecurity=False).hexdigest()
     for _ in range(times):
         client.download(Track("item", "a.ogg", size_bytes=size, sha1=sha1), to / "file")
@@ -50,9 +50,18 @@ def fetched(recorded: Recorded, to: Path, times: int = 1, size: int | None = len
         ([FOUND + b"Connection: close\r\nContent-Length: 0\r\n\r\n", CLOSE], 7),
         ([b"HTTP/1.0 302 Found\r\nLocation: /1/items/a.ogg\r\n\r\n", CLOSE], 7),
     ],
-    ids=["length 0", "small body", "late body", "endless", "short body", "no length", "chunked",
-         "close", "HTTP/1.0"],
-)  # fmt: skip
+    ids=[
+        "length 0",
+        "small body",
+        "late body",
+        "endless",
+        "short body",
+        "no length",
+        "chunked",
+        "close",
+        "HTTP/1.0",
+    ],
+)
 def test_every_redirect_leads_to_the_file(
     tmp_path: Path, redirect: list[Step], connections: int
 ) -> None:
@@ -78,9 +87,21 @@ def test_every_redirect_leads_to_the_file(
         [*(OK[index : index + 1] for index in range(len(OK))), Pause(0.1), WHOLE[len(OK) :]],
         [WHOLE[:1000], Pause(0.1), WHOLE[1000:]],
     ],
-    ids=["chunked", "trailers", "no length", "half-closed", "HTTP/1.0", "HTTP/1.0 with length",
-         "close", "100", "103", "102", "slow headers", "slow body"],
-)  # fmt: skip
+    ids=[
+        "chunked",
+        "trailers",
+        "no length",
+        "half-closed",
+        "HTTP/1.0",
+        "HTTP/1.0 with length",
+        "close",
+        "100",
+        "103",
+        "102",
+        "slow headers",
+        "slow body",
+    ],
+)
 def test_every_way_to_send_a_body_is_understood(tmp_path: Path, answer: list[Step]) -> None:
     with playing(*[answer] * 3) as recorded:
         fetched(recorded, tmp_path, times=3)
@@ -95,23 +116,41 @@ def test_every_way_to_send_a_body_is_understood(tmp_path: Path, answer: list[Ste
         ([OK + LENGTH + BODY[:700], HALF_CLOSE, Pause(0.05)], 2),
         ([OK + b"Transfer-Encoding: chunked\r\n\r\n400\r\n" + BODY[:700], CLOSE], 2),
         ([OK + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n" + PAGE], 2),
-        ([b"HTTP/1.1 502 Bad Gateway\r\nContent-Type: text/html\r\nContent-Length: %d\r\n\r\n"
-          % len(BAD_GATEWAY) + BAD_GATEWAY], 2),
+        (
+            [
+                b"HTTP/1.1 502 Bad Gateway\r\nContent-Type: text/html\r\nContent-Length: %d\r\n\r\n"
+                % len(BAD_GATEWAY)
+                + BAD_GATEWAY
+            ],
+            2,
+        ),
         ([CLOSE], 2),
         ([HALF_CLOSE], 2),
         ([b"220 mail.example.org ESMTP\r\n", CLOSE], 2),
         ([b"HTTP/1.1 103 Early Hints\r\n\r\n" * 20], 2),
         ([OK + b"X: " + b"y" * 70_000 + b"\r\n\r\n"], 2),
     ],
-    ids=["longer", "shorter", "shorter, half-closed", "chunk cut", "no chunk", "502 in HTML",
-         "hang-up", "half-close", "not HTTP", "1xx without end", "endless header"],
-)  # fmt: skip
+    ids=[
+        "longer",
+        "shorter",
+        "shorter, half-closed",
+        "chunk cut",
+        "no chunk",
+        "502 in HTML",
+        "hang-up",
+        "half-close",
+        "not HTTP",
+        "1xx without end",
+        "endless header",
+    ],
+)
 def test_what_a_broken_answer_leaves_is_made_good(
     tmp_path: Path, answer: list[Step], requests: int
 ) -> None:
-    rest = [b"HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 700-%d/%d\r\n"
-            b"Content-Length: %d\r\n\r\n" % (len(BODY) - 1, len(BODY), len(BODY) - 700)
-            + BODY[700:]]  # fmt: skip
+    rest = [
+        b"HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 700-%d/%d\r\n"
+        b"Content-Length: %d\r\n\r\n" % (len(BODY) - 1, len(BODY), len(BODY) - 700) + BODY[700:]
+    ]
     resumed = any(isinstance(step, bytes) and BODY[:700] in step for step in answer)
     second: list[Step] = [*rest] if resumed and requests == 2 else [WHOLE]
     answers = [answer, second][:requests]
@@ -133,7 +172,7 @@ def test_errors_in_html_leave_metadata_to_be_had(page: bytes) -> None:
     error = b"HTTP/1.1 502 Bad Gateway\r\nContent-Type: text/html\r\nContent-Length: %d\r\n\r\n"
     answer = OK + b"Content-Length: %d\r\n\r\n" % len(METADATA) + METADATA
     with playing([error % len(page) + page], [answer], [answer]) as recorded:
-        client = ArchiveClient(recorded.url, manners=FAST)
+        client = ArchiveClient(recorded.url, request_policy=FAST)
         assert client.metadata("item")["metadata"] == {"title": "x"}
         assert client.metadata("item")["files"] == []
 
@@ -141,7 +180,7 @@ def test_errors_in_html_leave_metadata_to_be_had(page: bytes) -> None:
 @pytest.mark.parametrize("status", [204, 304])
 def test_an_answer_without_a_body_leaves_the_connection_whole(tmp_path: Path, status: int) -> None:
     with playing([b"HTTP/1.1 %d None\r\n\r\n" % status], [WHOLE]) as recorded:
-        client = ArchiveClient(recorded.url, manners=FAST)
+        client = ArchiveClient(recorded.url, request_policy=FAST)
         with pytest.raises(PermanentFailure, match=str(status)):
             client.download(Track("item", "a.ogg"), tmp_path / "file")
         client.download(Track("item", "a.ogg"), tmp_path / "file")

@@ -13,7 +13,7 @@ from fadae.archive.folder import FolderSource
 from fadae.archive.source import Page, Source
 from fadae.embedded.server import EmbeddedArchive
 from fadae.errors import FadaeError, PermanentFailure, RecordingFailure
-from fadae.nouns import Failure, Track
+from fadae.records import Failure, Track
 from tests.archive.small import AWKWARD, FAST, bytes_of, small_item, source_of, write
 
 # Each makes a source of two tracks, AWKWARD and one more, whose bytes are those of their names.

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from fadae.embedded.faults import ALWAYS, Fault, Kind, Where
-from fadae.embedded.holdings import HeldItem, hold
+from fadae.embedded.items import HeldItem, hold
 from fadae.embedded.server import EmbeddedArchive
 from fadae.errors import PermanentFailure, RecordingFailure, TransientFailure
-from fadae.nouns import Track
+from fadae.records import Track
 from tests.archive.small import AWKWARD, FAST, SIZE, bytes_of, source_of
 
 DATANODE, FRONT = Where.DATANODE, Where.FRONT

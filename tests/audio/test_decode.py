@@ -10,7 +10,8 @@ import pytest
 from fadae.audio import write
 from fadae.audio.decode import decode
 from fadae.audio.pcm import to_pcm
-from fadae.audio.terms import Limits, Source
+from fadae.audio.protocol import Source
+from fadae.config.job import Limits
 from fadae.errors import PermanentFailure
 from tests.audio.sounds import music, save, wav
 

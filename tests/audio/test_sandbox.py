@@ -16,7 +16,7 @@ import pytest
 from fadae.audio import write
 from fadae.audio.decode import decode
 from fadae.audio.sandbox import Sandbox, borrowed
-from fadae.audio.terms import Limits
+from fadae.config.job import Limits
 from fadae.errors import OwnFaultError, PermanentFailure, TransientFailure
 from tests.audio.sounds import music, save, wav
 
@@ -164,7 +164,7 @@ def test_threads_have_a_child_each(song: Path) -> None:
 
 def test_the_child_ends_with_its_parent(song: Path) -> None:
     code = (
-        "import sys, os; from fadae.audio.sandbox import Sandbox; from fadae.audio.terms import *; "
+        "import sys, os; from fadae.audio.sandbox import Sandbox; from fadae.config import Limits; "
         "s = Sandbox(); s.decode(sys.argv[1], 11025, Limits(), len); "
         "print(s.process_id, flush=True); os.kill(os.getpid(), 9)"
     )
@@ -179,7 +179,7 @@ def test_the_child_ends_with_its_parent(song: Path) -> None:
 
 def test_the_child_loads_only_what_decoding_needs() -> None:
     code = (
-        "import sys, fadae.audio.child; "
+        "import sys, fadae.audio.decode_worker; "
         "print([m for m in ('torch', 'scipy', 'zarr', 'dask', 'fsspec') if m in sys.modules])"
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fadae.audio import write
+from fadae.audio import ogg, write
 from fadae.audio.decode import decode
+from fadae.audio.protocol import Source
 from fadae.audio.sandbox import Sandbox
 from fadae.audio.sections import TAG_BYTES, Sections, View
-from fadae.audio.terms import Limits, Source
+from fadae.config.job import Limits
 from fadae.errors import PermanentFailure
 from tests.audio.sounds import music, save
 from tests.audio.test_sandbox import peak_bytes
@@ -67,10 +68,10 @@ def test_every_link_of_a_chained_ogg_is_heard(tmp_path: Path, rate_hz: int, chan
 def test_a_broken_later_link_is_damage(tmp_path: Path) -> None:
     whole = write.encode(music(4), 22050, "ogg")
     mute = bytearray(write.encode(music(2), 22050, "ogg"))
-    for start, _ in list(write.ogg.pages(bytes(mute)))[:1]:
+    for start, _ in list(ogg.pages(bytes(mute)))[:1]:
         mute[start + 28 : start + 34] = b"nobody"  # no codec's name
     path = tmp_path / "a.ogg"
-    path.write_bytes(whole + write.ogg.with_fixed_serial(bytes(mute)))
+    path.write_bytes(whole + ogg.with_fixed_serial(bytes(mute)))
     with pytest.raises(PermanentFailure, match="damaged in part 2 of 2"):
         decoded(path)
     source = Source()

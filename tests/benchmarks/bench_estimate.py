@@ -19,10 +19,10 @@ from pathlib import Path
 
 from fadae.archive.folder import FolderSource
 from fadae.estimate import Constants
-from fadae.extract import extract
-from fadae.ingest import ingest
-from fadae.reconstruct import reconstruct
-from fadae.store.dataset import FeatureSet
+from fadae.stages.extract import extract
+from fadae.stages.ingest.driver import ingest
+from fadae.stages.reconstruct import reconstruct
+from fadae.store.features import FeatureSet
 from fadae.store.location import Location
 from tests.conftest import shared_dir
 
@@ -85,7 +85,7 @@ def _train_rate(location: Location) -> float:
     """
     import torch
 
-    from fadae.training.config import TrainConfig
+    from fadae.config.job import TrainConfig
     from fadae.training.launch import train
 
     torch.set_num_threads(1)

@@ -20,8 +20,8 @@ import time  # noqa: E402
 from pathlib import Path  # noqa: E402
 
 from fadae.audio.decode import decode  # noqa: E402
-from fadae.extract import extract  # noqa: E402
-from fadae.nouns import Commit, Decoded, Track  # noqa: E402
+from fadae.records import Commit, Decoded, Track  # noqa: E402
+from fadae.stages.extract import extract  # noqa: E402
 from fadae.store.location import Location  # noqa: E402
 from fadae.store.staging import pcm_path, write_commit  # noqa: E402
 from tests.conftest import shared_dir  # noqa: E402
@@ -49,8 +49,10 @@ def main() -> None:
     print(f"extract           {extracted / seconds * 1e3:.3f}")
     ratio = (staged + extracted) / alone
     rate = seconds / (staged + extracted)
-    print(f"OGG -> published features: {ratio:.2f}x decoding (limit {LIMIT}, aim {AIM}); "
-          f"{rate:.0f} audio s per core-second, {rate / ZOUNDS:.1f}x zounds")  # fmt: skip
+    print(
+        f"OGG -> published features: {ratio:.2f}x decoding (limit {LIMIT}, aim {AIM}); "
+        f"{rate:.0f} audio s per core-second, {rate / ZOUNDS:.1f}x zounds"
+    )
     _profile(files)
 
 

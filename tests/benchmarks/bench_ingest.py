@@ -17,9 +17,10 @@ from pathlib import Path
 from fadae.archive.folder import FolderSource
 from fadae.audio.decode import decode
 from fadae.audio.sandbox import Sandbox, borrowed
-from fadae.audio.terms import Limits
-from fadae.cluster import connect, map_bag
-from fadae.ingest import ingest
+from fadae.cluster.bags import map_bag
+from fadae.cluster.client import connect
+from fadae.config.job import Limits
+from fadae.stages.ingest.driver import ingest
 from fadae.store.location import Location
 from tests.conftest import shared_dir
 

@@ -23,10 +23,28 @@ from tests.training.small import model_hash
 
 def command(location: Location, run: str, ranks: int, reduction: str) -> list[str]:
     return [
-        sys.executable, "-m", "fadae", "train", "-w", location.url, "--run", run,
-        "--ranks", str(ranks), "--reduction", reduction, "--widths", "128,32", "--lr", "1e-3",
-        "--epochs", "30", "--checkpoint-steps", "5", "--json",
-    ]  # fmt: skip
+        sys.executable,
+        "-m",
+        "fadae",
+        "train",
+        "-w",
+        location.url,
+        "--run",
+        run,
+        "--ranks",
+        str(ranks),
+        "--reduction",
+        reduction,
+        "--widths",
+        "128,32",
+        "--lr",
+        "1e-3",
+        "--epochs",
+        "30",
+        "--checkpoint-steps",
+        "5",
+        "--json",
+    ]
 
 
 def kill_somebody(process: subprocess.Popen[bytes]) -> str:
@@ -68,9 +86,11 @@ def main() -> int:
             started = time.perf_counter()
             name = f"{reduction}-{ranks}"
             subprocess.run(
-                command(location, name, ranks, reduction), check=True, stdout=subprocess.DEVNULL,
+                command(location, name, ranks, reduction),
+                check=True,
+                stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
-            )  # fmt: skip
+            )
             undisturbed = model_hash(location, name)
             killed = train_through_kills(
                 command(location, f"{name}-killed", ranks, reduction), kills

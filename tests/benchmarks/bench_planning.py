@@ -20,16 +20,16 @@ from unittest import mock
 import distributed
 
 import fadae
-from fadae.cluster import connect, map_bag
-from fadae.nouns import Commit, Decoded, Track
-from fadae.store.dataset import FEATURES, RecordingTable, feature_attrs, feature_specs
+from fadae.cluster.bags import map_bag
+from fadae.cluster.client import connect
+from fadae.records import Commit, Decoded, Track
+from fadae.store.features import FEATURES, RecordingTable, feature_attrs, feature_specs
 from fadae.store.frames import FrameStore
-from fadae.store.ledger import LedgerRun, LedgerRuns, known_digests
 from fadae.store.location import Location
 from fadae.store.plan import Plan, create_plan
 from fadae.store.publication import publish
-from fadae.store.staging import PREFIXES
-from fadae.transform import FrequencyAdaptiveTransform
+from fadae.store.staging import PREFIXES, LedgerRun, LedgerRuns, known_digests
+from fadae.transform.adaptive import FrequencyAdaptiveTransform
 
 RATE_HZ = 11025
 
@@ -52,14 +52,23 @@ def _commit(drawn: random.Random, number: int) -> Commit:
     file = f"disc {number % 3}/{number:07d} - a track with a title of some length.ogg"
     content = number - 1 if drawn.random() < 0.02 else number
     track = Track(
-        item, file, title=f"A track with a title of some length, part {number}",
-        creator=f"Artist number {number % 5000}", licence="CC-BY-SA-4.0",
-        url=f"https://archive.org/download/{item}/{number}.ogg", size_bytes=3_000_000,
-    )  # fmt: skip
+        item,
+        file,
+        title=f"A track with a title of some length, part {number}",
+        creator=f"Artist number {number % 5000}",
+        licence="CC-BY-SA-4.0",
+        url=f"https://archive.org/download/{item}/{number}.ogg",
+        size_bytes=3_000_000,
+    )
     decoded = Decoded(
-        RATE_HZ, RATE_HZ * 180 + content % 7919, hashlib.sha256(b"%d" % content).hexdigest(),
-        44100, 2, 3_000_000, hashlib.sha1(b"%d" % number, usedforsecurity=False).hexdigest(),
-    )  # fmt: skip
+        RATE_HZ,
+        RATE_HZ * 180 + content % 7919,
+        hashlib.sha256(b"%d" % content).hexdigest(),
+        44100,
+        2,
+        3_000_000,
+        hashlib.sha1(b"%d" % number, usedforsecurity=False).hexdigest(),
+    )
     return Commit(track, decoded=decoded, fadae_version=fadae.__version__)
 
 
@@ -79,8 +88,11 @@ class Watch:
         wall, spent = time.perf_counter() - self.wall, time.process_time() - self.spent
         each = spent * 1000 / self.recordings
         self.total_ms += each * counts
-        print(f"{name:<28} {spent:7.1f} s of the driver in {wall:7.1f} s, "
-              f"{each:.4f} ms a recording, peak {peak_mb():.0f} MB", flush=True)  # fmt: skip
+        print(
+            f"{name:<28} {spent:7.1f} s of the driver in {wall:7.1f} s, "
+            f"{each:.4f} ms a recording, peak {peak_mb():.0f} MB",
+            flush=True,
+        )
         self.wall, self.spent = time.perf_counter(), time.process_time()
 
 
@@ -94,9 +106,15 @@ def main(recordings: int) -> None:
             runs.add(run)
         watch.step("(making up the ledger)", counts=False)
         create_plan(
-            location, runs, None, number=0, published_rows=0, transform=transform,
-            dtype="float16", fadae_version=fadae.__version__,
-        )  # fmt: skip
+            location,
+            runs,
+            None,
+            number=0,
+            published_rows=0,
+            transform=transform,
+            dtype="float16",
+            fadae_version=fadae.__version__,
+        )
         plan = Plan.read(location, 0)
         assert plan is not None
         watch.step("plan")
@@ -111,8 +129,10 @@ def main(recordings: int) -> None:
         watch.step("known recordings, next time")
         print(f"sent to look for new ones: {sum(map(len, known.values())) / 1e6:.1f} MB in all")
         print(f"largest graph of {len(graphs)}: {max(graphs)} tasks")
-        print(f"driver: {watch.total_ms:.3f} ms a recording (limit 2), peak {peak_mb():.0f} MB "
-              "(limit 1000)")  # fmt: skip
+        print(
+            f"driver: {watch.total_ms:.3f} ms a recording (limit 2), peak {peak_mb():.0f} MB "
+            "(limit 1000)"
+        )
 
 
 def _drive(location: Location, plan: Plan) -> list[int]:

@@ -18,11 +18,11 @@ import numpy as np
 import torch
 
 import fadae
-from fadae.reconstruct import reconstruct
-from fadae.store.dataset import FeatureSet
+from fadae.stages.reconstruct import reconstruct
+from fadae.store.features import FeatureSet
 from fadae.store.location import Location
 from fadae.store.reconstruction import reconstruction_path
-from fadae.transform import MODEL_FLOOR
+from fadae.transform.adaptive import MODEL_FLOOR
 from tests.synthetic import music, write_features, write_run
 
 LIMIT = 1.3

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import fadae
-from fadae.reconstruct import reconstruct
+from fadae.stages.reconstruct import reconstruct
 from fadae.store.location import Location
 from tests.s3 import S3Server, s3_server
 from tests.synthetic import music, write_features, write_run
@@ -98,17 +98,22 @@ def run(server: S3Server) -> bool:
     workspace = fadae.open(direct.url, options)
     workspace.recording("a/music.ogg")
     opened = time.perf_counter() - start
-    print(f"{'open, and find the recording (once)':<44} {len(proxy.requests):>3} requests "
-          f"{1e3 * opened:7.0f} ms")  # fmt: skip
+    print(
+        f"{'open, and find the recording (once)':<44} {len(proxy.requests):>3} requests "
+        f"{1e3 * opened:7.0f} ms"
+    )
     workspace.audio("a/music.ogg", (0, 1), "default")  # lists the reconstructions once
     _ = workspace.features
     span = (347.7, 348.7)  # across the border of two blocks, the dearest there is
     kept = [
-        measured(proxy, f"audio, 1 s, {source}{where}", lambda at=at, s=source: workspace.audio(
-            "a/music.ogg", at, s))
+        measured(
+            proxy,
+            f"audio, 1 s, {source}{where}",
+            lambda at=at, s=source: workspace.audio("a/music.ogg", at, s),
+        )
         for source in ("original", "transform", "default")
         for where, at in ((", within a chunk", (101, 102)), (", across two blocks", span))
-    ]  # fmt: skip
+    ]
 
     def selected() -> None:
         chosen = workspace.select("a/music.ogg", (101, 102), (400, 900))

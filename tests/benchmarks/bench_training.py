@@ -17,12 +17,12 @@ from typing import Any
 
 import torch
 
+from fadae.config.job import TrainConfig
 from fadae.model.dense import Dense
 from fadae.store.location import Location
-from fadae.training.allocator import keep_freed_memory
-from fadae.training.config import TrainConfig
 from fadae.training.launch import train
 from fadae.training.optimizer import Adam
+from fadae.training.process import keep_freed_memory
 from fadae.training.ranks import Ranks
 from fadae.training.reduction import make_reduction
 from tests.training.features import write_features
@@ -121,8 +121,10 @@ def main() -> None:
     bf16 = 256 * steps_a_second(bare_step(256, precision="bf16"), 4)
     exact = 64 * steps_a_second(bare_step(64, reduction="exact"), 2)
     exact256 = 256 * steps_a_second(bare_step(256, reduction="exact"), 1)
-    print(f"samples a second: zounds {zounds:.0f}, batch 64 fp32 {bare64:.0f}, "
-          f"batch 256 fp32 {fp32:.0f}, bf16 {bf16:.0f}")  # fmt: skip
+    print(
+        f"samples a second: zounds {zounds:.0f}, batch 64 fp32 {bare64:.0f}, "
+        f"batch 256 fp32 {fp32:.0f}, bf16 {bf16:.0f}"
+    )
     report("step / zounds' step, batch 64 fp32", bare64 / zounds, "at least 2")
     report("bf16 / fp32, batch 256", bf16 / fp32, "at least 1.8")
     report("exact / fast, batch 64, one rank", exact / bare64, "0.25 to 0.4 expected")
@@ -141,16 +143,22 @@ def main() -> None:
         # A save every 5 s; the default is every 120 s.
         report("time lost to checkpoints at the default interval", lost * 5 / 120, "below 0.03")
         two = trained(location, "two", max_steps=120, ranks=2)
-        report("2 ranks / 1 rank, batch 64 (2 cores)",
-               two["samples_per_second"] / run["samples_per_second"], "")  # fmt: skip
+        report(
+            "2 ranks / 1 rank, batch 64 (2 cores)",
+            two["samples_per_second"] / run["samples_per_second"],
+            "",
+        )
         print("seconds to a held-out loss:")
         for name, more in RACES.items():
             report(f"  {name}", seconds_to_loss(location, f"race-{name}", **more), "")
         wide = {"batch_size": 512, "max_steps": 30}
         one = trained(location, "wide1", **wide)
         two = trained(location, "wide2", ranks=2, **wide)
-        report("2 ranks / 1 rank, batch 512 (2 cores)",
-               two["samples_per_second"] / one["samples_per_second"], "")  # fmt: skip
+        report(
+            "2 ranks / 1 rank, batch 512 (2 cores)",
+            two["samples_per_second"] / one["samples_per_second"],
+            "",
+        )
 
 
 if __name__ == "__main__":

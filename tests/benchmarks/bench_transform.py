@@ -18,7 +18,7 @@ import numpy as np  # noqa: E402 - the thread count must be set first
 import scipy.fft  # noqa: E402
 
 from fadae.scores import snr_db  # noqa: E402
-from fadae.transform import FrequencyAdaptiveTransform  # noqa: E402
+from fadae.transform.adaptive import FrequencyAdaptiveTransform  # noqa: E402
 from fadae.transform.companding import compand, expand  # noqa: E402
 from fadae.transform.framing import vorbis_window  # noqa: E402
 from fadae.transform.half import to_float16  # noqa: E402

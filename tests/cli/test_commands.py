@@ -18,14 +18,9 @@ import pytest
 import xarray as xr
 
 import fadae
-from fadae.cli.demo import closing
-from fadae.cli.extract import extract
-from fadae.cli.ingest import chosen_settings, ingest
-from fadae.cli.run import run
-from fadae.cli.train import chosen_training, train
-from fadae.embedded.bach import PIECES
-from fadae.embedded.holdings import HeldItem
-from fadae.embedded.rendering import bach_item
+from fadae.cli.stages import chosen_settings, chosen_training, closing, extract, ingest, run, train
+from fadae.embedded.bach import PIECES, bach_item
+from fadae.embedded.items import HeldItem
 from fadae.embedded.server import EmbeddedArchive
 
 # As small as a whole job can be: two pieces, two steps, a narrow code.
@@ -69,8 +64,12 @@ def test_a_run_tells_what_each_stage_did(job: tuple[Path, list[str], dict[str, A
     assert told["ingest"]["failures"] == []
     assert told["extract"]["frames"] == told["reconstruct"]["frames"]
     assert told["train"]["steps"] == 2 and len(told["train"]["model_sha256"]) == 64
-    for stage, key in [("train", "holdout_nmse_db"), ("train", "pca_nmse_db"),
-                       ("reconstruct", "nmse_db"), ("reconstruct", "audio_snr_db")]:  # fmt: skip
+    for stage, key in [
+        ("train", "holdout_nmse_db"),
+        ("train", "pca_nmse_db"),
+        ("reconstruct", "nmse_db"),
+        ("reconstruct", "audio_snr_db"),
+    ]:
         assert isinstance(told[stage][key], float)
     features = xr.open_zarr(workspace / "features.zarr")
     assert int((features.frame_recording >= 0).sum()) == told["extract"]["frames"]
@@ -176,18 +175,39 @@ def test_run_takes_every_option_of_its_stages() -> None:
         (
             ingest,
             chosen_settings,
-            {"workspace", "items", "collection", "search", "folder", "source", "formats",
-             "archive_url", "contact", "scheduler", "workers"},
+            {
+                "workspace",
+                "items",
+                "collection",
+                "search",
+                "folder",
+                "source",
+                "formats",
+                "archive_url",
+                "contact",
+                "scheduler",
+                "workers",
+            },
         ),
     ],
-)  # fmt: skip
+)
 def test_every_option_arrives(stage: Any, chosen: Any, elsewhere: set[str]) -> None:
     options = options_of(stage) | ({"launcher": "local"} if stage is train else {})
     before = chosen(options)
-    others = {"model": "pca", "widths": "64,32", "schedule": "cosine", "precision": "bf16",
-              "reduction": "exact", "launcher": "dask", "device": "cpu", "retry": "all",
-              "run": "other", "scheduler": "tcp://x", "holdout": 0.25,
-              "model_option": ["a=1"]}  # fmt: skip
+    others = {
+        "model": "pca",
+        "widths": "64,32",
+        "schedule": "cosine",
+        "precision": "bf16",
+        "reduction": "exact",
+        "launcher": "dask",
+        "device": "cpu",
+        "retry": "all",
+        "run": "other",
+        "scheduler": "tcp://x",
+        "holdout": 0.25,
+        "model_option": ["a=1"],
+    }
     for name, default in options.items():
         if name in elsewhere:
             continue

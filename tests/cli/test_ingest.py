@@ -28,8 +28,16 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_ingest_prints_its_summary_and_resumes(folder: Path, tmp_path: Path) -> None:
-    command = ["ingest", "--folder", str(folder), "-w", str(tmp_path / "w"), "--workers", "1",
-               "--json"]  # fmt: skip
+    command = [
+        "ingest",
+        "--folder",
+        str(folder),
+        "-w",
+        str(tmp_path / "w"),
+        "--workers",
+        "1",
+        "--json",
+    ]
     first, second = fadae(*command), fadae(*command)
     assert first.returncode == second.returncode == 0
     summary = json.loads(first.stdout.splitlines()[-1])
@@ -44,8 +52,9 @@ def test_ingest_prints_its_summary_and_resumes(folder: Path, tmp_path: Path) -> 
 def test_a_second_folder_of_the_same_name_is_refused(folder: Path, tmp_path: Path) -> None:
     other = tmp_path / "other" / "music"
     save(other / "a b.ogg", music(3))
-    result = fadae("ingest", "--folder", str(folder), "--folder", str(other),
-                   "-w", str(tmp_path / "w"))  # fmt: skip
+    result = fadae(
+        "ingest", "--folder", str(folder), "--folder", str(other), "-w", str(tmp_path / "w")
+    )
     assert result.returncode == 2
     assert f"{folder} under the name 'music'" in result.stderr
 

@@ -50,11 +50,17 @@ def scheduler(folder: Path, port: int = 0) -> Iterator[Command]:
     """Run `dask scheduler`; `.address` is where it listens."""
     command = Command(
         [
-            sys.executable, "-m", "distributed.cli.dask_scheduler", "--host", "127.0.0.1",
-            "--port", str(port), "--no-dashboard",
+            sys.executable,
+            "-m",
+            "distributed.cli.dask_scheduler",
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(port),
+            "--no-dashboard",
         ],
         folder / f"scheduler-{time.monotonic_ns()}.log",
-    )  # fmt: skip
+    )
     try:
         line = command.wait_for("Scheduler at:")
         command.address = line.split()[-1]  # type: ignore[attr-defined]
@@ -74,12 +80,26 @@ def worker(
     start = f"{code}\nfrom distributed.cli.dask_worker import main; main()"
     command = Command(
         [
-            *wrapper, sys.executable, "-c", start, address, "--host", "127.0.0.1", "--name", name,
-            "--nthreads", "1", "--no-nanny", "--no-dashboard", "--death-timeout", "30",
-            "--local-directory", str(folder / "dask"),
+            *wrapper,
+            sys.executable,
+            "-c",
+            start,
+            address,
+            "--host",
+            "127.0.0.1",
+            "--name",
+            name,
+            "--nthreads",
+            "1",
+            "--no-nanny",
+            "--no-dashboard",
+            "--death-timeout",
+            "30",
+            "--local-directory",
+            str(folder / "dask"),
         ],
         folder / f"worker-{name}.log",
-    )  # fmt: skip
+    )
     try:
         command.wait_for("Registered to:")
         yield command

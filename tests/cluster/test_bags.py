@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from fadae.cluster import bags, connect, map_bag
+from fadae.cluster import bags
+from fadae.cluster.bags import map_bag
+from fadae.cluster.client import connect
 from fadae.errors import TransientError, UsageError
 from fadae.store.location import Location
 from tests.cluster import work
@@ -90,14 +92,15 @@ def test_memory_serves_threads_of_this_process() -> None:
     with connect(None, 2, location) as client:
         look = functools.partial(work.exists, location.url)
         assert list(map_bag(client, look, ["here", "there"], label="look", partition_size=2)) == [
-            True, False,
-        ]  # fmt: skip
+            True,
+            False,
+        ]
     with pytest.raises(UsageError, match="this process only"), connect("tcp://x:1", 1, location):
         pass
 
 
 def test_a_missing_scheduler_is_transient(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr("fadae.cluster.connection.CONNECT_SECONDS", 0.5)
+    monkeypatch.setattr("fadae.cluster.client.CONNECT_SECONDS", 0.5)
     location = Location(str(tmp_path))
     with pytest.raises(TransientError, match="no Dask scheduler answers"):
         connect("tcp://127.0.0.1:9", 1, location).__enter__()

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from distributed import LocalCluster
 
-from fadae.cluster import connect, map_bag
+from fadae.cluster.bags import map_bag
+from fadae.cluster.client import connect
 from fadae.errors import TransientError, UsageError
 from fadae.store.location import Location
 from tests.cluster import commands, work

@@ -17,9 +17,9 @@ import pytest
 
 from fadae.archive.items import ArchiveSource
 from fadae.embedded.server import EmbeddedArchive
-from fadae.extract import extract
-from fadae.ingest import ingest
-from fadae.reconstruct import reconstruct
+from fadae.stages.extract import extract
+from fadae.stages.ingest.driver import ingest
+from fadae.stages.reconstruct import reconstruct
 from fadae.store.location import Location
 from tests.audio.sounds import music, save
 from tests.cluster import commands
@@ -90,9 +90,10 @@ def ingested_with_a_loss(folder: Path, url: str, archive: EmbeddedArchive) -> No
     """Ingest; the third worker is lost in its first transfer, and the logs say who did what."""
     with (
         cluster(folder) as (address, three),
-        submitted("ingest", ITEM, "-w", url, "--archive-url", archive.url, "--scheduler", address)
-        as job,
-    ):  # fmt: skip
+        submitted(
+            "ingest", ITEM, "-w", url, "--archive-url", archive.url, "--scheduler", address
+        ) as job,
+    ):
         deadline = time.monotonic() + 30
         while archive.transfers < 3 and job.poll() is None and time.monotonic() < deadline:
             time.sleep(0.02)

@@ -10,10 +10,18 @@ import pytest
 import soundfile
 
 from fadae.archive.choice import choose
-from fadae.embedded.bach import PIECES
-from fadae.embedded.notation import Note, Piece, Voice, pitch_of, read_voice, transposed
-from fadae.embedded.rendering import bach_item
-from fadae.embedded.synthesizer import RATE_HZ, TIMBRES, render
+from fadae.embedded.bach import PIECES, bach_item
+from fadae.embedded.music import (
+    RATE_HZ,
+    TIMBRES,
+    Note,
+    Piece,
+    Voice,
+    pitch_of,
+    read_voice,
+    render,
+    transposed,
+)
 
 SHORT = Piece(
     "BWV 0", "Test: a/scale?", Fraction(1), 240, (Voice("/4 C4 D4 E4 F4 | /1 G4", "lute"),)

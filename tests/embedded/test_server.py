@@ -12,7 +12,7 @@ import pytest
 import urllib3
 
 from fadae.embedded.faults import Fault, Kind, Where
-from fadae.embedded.holdings import HeldItem
+from fadae.embedded.items import HeldItem
 from fadae.embedded.server import EmbeddedArchive
 
 NAMES = ("a b.ogg", "c#1?.mp3", "ü/%41/d.flac", "notes.txt")
@@ -68,8 +68,10 @@ def test_search_errors_are_json(archive: EmbeddedArchive) -> None:
     search = f"{archive.url}/services/search/v1/scrape"
     assert get(f"{search}?q=mediatype:audio&count=100").json()["total"] == 1
     assert get(f"{search}?q=mediatype:audio&total_only=true").json() == {
-        "items": [], "count": 0, "total": 1,
-    }  # fmt: skip
+        "items": [],
+        "count": 0,
+        "total": 1,
+    }
     for bad in ("", "?q=a&count=99", "?q=a&cursor=%2A", "?q=a&sorts=identifier,date", "?q=(a"):
         answer = get(search + bad)
         assert (answer.status, "error" in answer.json()) == (400, True), bad

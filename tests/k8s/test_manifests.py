@@ -9,18 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from fadae.nouns import canonical_json
-from tests.k8s.rendering import (
-    K8S,
-    OVERLAYS,
-    Document,
-    edited,
-    find,
-    pod_specs,
-    pods,
-    render,
-    selects,
-)
+from fadae.records import canonical_json
+from tests.k8s.rendering import K8S, OVERLAYS, Document, edited, find, pod_specs, pods, render, selects
 
 DRIVERS = {"ingest", "extract", "train", "reconstruct"}
 

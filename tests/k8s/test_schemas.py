@@ -13,7 +13,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from fadae.nouns import canonical_json
+from fadae.records import canonical_json
 from tests.k8s.rendering import OVERLAYS, Document, render
 
 KUBERNETES_VERSIONS = ["1.31", kubernetes_validate.latest_version()]

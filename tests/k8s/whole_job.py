@@ -2,8 +2,8 @@
 
     make k8s        (python -m pytest tests/k8s/whole_job.py)
 
-Under three minutes on two cores that are half busy, so not a part of `make test`. What it shows is that the
-commands run as k8s/ gives them. No cluster has confirmed the rest.
+Under three minutes on two cores that are half busy, so not a part of `make test`. What it shows is
+that the commands run as k8s/ gives them. No cluster has confirmed the rest.
 """
 
 from __future__ import annotations

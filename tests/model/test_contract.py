@@ -26,7 +26,7 @@ from fadae.model.contract import (
     model_names,
 )
 from fadae.model.pca import PcaOptions
-from fadae.nouns import CodeSpec
+from fadae.records import CodeSpec
 
 OPTIONS: dict[str, dict[str, object]] = {
     "dense": {"widths": [32, 8]},

@@ -17,14 +17,14 @@ import pytest
 import fadae
 from fadae.errors import CodeError, UsageError
 from fadae.model.codec import Codec
-from fadae.reconstruct import prepare_recordings, reconstruct, reconstruct_shard
+from fadae.stages.reconstruct import prepare_recordings, reconstruct, reconstruct_shard
 from fadae.store.frames import FrameStore
 from fadae.store.location import Location
 from fadae.store.reconstruction import PREPARED
 from fadae.training.launch import train
 from fadae.training.run import open_dataset
+from tests.stages.test_reconstruct import killed_after, objects
 from tests.synthetic import RATE_HZ, music, write_features
-from tests.test_reconstruct import killed_after, objects
 from tests.training.small import metrics_of, model_hash, small
 from tests.web.conftest import serving
 
@@ -67,13 +67,26 @@ def test_the_command_line_finds_it(tmp_path: Path) -> None:
     location = Location(str(tmp_path))
     write_features(location, {SHORT: music(9.3, seed=1), LONG: music(20, seed=2)})
     there = ("-w", location.url)
-    trained = command("train", *there, "--model", "toy", "--model-option", "keep=9",
-                      "--max-steps", "3", "--batch-size", "8", "--ranks", "1")  # fmt: skip
+    trained = command(
+        "train",
+        *there,
+        "--model",
+        "toy",
+        "--model-option",
+        "keep=9",
+        "--max-steps",
+        "3",
+        "--batch-size",
+        "8",
+        "--ranks",
+        "1",
+    )
     assert trained["model"] == "toy"
     assert command("reconstruct", *there, "--workers", "1")["shards_written"] == 1
     npy = tmp_path / "part.npy"
-    asked = command("query", SHORT, *there, "--seconds", "1:3", "--source", "default",
-                    "--to", str(npy))  # fmt: skip
+    asked = command(
+        "query", SHORT, *there, "--seconds", "1:3", "--source", "default", "--to", str(npy)
+    )
     assert asked["frames"] == len(np.load(npy)) == 7
     assert Path(command("report", *there, "--seconds", "1")["index"]).exists()
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from fadae.errors import CodeError, UsageError
 from fadae.model.contract import FrameShape, ModelOptions, StoredCodes
-from fadae.nouns import CodeSpec
+from fadae.records import CodeSpec
 
 LEVEL_BYTES, MOST_LEVEL = 3, 127
 
@@ -57,9 +57,14 @@ class Toy(nn.Module):
     @property
     def code(self) -> CodeSpec:
         return CodeSpec(
-            1 + LEVEL_BYTES * self.keep, "uint8", fill=0, meaning="positions and levels",
-            variable=True, carries_scale=False, interpolates=False,
-        )  # fmt: skip
+            1 + LEVEL_BYTES * self.keep,
+            "uint8",
+            fill=0,
+            meaning="positions and levels",
+            variable=True,
+            carries_scale=False,
+            interpolates=False,
+        )
 
     def prepare(self, values: Tensor) -> float:
         """Return which step reaches the recording's peak with the greatest level."""

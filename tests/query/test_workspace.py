@@ -20,10 +20,10 @@ from hypothesis import strategies as st
 import fadae
 from fadae.audio.pcm import from_pcm
 from fadae.errors import NoInputError, UsageError
-from fadae.nouns import Commit, Failure, FailureClass, Track
 from fadae.query.selection import hop_rows, sample_span
 from fadae.query.workspace import Workspace
-from fadae.reconstruct import reconstruct
+from fadae.records import Commit, Failure, FailureClass, Track
+from fadae.stages.reconstruct import reconstruct
 from fadae.store.location import Location
 from fadae.store.staging import write_commit
 from tests.synthetic import RATE_HZ, music, write_features, write_run
@@ -54,9 +54,7 @@ def workspace(location: Location) -> Workspace:
     return fadae.open(location.url)
 
 
-@given(
-    start=st.floats(0, 350, allow_nan=False), length=st.floats(1e-3, 30, allow_nan=False)
-)  # fmt: skip
+@given(start=st.floats(0, 350, allow_nan=False), length=st.floats(1e-3, 30, allow_nan=False))
 @settings(max_examples=300, deadline=None)
 def test_spans_hold_exactly_the_samples_and_hops_asked_for(start: float, length: float) -> None:
     stop, samples = start + length, 360 * RATE_HZ
@@ -178,9 +176,7 @@ class CountingStore(zarr.storage.WrapperStore[Any]):
 def counted(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workspace]:
     """A workspace that counts; its table of recordings is read before."""
     plain = Location.zarr_store
-    monkeypatch.setattr(
-        Location, "zarr_store", lambda *a, **o: CountingStore(plain(*a, **o))
-    )  # fmt: skip
+    monkeypatch.setattr(Location, "zarr_store", lambda *a, **o: CountingStore(plain(*a, **o)))
     workspace.recording(LONG)
     CountingStore.reads.clear()
     CountingStore.bytes_read.clear()
@@ -244,8 +240,10 @@ def test_a_run_without_reconstructions_is_heard_and_read_all_the_same(
     bands = workspace.select(SHORT, hz=slice(400, 900))["features"].to_numpy()
     part = workspace.coefficients(SHORT, (2, 4), slice(400, 900), "unmade")
     rows = slice(*hop_rows((2, 4), RATE_HZ, HOP, len(whole)))
-    columns = np.isin(workspace.transform.coefficient_band,
-                      workspace.select(SHORT, hz=slice(400, 900))["coefficient_band"])  # fmt: skip
+    columns = np.isin(
+        workspace.transform.coefficient_band,
+        workspace.select(SHORT, hz=slice(400, 900))["coefficient_band"],
+    )
     np.testing.assert_allclose(part, whole[rows][:, columns], atol=1e-6)
     for source in ("original", "default"):
         stored = workspace.select(SHORT, (2, 4), source=source)["features"].to_numpy()

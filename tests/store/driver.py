@@ -12,7 +12,7 @@ import signal
 import sys
 from typing import Any
 
-from fadae.extract import extract
+from fadae.stages.extract import extract
 from fadae.store.location import Location
 
 

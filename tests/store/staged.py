@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from fadae.nouns import Commit, Decoded, Failure, FailureClass, Track
+from fadae.records import Commit, Decoded, Failure, FailureClass, Track
 from fadae.store.location import Location
 from fadae.store.staging import pcm_path, write_commit
 

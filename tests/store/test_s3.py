@@ -15,10 +15,10 @@ import pytest
 import xarray as xr
 
 from fadae.errors import AccessError, StorageError, TransientError
-from fadae.extract import extract, extract_shard
 from fadae.retry import RetryPolicy
-from fadae.store import patience
-from fadae.store.dataset import FeatureSet
+from fadae.stages.extract import extract, extract_shard
+from fadae.store import remote_zarr
+from fadae.store.features import FeatureSet
 from fadae.store.frames import FrameStore
 from fadae.store.layout import fixed_array, new_group
 from fadae.store.location import Location
@@ -83,7 +83,7 @@ def test_faults_on_the_way_change_no_byte(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(patience, "ATTEMPT_SECONDS", 3.0)  # what ends a stalled upload
+    monkeypatch.setattr(remote_zarr, "ATTEMPT_SECONDS", 3.0)  # what ends a stalled upload
     with FaultProxy(s3.port + 3) as proxy:
         location = Location(f"{s3.url}/{fault}", options_through(proxy, s3))
         times = 3 if fault == "stall" else 20
@@ -112,7 +112,7 @@ def test_a_restart_of_the_server_is_outlived(expected: dict[str, str], tmp_path:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(patience, "POLICY", RetryPolicy(total_seconds=0.5))
+    monkeypatch.setattr(remote_zarr, "POLICY", RetryPolicy(total_seconds=0.5))
 
 
 @pytest.mark.usefixtures("impatient")
@@ -130,10 +130,10 @@ def test_a_server_that_stays_away_is_a_transient_error() -> None:
 def test_a_call_that_takes_long_says_so_once(
     fault: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert patience.SECONDS_UNTIL_TOLD < 5
-    monkeypatch.setattr(patience, "SECONDS_UNTIL_TOLD", 0.2)
-    monkeypatch.setattr(patience, "ATTEMPT_SECONDS", 1.0)
-    monkeypatch.setattr(patience._Notice, "last_told", float("-inf"))
+    assert remote_zarr.SECONDS_UNTIL_TOLD < 5
+    monkeypatch.setattr(remote_zarr, "SECONDS_UNTIL_TOLD", 0.2)
+    monkeypatch.setattr(remote_zarr, "ATTEMPT_SECONDS", 1.0)
+    monkeypatch.setattr(remote_zarr._Notice, "last_told", float("-inf"))
     with FaultProxy(1) as proxy:
         proxy.arm(*[fault] * 1000)
         options = {"key": "k", "secret": "s", "endpoint_url": proxy.url}
@@ -152,10 +152,12 @@ def test_refused_credentials_are_told_at_once(wrong: str, s3: S3Server) -> None:
         options = {**options_through(proxy, s3), wrong: "wrong"}
         location = Location(f"{s3.url}/forbidden", options)
         verbs = [
-            lambda: location.read_bytes("x"), lambda: location.names(""),
-            lambda: location.write_bytes("x", b"1"), lambda: location.delete("x"),
+            lambda: location.read_bytes("x"),
+            lambda: location.names(""),
+            lambda: location.write_bytes("x", b"1"),
+            lambda: location.delete("x"),
             lambda: FrameStore(location, "g", ROOT).read("a"),
-        ]  # fmt: skip
+        ]
         for number, verb in enumerate(verbs, start=1):
             with pytest.raises(AccessError, match="check the URL, its credentials"):
                 verb()
@@ -171,8 +173,11 @@ def test_a_bucket_without_credentials_is_one_line_and_2(s3: S3Server) -> None:
     for stage in ("info", "train", "ingest"):
         done = subprocess.run(
             [sys.executable, "-m", "fadae", stage, "-w", f"{s3.url}/w"],
-            env=env, capture_output=True, text=True, timeout=100,
-        )  # fmt: skip
+            env=env,
+            capture_output=True,
+            text=True,
+            timeout=100,
+        )
         last = done.stderr.splitlines()[-1]
         assert done.returncode == 2, done.stderr
         assert "Traceback" not in done.stderr

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from fadae.errors import NoInputError
-from fadae.extract import extract, extract_shard
+from fadae.stages.extract import extract, extract_shard
 from fadae.store.location import Location
 from fadae.store.staging import commit_path, pcm_path
 from fadae.store.verify import verify
@@ -60,10 +60,18 @@ def damage(path: Path, how: str, drawn: random.Random) -> None:
 
 
 OBJECTS = [
-    "features/c/0/0", "features/c/2/0", "audio/c/1/0", "frame_recording/c/1", "frame_time/c/2",
-    "recording_title/c/0", "recording_key/c/0", "band_low_hz/c/0", "coefficient_band/c/0",
-    "features/zarr.json", "band_high_hz/zarr.json",
-]  # fmt: skip
+    "features/c/0/0",
+    "features/c/2/0",
+    "audio/c/1/0",
+    "frame_recording/c/1",
+    "frame_time/c/2",
+    "recording_title/c/0",
+    "recording_key/c/0",
+    "band_low_hz/c/0",
+    "coefficient_band/c/0",
+    "features/zarr.json",
+    "band_high_hz/zarr.json",
+]
 
 
 @pytest.mark.parametrize("how", ["flip", "empty", "cut", "gone"])
@@ -116,8 +124,9 @@ def test_damaged_pcm_loses_its_commit_and_nothing_is_computed_from_it(
     summary = verify(location, recompute=extract_shard)
     assert (summary["shards_damaged"], summary["shards_repaired"]) == (1, 0)
     assert {p["path"] for p in summary["problems"]} == {
-        pcm_path("a/2"), "features.zarr/features/c/0/0",
-    }  # fmt: skip
+        pcm_path("a/2"),
+        "features.zarr/features/c/0/0",
+    }
     assert not location.exists(commit_path("a/2"))
     again = verify(location)  # its absence from the ledger is seen too
     assert commit_path("a/2") in {p["path"] for p in again["problems"]}

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from fadae.store.dataset import FEATURES, RECORDING_COLUMNS, feature_attrs, feature_specs
-from fadae.store.frames import BLOCK_FRAMES, FrameStore
+from fadae.store.features import FEATURES, RECORDING_COLUMNS, feature_attrs, feature_specs
+from fadae.store.frames import FrameStore
+from fadae.store.layout import BLOCK_FRAMES
 from fadae.store.location import Location
-from fadae.transform import FrequencyAdaptiveTransform
+from fadae.transform.adaptive import FrequencyAdaptiveTransform
 
 
 def structured_frames(count: int, seed: int, size: int = 8192) -> NDArray[np.float16]:

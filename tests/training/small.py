@@ -7,10 +7,10 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from fadae.config.job import TrainConfig
 from fadae.store.location import Location
-from fadae.training.config import TrainConfig
-from fadae.training.loop import train_rank
 from fadae.training.ranks import join_ranks
+from fadae.training.trainer import train_rank
 
 
 def small(**settings: Any) -> TrainConfig:

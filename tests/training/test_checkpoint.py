@@ -10,12 +10,11 @@ import torch
 
 from fadae.errors import StorageError
 from fadae.retry import RetryPolicy
-from fadae.store import patience
+from fadae.store import remote_zarr
 from fadae.store.location import Location
-from fadae.training import metrics
 from fadae.training.checkpoint import COMMIT, Checkpoint, Checkpoints
+from fadae.training.context import Preempted
 from fadae.training.launch import train
-from fadae.training.rig import Preempted
 from tests.proxy import FaultProxy
 from tests.s3 import S3Server
 from tests.training.small import metrics_of, model_hash, small, stopping_after, train_until
@@ -183,17 +182,19 @@ def test_a_bucket_that_fails_for_a_while_costs_a_checkpoint_and_nothing_else(
 ) -> None:
     settings = {"epochs": 4, "checkpoint_steps": 5, "evaluate_epochs": 1, "early_stopping": 99}
     train(location, small(**settings))
-    monkeypatch.setattr(patience, "POLICY", RetryPolicy(total_seconds=0))
-    monkeypatch.setattr(metrics, "SECONDS_BETWEEN_WRITES", 0.0)
+    monkeypatch.setattr(remote_zarr, "POLICY", RetryPolicy(total_seconds=0))
+    monkeypatch.setattr("fadae.training.run.SECONDS_BETWEEN_WRITES", 0.0)
     direct = Location(f"{s3.url}/failing", s3.storage_options)
     for path in _files(location):
         direct.write_bytes(path, location.read_bytes(path))
     with FaultProxy(s3.port + 3) as proxy:
         options = {**s3.storage_options, "endpoint_url": proxy.url}
-        phases = iter((
-            lambda: "step-10" in direct.names("runs/default/checkpoints"),
-            lambda: "step-15 is not saved" in caplog.text,
-        ))  # fmt: skip
+        phases = iter(
+            (
+                lambda: "step-10" in direct.names("runs/default/checkpoints"),
+                lambda: "step-15 is not saved" in caplog.text,
+            )
+        )
         due = next(phases)
 
         def fails_for_a_while() -> bool:

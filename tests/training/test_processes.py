@@ -20,11 +20,11 @@ from typing import Any
 import psutil
 import pytest
 
+from fadae.config.job import TrainConfig
 from fadae.errors import FadaeError, TransientError
 from fadae.store.location import Location
-from fadae.training.config import TrainConfig
+from fadae.training.context import Preempted
 from fadae.training.launch import train
-from fadae.training.rig import Preempted
 from tests.training.small import metrics_of, model_hash, small, stopping_after, train_until
 
 STEPS = 70
@@ -145,10 +145,25 @@ def test_an_error_of_a_rank_is_the_errors_and_not_restarted(location: Location) 
 
 def command(location: Location, *more: str) -> list[str]:
     return [
-        sys.executable, "-m", "fadae", "train", "-w", location.url, "--widths", "32,8", "--lr",
-        "1e-3", "--epochs", "10", "--checkpoint-steps", "5", "--evaluate-epochs", "5", "--json",
+        sys.executable,
+        "-m",
+        "fadae",
+        "train",
+        "-w",
+        location.url,
+        "--widths",
+        "32,8",
+        "--lr",
+        "1e-3",
+        "--epochs",
+        "10",
+        "--checkpoint-steps",
+        "5",
+        "--evaluate-epochs",
+        "5",
+        "--json",
         *more,
-    ]  # fmt: skip
+    ]
 
 
 def test_sigterm_saves_and_ends_75_and_the_same_command_goes_on(location: Location) -> None:
@@ -203,9 +218,11 @@ def test_ranks_of_the_environment_train_together(location: Location) -> None:
 
 def test_a_lost_peer_ends_a_rank_of_the_environment_with_75(location: Location) -> None:
     env = os.environ | {
-        "RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "no-such-host.invalid",
+        "RANK": "1",
+        "WORLD_SIZE": "2",
+        "MASTER_ADDR": "no-such-host.invalid",
         "MASTER_PORT": "29500",
-    }  # fmt: skip
+    }
     done = subprocess.run(
         command(location, "--timeout", "2"), env=env, capture_output=True, timeout=60
     )

@@ -29,8 +29,10 @@ def test_a_lost_peer_is_one_in_every_collective(how: str) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "tests.training.lost", how],
         env=os.environ | {"GLOO_SOCKET_IFNAME": LOOPBACK},
-        capture_output=True, text=True, timeout=200,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
     told = done.stdout.splitlines()
     assert len(told) == 5, (told, done.stderr)
     assert all(line.startswith("PeerLost: a rank is lost or late: ") for line in told), told

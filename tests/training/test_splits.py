@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 import fadae
+from fadae.config.job import TrainConfig
 from fadae.errors import NoInputError, UsageError
 from fadae.store.location import Location
-from fadae.training.config import TrainConfig
 from fadae.training.run import Run, open_dataset
 from fadae.training.runs import Role, best_run, chosen_run
 from tests.synthetic import music, write_features

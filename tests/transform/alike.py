@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from fadae.transform import MODEL_FLOOR, FrequencyAdaptiveTransform
+from fadae.transform.adaptive import MODEL_FLOOR, FrequencyAdaptiveTransform
 
 FRAMES = 150
 CUTS = (1, 5, 6, 13, 129)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from fadae.errors import UsageError
 from fadae.scores import snr_db
-from fadae.transform import MODEL_FLOOR, FrequencyAdaptiveTransform
+from fadae.transform.adaptive import MODEL_FLOOR, FrequencyAdaptiveTransform
 from tests.transform import zounds
 from tests.transform.signals import band_limited, music_like
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fadae.transform import BarkScale
 from fadae.transform.bark import bark_spectrogram_db, bark_weights
+from fadae.transform.scale import BarkScale
 
 
 @given(hz=st.floats(100, 5300), level_db=st.floats(-60, 0))

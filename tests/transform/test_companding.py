@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from fadae.transform import FrequencyAdaptiveTransform
+from fadae.transform.adaptive import FrequencyAdaptiveTransform
 from fadae.transform.companding import compand, expand, instance_scale, inverse_mu_law, mu_law
 from tests.transform import zounds
 

@@ -11,17 +11,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fadae.errors import UsageError
-from fadae.transform import (
-    SEED_SCALE,
+from fadae.transform.adaptive import FrequencyAdaptiveTransform
+from fadae.transform.presets import SEED_SCALE
+from fadae.transform.scale import (
     BarkScale,
-    FrequencyAdaptiveTransform,
     FrequencyScale,
     GeometricScale,
     KnotScale,
     LinearScale,
     band_slices,
+    bark_to_hertz,
+    hertz_to_bark,
+    scale_from_config,
 )
-from fadae.transform.scale import bark_to_hertz, hertz_to_bark, scale_from_config
 from tests.transform.zounds import vectors
 
 SCALES = [

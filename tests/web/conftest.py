@@ -16,12 +16,12 @@ import pytest
 import urllib3
 import uvicorn
 
-from fadae.reconstruct import reconstruct
+from fadae.stages.reconstruct import reconstruct
 from fadae.store.location import Location
 from fadae.web.app import create_app
 from fadae.web.guard import hosts_for
-from fadae.web.room import Room
 from fadae.web.server import server_config
+from fadae.web.session import WorkspaceSession
 from tests.synthetic import music, write_features, write_run
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class Served:
 @contextlib.contextmanager
 def serving(location: Location, look_seconds: float = 0.0) -> Iterator[Served]:
     """Serve a workspace in a thread of this process."""
-    app = create_app(Room(location, look_seconds), hosts_for("127.0.0.1"))
+    app = create_app(WorkspaceSession(location, look_seconds), hosts_for("127.0.0.1"))
     server = uvicorn.Server(server_config(app))
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})

@@ -156,9 +156,13 @@ def test_bark_and_codes_have_the_shape_they_say(room: Served) -> None:
 
 @pytest.mark.parametrize("run", ["default", "modelled"])
 @pytest.mark.parametrize(
-    "method", [{"method": "walk"}, {"method": "normal"},
-               {"method": "interpolate", "first": LONG, "second": SHORT}]
-)  # fmt: skip
+    "method",
+    [
+        {"method": "walk"},
+        {"method": "normal"},
+        {"method": "interpolate", "first": LONG, "second": SHORT},
+    ],
+)
 def test_generating_is_a_function_of_the_seed(
     room: Served, run: str, method: dict[str, str]
 ) -> None:
@@ -386,9 +390,17 @@ def test_the_host_header_comes_once(room: Served, request_text: str) -> None:
 
 @pytest.mark.parametrize(
     "host",
-    ["localhost", "LocalHost:1", "127.0.0.1", "127.0.0.1:8642", "127.0.0.1:", "[::1]:8642",
-     "[::1]", "[0:0:0:0:0:0:0:1]:80"],
-)  # fmt: skip
+    [
+        "localhost",
+        "LocalHost:1",
+        "127.0.0.1",
+        "127.0.0.1:8642",
+        "127.0.0.1:",
+        "[::1]:8642",
+        "[::1]",
+        "[0:0:0:0:0:0:0:1]:80",
+    ],
+)
 def test_names_of_loopback_are(room: Served, host: str) -> None:
     assert room.get("/api/workspace", Host=host).status == 200
 
@@ -410,8 +422,25 @@ def test_every_answer_keeps_to_itself(room: Served, path: str) -> None:
     assert "Access-Control-Allow-Origin" not in headers
 
 
-_NAMES = ("recording", "source", "run", "start", "stop", "low_hz", "high_hz", "columns", "seed",
-          "seconds", "search", "offset", "limit", "method", "as", "state", "first")  # fmt: skip
+_NAMES = (
+    "recording",
+    "source",
+    "run",
+    "start",
+    "stop",
+    "low_hz",
+    "high_hz",
+    "columns",
+    "seed",
+    "seconds",
+    "search",
+    "offset",
+    "limit",
+    "method",
+    "as",
+    "state",
+    "first",
+)
 _VALUES = st.one_of(
     st.sampled_from([LONG, HOSTILE, "default", "modelled", "original", "walk", "0", "1", "2.5"]),
     st.floats().map(repr),

@@ -7,7 +7,7 @@ from urllib.parse import quote_plus
 
 import pytest
 
-from fadae.reconstruct import reconstruct
+from fadae.stages.reconstruct import reconstruct
 from fadae.store.location import Location
 from tests.s3 import S3Server
 from tests.synthetic import music, write_features, write_run

@@ -175,14 +175,24 @@ def test_a_drag_selects_seconds_and_bands_and_plays_only_those(
 
 def test_deep_links_bring_everything_back(visit: Callable[..., Visit]) -> None:
     here = visit()
-    link = {"source": "default", "at": "12.5", "from": "12", "to": "15", "low": "400",
-            "high": "900", "zoom": "10"}  # fmt: skip
+    link = {
+        "source": "default",
+        "at": "12.5",
+        "from": "12",
+        "to": "15",
+        "low": "400",
+        "high": "900",
+        "zoom": "10",
+    }
     page = here.open(LONG, **link)
     here.until("document.getElementById('now').textContent === '0:12.5'")
     assert page.locator("#sources input:checked").input_value() == "default"
     assert [page.input_value(f"#{name}") for name in ("from", "to", "low", "high")] == [
-        "12.00", "15.00", "400", "900",
-    ]  # fmt: skip
+        "12.00",
+        "15.00",
+        "400",
+        "900",
+    ]
     assert page.get_attribute("#only", "aria-pressed") == "true"
     assert re.fullmatch(r"0:1[12] . 0:2[12]", page.inner_text("#shown"))
     assert here.address() == {"recording": LONG, **link}

@@ -10,8 +10,15 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 from tests.web.conftest import LONG, Served
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking",
-         "--disable-component-update", "--disable-sync", "--no-first-run"]  # fmt: skip
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
 SLOW_MS = 20_000
 RATE_HZ = 11025
 
@@ -78,8 +85,9 @@ class Visit:
 
 
 def playing(visit: Visit, source: str) -> None:
-    visit.until(f"document.body.dataset.player === 'playing' && "
-                f"document.body.dataset.heard === '{source}'")  # fmt: skip
+    visit.until(
+        f"document.body.dataset.player === 'playing' && document.body.dataset.heard === '{source}'"
+    )
 
 
 def pixels(page: Any, selector: str) -> list[int]:

@@ -12,15 +12,7 @@ from typing import Any, Self
 
 from tests.k8s.harness.environment import Identity, Sources
 from tests.k8s.harness.pod import Pod
-from tests.k8s.harness.workloads import (
-    INDEX,
-    Deployment,
-    Job,
-    Runner,
-    Template,
-    services,
-    workloads,
-)
+from tests.k8s.harness.workloads import INDEX, Deployment, Job, Runner, Template, services, workloads
 
 Document = dict[str, Any]
 

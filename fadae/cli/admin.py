@@ -1,0 +1,169 @@
+"""The commands about a job: `verify`, `wait`, `estimate`."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fadae.config import DEFAULT_WORKSPACE, Downloads, Run, Scheduler, Summary, Workers, Workspace
+
+if TYPE_CHECKING:
+    from fadae.store import Location
+
+Repair = Annotated[bool, typer.Option("--repair", help="Compute damaged shards again.")]
+
+log = logging.getLogger("fadae.wait")
+
+Stages = Annotated[
+    list[str], typer.Argument(metavar="STAGE", help="ingest, extract, train or reconstruct.")
+]
+Timeout = Annotated[float, typer.Option(min=0, help="Seconds to wait in all; then exit 75.")]
+Every = Annotated[float, typer.Option(min=0.01, help="Seconds between two looks.")]
+
+EstimateHours = Annotated[
+    list[float] | None,
+    typer.Option(min=0.001, help="Hours of audio; repeatable. Default 1000, 100000, 10000000."),
+]
+EstimateWorkers = Annotated[int, typer.Option(min=1, help="Worker processes, one core each.")]
+EstimateRanks = Annotated[int, typer.Option(min=1, help="Ranks of the training, one core each.")]
+EstimateEpochs = Annotated[int, typer.Option(min=1, help="Times over the training frames.")]
+EstimateFrames = Annotated[int, typer.Option(min=1, help="Frames to train on.")]
+Markdown = Annotated[
+    bool, typer.Option("--markdown", help="Tables instead, with the constants' sources.")
+]
+
+
+def verify(
+    workspace: Workspace = DEFAULT_WORKSPACE,
+    repair: Repair = False,
+    scheduler: Scheduler = None,
+    workers: Workers = None,
+) -> Summary:
+    """Read every chunk, index and staged sample; say what is missing or damaged."""
+    from fadae.cluster import cluster_mapper
+    from fadae.errors import FadaeError
+    from fadae.stages.extract import extract_shard
+    from fadae.stages.reconstruct import reconstruct_again
+    from fadae.store import Location
+    from fadae.store import verify as verification
+
+    location = Location(workspace)
+    with cluster_mapper(location, scheduler, workers) as mapper:
+        summary = verification.verify(
+            location,
+            recompute=extract_shard if repair else None,
+            reconstruct=functools.partial(reconstruct_again, location, mapper=mapper)
+            if repair
+            else None,
+            mapper=mapper,
+        )
+    left = summary["problems_found"] - summary["problems_repaired"]
+    if left:
+        first = next(p for p in summary["problems"] if not p["repaired"])
+        hint = "" if repair else "; --repair computes damaged shards again"
+        raise FadaeError(
+            f"{left} missing or damaged, first {first['path']}: {first['problem']}{hint}", summary
+        )
+    return summary
+
+
+def wait(
+    stages: Stages,
+    workspace: Workspace = DEFAULT_WORKSPACE,
+    run: Run = "default",
+    timeout: Timeout = 86_400.0,
+    every: Every = 5.0,
+) -> Summary:
+    """Wait until stages have published something in the workspace."""
+    from fadae.errors import TransientError, UsageError
+    from fadae.store import Location
+
+    unknown = [stage for stage in stages if stage not in _COMMITTED]
+    if unknown:
+        raise UsageError(f"no stage {unknown[0]!r}: choose of {', '.join(_COMMITTED)}")
+    location, started = Location(workspace), time.monotonic()
+    for stage in stages:
+        while not _COMMITTED[stage](location, run):
+            waited = time.monotonic() - started
+            if waited >= timeout:
+                raise TransientError(
+                    f"no {stage} in {location.url} after {waited:.0f} s; look at that stage's log"
+                )
+            log.info("waiting for %s in %s, %.0f s so far", stage, location.url, waited)
+            time.sleep(min(every, timeout - waited))
+    return {"stages": stages, "waited_seconds": round(time.monotonic() - started, 3)}
+
+
+def _ingested(location: Location, run: str) -> bool:
+    return any(name.endswith(".json") for name in location.names("ingests"))
+
+
+def _extracted(location: Location, run: str) -> bool:
+    return _has_rows(location, "features.zarr")
+
+
+def _trained(location: Location, run: str) -> bool:
+    return location.exists(f"runs/{run}/model.safetensors")
+
+
+def _reconstructed(location: Location, run: str) -> bool:
+    return _has_rows(location, f"reconstructions/{run}.zarr")
+
+
+def _has_rows(location: Location, path: str) -> bool:
+    """Return whether something is published: a group alone is only its beginning."""
+    from fadae.store import FrameStore
+
+    try:
+        return FrameStore.open(location, path).rows > 0
+    except FileNotFoundError:
+        return False
+
+
+def estimate(
+    hours: EstimateHours = None,
+    workers: EstimateWorkers = 16,
+    downloads: Downloads = 4,
+    ranks: EstimateRanks = 2,
+    epochs: EstimateEpochs = 100,
+    max_frames: EstimateFrames = 500_000,
+    markdown: Markdown = False,
+) -> Summary | None:
+    """Estimate bytes, objects, requests, core-hours and hours of every stage."""
+    import dataclasses
+
+    from fadae import estimate as costs
+
+    jobs = [
+        costs.Job(
+            audio_hours=amount,
+            workers=workers,
+            downloads=downloads,
+            ranks=ranks,
+            epochs=epochs,
+            train_frames=max_frames,
+        )
+        for amount in hours or costs.TYPICAL_HOURS
+    ]
+    if markdown:
+        print(costs.table(jobs), costs.sources(), sep="\n\n")
+        return None
+    return {
+        f"{job.audio_hours:g} h": {
+            stage: dataclasses.asdict(cost) for stage, cost in costs.estimate(job).items()
+        }
+        for job in jobs
+    }
+
+
+_COMMITTED: dict[str, Callable[[Location, str], bool]] = {
+    "ingest": _ingested,
+    "extract": _extracted,
+    "train": _trained,
+    "reconstruct": _reconstructed,
+}

@@ -1,0 +1,217 @@
+"""A Dask client for one job: here or on a given cluster, checked before any work is sent."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import uuid
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import dask
+from distributed import Client, LocalCluster, get_worker
+from distributed.versions import VersionMismatchWarning
+
+from fadae._version import __version__
+from fadae.errors import StorageError, TransientError, UsageError
+from fadae.store import Location
+
+log = logging.getLogger("fadae.cluster")
+
+CONNECT_SECONDS = 30.0
+# A preempted node makes every task it was processing suspect; three losses, Dask's default, are
+# nothing on preemptible nodes. A recording that kills a decoder kills the sandbox, not the worker.
+ALLOWED_FAILURES = 20
+# Packages whose differing versions break a job rather than merely differ; Python by its minor.
+_MUST_AGREE = ("python", "dask", "distributed")
+_MARKER = ".cluster-"
+
+
+@contextlib.contextmanager
+def connect(
+    scheduler: str | None,
+    workers: int | None,
+    location: Location,
+    threads_per_worker: int = 1,
+) -> Iterator[Client]:
+    """Yield a client whose workers all have this fadae and see the workspace.
+
+    Without a scheduler's address a cluster is started here: `workers` processes (default one a
+    core), closed at the end. TLS and further settings come from Dask's own configuration.
+
+    Raises UsageError where the workers cannot do this job (other versions, no fadae, no shared
+    workspace, memory:// with several processes), TransientError where no scheduler answers.
+    """
+    if location.is_in_process and scheduler:
+        raise UsageError(
+            f"{location.url} exists inside this process only; workers of {scheduler} cannot see "
+            "it. Use a folder or a bucket that all of them share."
+        )
+    # Importing Dask sets its loggers to INFO; a job's log is about the job.
+    logging.getLogger("distributed").setLevel(logging.WARNING)
+    # A lost scheduler reaches the caller as an error; its traceback in the log adds nothing.
+    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
+    with contextlib.ExitStack() as stack:
+        if scheduler:
+            client = stack.enter_context(_client(scheduler))
+        else:
+            cluster = stack.enter_context(_local_cluster(workers, threads_per_worker, location))
+            client = stack.enter_context(_client(cluster))
+        token = stack.enter_context(_token(location))
+        _check_versions(client)
+        _check_workspace(client, location, token)
+        log.info("dashboard: %s", client.dashboard_link)
+        client.fadae_workspace = (location.url, token)  # map_bag hands it to late workers
+        yield client
+
+
+def worker_name() -> str:
+    """Return the name of the Dask worker this code runs on; "driver" outside of one."""
+    try:
+        worker = get_worker()
+    except ValueError:
+        return "driver"
+    return f"{worker.name}" if worker.name != worker.address else str(worker.address)
+
+
+def read_token(url: str, token: str) -> bool:
+    """Return whether this process sees the driver's token in the workspace; runs on workers."""
+    try:
+        return Location(url).exists(token)
+    except (StorageError, UsageError):  # no credentials, no such mount: it does not see it
+        return False
+
+
+@contextlib.contextmanager
+def _local_cluster(
+    workers: int | None, threads_per_worker: int, location: Location
+) -> Iterator[LocalCluster]:
+    """Start a cluster on this machine, reachable from this machine only."""
+    count = workers or os.cpu_count() or 1
+    shape: dict[str, Any] = {"n_workers": count, "threads_per_worker": threads_per_worker}
+    if location.is_in_process:
+        shape = {"n_workers": 1, "threads_per_worker": count, "processes": False}
+        shape["protocol"] = "tcp://"  # Dask's inproc:// listens on every interface
+    settings = {
+        "distributed.scheduler.allowed-failures": ALLOWED_FAILURES,
+        # A forked child inherits the locks of s3fs's threads and hangs.
+        "distributed.worker.multiprocessing-method": "spawn",
+    }
+    with (
+        dask.config.set(settings),
+        LocalCluster(
+            host="127.0.0.1",
+            dashboard_address="127.0.0.1:0",
+            silence_logs=logging.ERROR,
+            **shape,
+        ) as cluster,
+    ):
+        yield cluster
+
+
+@contextlib.contextmanager
+def _client(target: str | LocalCluster) -> Iterator[Client]:
+    try:
+        with warnings.catch_warnings():
+            # What differs and matters is told by _check_versions, in one line.
+            warnings.simplefilter("ignore", category=VersionMismatchWarning)
+            client = Client(target, timeout=CONNECT_SECONDS, set_as_default=False)
+    except (OSError, TimeoutError) as error:
+        raise TransientError(
+            f"no Dask scheduler answers at {target} within {CONNECT_SECONDS:.0f} s ({error}); "
+            "start it or correct --scheduler"
+        ) from error
+    except ValueError as error:  # an address that Dask cannot parse
+        raise UsageError(f"{target!r} is no scheduler address: {error}") from error
+    try:
+        if isinstance(target, str):
+            _allow_failures(client)
+        yield client
+    finally:
+        with contextlib.suppress(OSError, TimeoutError):  # the scheduler may be gone already
+            client.close(timeout=5)
+
+
+def _allow_failures(client: Client) -> None:
+    """Let a task outlive the loss of many workers, also on a scheduler started elsewhere."""
+    try:
+        client.run_on_scheduler(raise_allowed_failures, ALLOWED_FAILURES)
+    except (ImportError, ValueError, RuntimeError) as error:
+        # A scheduler without fadae, or one that runs no code for clients: its own limit holds.
+        log.warning("the scheduler keeps its own allowed-failures: %s", error)
+
+
+def raise_allowed_failures(count: int, dask_scheduler: Any = None) -> None:
+    """Raise, never lower, how many worker losses a task may survive; runs on the scheduler."""
+    dask_scheduler.allowed_failures = max(dask_scheduler.allowed_failures, count)
+
+
+def _check_versions(client: Client) -> None:
+    """Refuse a scheduler or workers whose Python, Dask or fadae differ from this client's."""
+    found = client.get_versions()
+    here = _versions(found["client"])
+    others = {"the scheduler": found["scheduler"]}
+    others |= {f"worker {address}": info for address, info in found["workers"].items()}
+    for who, info in others.items():
+        _compare(who, _versions(info), here)
+    # By a builtin's name: a function of ours could not even be unpickled where fadae is missing.
+    # Not by the installed package's metadata: a checkout on the path has none.
+    for address, version in client.run(eval, _FADAE_VERSION, on_error="return").items():
+        if isinstance(version, ImportError):
+            raise UsageError(
+                f"worker {address} cannot import fadae ({version}); install fadae "
+                f"{__version__} in its environment"
+            )
+        _compare(f"worker {address}", {"fadae": str(version)}, {"fadae": __version__})
+
+
+_FADAE_VERSION = "__import__('fadae').__version__"
+
+
+def _versions(info: dict[str, Any]) -> dict[str, str]:
+    packages = {name: str(info["packages"].get(name)) for name in _MUST_AGREE}
+    packages["python"] = ".".join(packages["python"].split(".")[:2])
+    return packages
+
+
+def _compare(who: str, there: dict[str, str], here: dict[str, str]) -> None:
+    for package, version in there.items():
+        if version != here[package]:
+            raise UsageError(
+                f"{who} has {package} {version}, this client {here[package]}; "
+                "give both the same environment (constraints.txt)"
+            )
+
+
+@contextlib.contextmanager
+def _token(location: Location) -> Iterator[str]:
+    """Keep an object with a name nobody else knows in the workspace while the job runs."""
+    token = _MARKER + uuid.uuid4().hex
+    try:
+        location.write_bytes(token, b"fadae")
+    except (FileNotFoundError, ValueError) as error:  # no such bucket; no such name
+        raise UsageError(f"cannot write to workspace {location.url}: {error}") from error
+    try:
+        yield token
+    finally:
+        location.delete(token)
+
+
+def _check_workspace(client: Client, location: Location, token: str) -> None:
+    """Refuse workers that do not see the driver's workspace: there is no shared disk."""
+    seen: dict[str, bool] = client.run(read_token, location.url, token)
+    blind = sorted(address for address, sees in seen.items() if not sees)
+    if blind:
+        raise no_shared_workspace(location.url, blind[0], len(blind), len(seen))
+    if not seen:
+        log.info("no worker yet; each is checked when it joins")
+
+
+def no_shared_workspace(url: str, worker: str, blind: int = 1, of: int = 1) -> UsageError:
+    """Return the error that says which worker does not share the workspace."""
+    return UsageError(
+        f"worker {worker} does not see workspace {url} ({blind} of {of} workers checked): use a "
+        "bucket or a folder that all workers share, and give them its credentials"
+    )

@@ -1,0 +1,359 @@
+"""The driver of stage 1: a selection's recordings, each ingested once, and their totals."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import itertools
+import json
+import logging
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from typing import Any, Self
+
+from fadae.archive import ArchiveSource, FolderSource, Slot, Source
+from fadae.cluster import ClusterSemaphore
+from fadae.config import Settings, WhichFailures
+from fadae.errors import NoInputError, TransientError, UsageError
+from fadae.records import Commit, Failure, FailureClass, Track, canonical_json
+from fadae.stages.ingest.listing import Listing
+from fadae.stages.ingest.recording import Job, Outcome, ingest_recording
+from fadae.store import Location, Mapper, improve_commit, map_serially, recording_key
+
+log = logging.getLogger("fadae.ingest")
+
+RATE_PATH = "staging/rate.json"
+# Of so many recordings tried, more than half failing in passing is an outage, not bad luck.
+OUTAGE_BATCH = 32
+
+FAILURES_SHOWN = 1_000
+_COUNTS = ("ok", "transient", "permanent", "samples", "bytes")
+
+
+def ingest(
+    location: Location,
+    sources: Sequence[Source],
+    settings: Settings | None = None,
+    *,
+    mapper: Mapper = map_serially,
+) -> dict[str, Any]:
+    """Ingest what the sources list and return the summary, what was done before included.
+
+    Keys: recordings, ok, failed (transient), quarantined (permanent), audio_seconds, bytes (of the
+    sources' files), failures [{id, class, reason}].
+
+    Raises, each with the summary so far: TransientError while failures remain that may pass,
+    NoInputError where nothing is usable, UsageError for a workspace of another sample rate.
+    """
+    settings = settings or Settings()
+    _ensure_rate(location, settings.rate_hz)
+    for source in sources:
+        _ensure_own_name(location, source)
+    totals = IngestTotals(settings.rate_hz)
+    unkept: list[Failure] = []
+    try:
+        for source in sources:
+            limit = None if settings.limit is None else settings.limit - totals.usable
+            if limit == 0:
+                break
+            unkept += _ingest_source(Listing(location, source, limit), settings, mapper, totals)
+    except (TransientError, NoInputError) as error:
+        error.summary = totals.summary()
+        raise
+    if totals.quarantined and settings.retry not in (WhichFailures.PERMANENT, WhichFailures.ALL):
+        log.info("%d quarantined: --retry permanent tries again", totals.quarantined)
+    _judge(totals, unkept)
+    return totals.summary()
+
+
+def _judge(totals: IngestTotals, unkept: list[Failure]) -> None:
+    """Raise what the command is to end with where not all is well."""
+    if totals.failed:
+        raise TransientError(
+            f"{totals.failed} of {totals.recordings} recordings failed for a passing reason "
+            f"({totals.first(FailureClass.TRANSIENT)}); run the same command again",
+            totals.summary(),
+        )
+    if passing := [failure for failure in unkept if _passes(failure)]:
+        raise TransientError(
+            f"{len(passing)} original files could not be kept for a passing reason "
+            f"({passing[0].id}: {passing[0].reason}); run the same command again",
+            totals.summary(),
+        )
+    if not totals.ok:
+        reason = totals.first(FailureClass.PERMANENT) or "nothing was listed"
+        raise NoInputError(f"no usable recording: {reason}", totals.summary())
+
+
+def _ensure_rate(location: Location, rate_hz: int) -> None:
+    """Bind the workspace to one sample rate, or hold it to the one it has."""
+    there = _bound(location, RATE_PATH, {"sample_rate_hz": rate_hz})["sample_rate_hz"]
+    if there != rate_hz:
+        raise UsageError(
+            f"workspace {location.url} holds recordings at {there} Hz; this call asks for "
+            f"{rate_hz} Hz. Use another workspace or --sample-rate {there}."
+        )
+
+
+def _ensure_own_name(location: Location, source: Source) -> None:
+    """Refuse a folder named like another one here: their recordings' ids would be the same."""
+    if not isinstance(source, FolderSource):
+        return
+    path = f"ingests/folders/{recording_key(source.item)}.json"
+    there = _bound(location, path, {"folder": source.url})["folder"]
+    if there != source.url:
+        raise UsageError(
+            f"this workspace has recordings of {there} under the name {source.item!r}; "
+            f"those of {source.url} would have the same ids. Rename the folder, or use another "
+            "workspace."
+        )
+
+
+def _bound(location: Location, path: str, value: dict[str, Any]) -> dict[str, Any]:
+    """Return what the workspace is bound to at a path: the value, unless one was there before."""
+    if not location.exists(path):
+        location.create_exclusive(path, canonical_json(value).encode())
+    there: dict[str, Any] = json.loads(location.read_bytes(path))
+    return there
+
+
+def _ingest_source(
+    listing: Listing, settings: Settings, mapper: Mapper, total: IngestTotals
+) -> list[Failure]:
+    """Ingest one source's selection and add it to the total, also where it ends in an error.
+
+    Return why originals of recordings that are there could not be kept.
+    """
+    if settings.refresh:
+        listing.forget()
+    elif listed := listing.listed():
+        log.info("listing of %s; --refresh lists again", _moment(listed))
+    if not settings.refresh and (known := _finished(listing, settings)) is not None:
+        total.merge(known)
+        return []
+    totals, unkept = IngestTotals(settings.rate_hz), list[Failure]()
+    passing = _PassingFailures(listing.location)
+    try:
+        for outcome in _outcomes(listing, settings, mapper, totals, passing):
+            totals.add(outcome.commit)
+            unkept += [outcome.tried] if outcome.tried else []
+            passing.see(outcome)
+        passing.record()
+    finally:
+        total.merge(totals)
+    if not totals.failed:
+        kept = settings.keep_source and not unkept
+        listing.finish({"keep_source": kept, **totals.to_dict()})
+    return unkept
+
+
+def _outcomes(
+    listing: Listing,
+    settings: Settings,
+    mapper: Mapper,
+    totals: IngestTotals,
+    passing: _PassingFailures,
+) -> Iterator[Outcome]:
+    """Yield the outcomes of a selection: of all it lists, or until its limit of usable ones.
+
+    With a limit it goes by rounds, each as long as what is missing: so the shortest beginning of
+    the listing with so many usable recordings is asked for, in whatever order they finish.
+    """
+    unit = functools.partial(ingest_recording, job=_job(listing, settings))
+    found = listing.tracks(settings.retry)
+    missing = listing.limit
+    while missing != 0:
+        before = totals.recordings
+        tracks = _tracks(itertools.islice(found, missing), totals, passing)
+        yield from mapper(unit, tracks, label="ingest", unit="recordings")
+        if missing is None or totals.recordings - before < missing:
+            return
+        missing = max(0, (listing.limit or 0) - totals.usable)
+
+
+def _moment(time: datetime) -> str:
+    """Return a time of today as 17:14, any other with its date, both local."""
+    local = time.astimezone()
+    is_today = local.date() == datetime.now().astimezone().date()
+    return local.strftime("%H:%M" if is_today else "%Y-%m-%d %H:%M")
+
+
+def _finished(listing: Listing, settings: Settings) -> IngestTotals | None:
+    """Return the totals of a finished selection with nothing left to do, or None."""
+    state = listing.finished()
+    if state is None or (settings.keep_source and not state["keep_source"]):
+        return None
+    totals = IngestTotals.from_dict(settings.rate_hz, state)
+    again = settings.retry in (WhichFailures.PERMANENT, WhichFailures.ALL)
+    return None if again and totals.quarantined else totals
+
+
+def _job(listing: Listing, settings: Settings) -> Job:
+    slot: Slot = contextlib.nullcontext
+    if isinstance(listing.source, ArchiveSource):
+        slot = ClusterSemaphore(f"fadae downloads from {listing.source.url}", settings.downloads)
+    return Job(
+        listing.location,
+        listing.source,
+        settings.rate_hz,
+        settings.limits,
+        keep_source=settings.keep_source,
+        keep_damaged=settings.keep_damaged,
+        retry=settings.retry,
+        slot=slot,
+    )
+
+
+def _tracks(
+    found: Iterable[Track | Failure], totals: IngestTotals, passing: _PassingFailures
+) -> Iterator[Track]:
+    """Yield the tracks; entries that offer none are failures of the selection already."""
+    for one in found:
+        if isinstance(one, Track):
+            yield one
+        else:
+            log.warning("failed (%s) %s: %s", one.failure_class.value, one.id, one.reason)
+            totals.add_failure(one)
+            passing.count(one)
+
+
+class _PassingFailures:
+    """Transient failures, put on record only when most recordings do not fail so.
+
+    When most do, the archive is out: nothing is marked, and a long job ends early.
+    """
+
+    def __init__(self, location: Location) -> None:
+        self._location = location
+        self._commits: list[Commit] = []
+        self._tried = self._failed = 0
+        self._kinds: Counter[str] = Counter()
+        self._reason = ""
+
+    def see(self, outcome: Outcome) -> None:
+        """Take a recording's outcome; raises TransientError where a batch shows an outage."""
+        if outcome.fresh:
+            failure = outcome.tried or outcome.commit.failure
+            if outcome.commit.failure is not None and _passes(failure):
+                self._commits.append(outcome.commit)
+            self.count(failure, "downloads")
+
+    def count(self, failure: Failure | None, kind: str = "listings") -> None:
+        """Count something tried; raises TransientError where a batch shows an outage."""
+        self._tried += 1
+        if failure is not None and _passes(failure):
+            self._failed += 1
+            self._kinds[kind] += 1
+            self._reason = f"{failure.id}: {failure.reason}"
+        if self._tried >= OUTAGE_BATCH:
+            if 2 * self._failed > self._tried:
+                kinds = " and ".join(f"{n} {kind}" for kind, n in sorted(self._kinds.items()))
+                raise TransientError(
+                    f"{kinds} of {self._tried} tried in a row failed for a passing reason "
+                    f"({self._reason}): an outage; nothing was marked, run the same command later"
+                )
+            self.record()
+
+    def record(self) -> None:
+        """Write the failures down, unless most of what was tried failed."""
+        if 2 * self._failed <= self._tried:
+            for commit in self._commits:
+                improve_commit(self._location, commit)
+        self._commits.clear()
+        self._kinds.clear()
+        self._tried = self._failed = 0
+
+
+def _passes(failure: Failure | None) -> bool:
+    return failure is not None and failure.failure_class is FailureClass.TRANSIENT
+
+
+class IngestTotals:
+    """Counts by outcome, in whole numbers: the order of the outcomes changes nothing."""
+
+    def __init__(self, rate_hz: int) -> None:
+        """Begin with nothing; samples are counted at rate_hz."""
+        self._rate_hz = rate_hz
+        self._counts: Counter[str] = Counter()
+        self._failures: list[dict[str, str]] = []
+
+    @property
+    def ok(self) -> int:
+        """Recordings decoded and staged."""
+        return self._counts["ok"]
+
+    @property
+    def failed(self) -> int:
+        """Recordings that may be had later."""
+        return self._counts["transient"]
+
+    @property
+    def quarantined(self) -> int:
+        """Recordings that will never be had."""
+        return self._counts["permanent"]
+
+    @property
+    def usable(self) -> int:
+        """Recordings that are there or may yet be: what a limit counts."""
+        return self.ok + self.failed
+
+    @property
+    def recordings(self) -> int:
+        """All of them."""
+        return self.ok + self.failed + self.quarantined
+
+    def add(self, commit: Commit) -> None:
+        """Count a recording."""
+        if commit.failure is not None:
+            self.add_failure(commit.failure)
+        elif commit.decoded is not None:
+            self._counts["ok"] += 1
+            self._counts["samples"] += commit.decoded.samples
+            self._counts["bytes"] += commit.decoded.source_bytes
+
+    def add_failure(self, failure: Failure) -> None:
+        """Count a recording or a whole entry that is not there."""
+        kind = failure.failure_class.value
+        self._counts[kind] += 1
+        if len(self._failures) < FAILURES_SHOWN:
+            self._failures.append({"id": failure.id, "class": kind, "reason": failure.reason})
+
+    def merge(self, other: IngestTotals) -> None:
+        """Add another's totals."""
+        self._counts.update(other._counts)
+        self._failures = (self._failures + other._failures)[:FAILURES_SHOWN]
+
+    def first(self, kind: FailureClass) -> str:
+        """Return an example of a failure of this class, for a message; empty if there is none."""
+        found = (f for f in self.summary()["failures"] if f["class"] == kind.value)
+        return next((f"{failure['id']}: {failure['reason']}" for failure in found), "")
+
+    def summary(self) -> dict[str, Any]:
+        """Return the totals as the command prints them."""
+        # Outcomes come in any order: sorted, two runs print the same.
+        failures = sorted(self._failures, key=lambda failure: failure["id"])
+        return {
+            "recordings": self.recordings,
+            "ok": self.ok,
+            "failed": self.failed,
+            "quarantined": self.quarantined,
+            "audio_seconds": self._counts["samples"] / self._rate_hz,
+            "bytes": self._counts["bytes"],
+            "failures": [
+                {name: one[name] for name in ("id", "class", "reason")} for one in failures
+            ],
+        }
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a JSON-able dict that `from_dict` reads back."""
+        counts = {name: self._counts[name] for name in _COUNTS}
+        return {**counts, "failures": self._failures}
+
+    @classmethod
+    def from_dict(cls, rate_hz: int, values: dict[str, Any]) -> Self:
+        """Return the totals that `to_dict` wrote; further keys are ignored."""
+        totals = cls(rate_hz)
+        totals._counts.update({name: values[name] for name in _COUNTS})
+        totals._failures = values["failures"]
+        return totals

@@ -1,0 +1,58 @@
+"""The whole job: ingest, extract, train, reconstruct, one after the other; each goes on or is done.
+
+Read this file for the order of things; each stage's own file says what it does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from fadae.archive import Source
+from fadae.config import Recipe
+from fadae.errors import FadaeError
+from fadae.stages.extract import extract
+from fadae.stages.ingest import ingest
+from fadae.stages.reconstruct import reconstruct
+from fadae.store import Location, Mapper, map_serially
+from fadae.training.launch import train
+
+
+def run(
+    location: Location,
+    sources: Sequence[Source],
+    recipe: Recipe | None = None,
+    *,
+    mapper: Mapper = map_serially,
+) -> dict[str, Any]:
+    """Run the four stages and return their summaries by name.
+
+    Repeating it does nothing but report. A stage's error ends the job with the stages' summaries
+    so far: TransientError when recordings may still come, so that nothing is trained on a part.
+    """
+    recipe = recipe or Recipe()
+    rate_hz, training = recipe.settings.rate_hz, recipe.training
+    stages: dict[str, Callable[[], dict[str, Any]]] = {
+        "ingest": lambda: ingest(location, sources, recipe.settings, mapper=mapper),
+        "extract": lambda: extract(
+            location,
+            preset=recipe.preset,
+            sample_rate_hz=rate_hz,
+            dtype=recipe.dtype,
+            mapper=mapper,
+        ),
+        "train": lambda: train(location, training),
+        "reconstruct": lambda: reconstruct(
+            location, training.run, device=training.device, mapper=mapper
+        ),
+    }
+    summaries: dict[str, Any] = {}
+    for name, stage in stages.items():
+        try:
+            summaries[name] = stage()
+        except FadaeError as error:
+            if error.summary is not None:
+                summaries[name] = error.summary
+            error.summary = summaries
+            raise
+    return summaries

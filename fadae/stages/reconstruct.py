@@ -1,0 +1,477 @@
+"""Stage 4: features to codes, reconstructed features, audio and scores of one run.
+
+A driver and one plain unit of work. Blocks are those of features.zarr, each one task's; the
+scores are kept as sums a frame beside the arrays they judge, so a run killed anywhere goes on
+where it was and ends with the same bytes. A model trained again starts the run's store anew.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import itertools
+import json
+import logging
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fadae.data import RowSet
+from fadae.errors import NoInputError, TransientError, UsageError, unknown
+from fadae.records import canonical_json, sha256_hex
+from fadae.scores import ErrorSums
+from fadae.store import (
+    BLOCK_FRAMES,
+    HOPS,
+    PREPARED,
+    SCORES,
+    SIDES,
+    SUMS,
+    Array,
+    FeatureSet,
+    FrameStore,
+    Location,
+    Mapper,
+    features_sha256,
+    map_serially,
+    reconstruction_attrs,
+    reconstruction_path,
+    reconstruction_specs,
+    side_scores,
+)
+from fadae.training import chosen_run, run_config, split_of
+from fadae.transform import FrequencyAdaptiveTransform
+
+log = logging.getLogger("fadae.reconstruct")
+_PREPARED_AT_A_TIME = 64  # recordings a task
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A recording's place on the frame axis: its row of the table, frames and samples."""
+
+    recording: int
+    frame_start: int
+    frame_count: int
+    samples: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReconstructTask:
+    """One block of 1024 frames: where, by which model, under which token, and what it holds."""
+
+    location: Location
+    run: str
+    model_sha256: str
+    device: str
+    block: int
+    token: str
+    spans: tuple[Span, ...]
+    prepared: tuple[float, ...] | None = None  # of each span's recording, where the model prepares
+
+
+@dataclass(frozen=True, slots=True)
+class PrepareTask:
+    """Some recordings to find what their frames are encoded with: one number each."""
+
+    location: Location
+    run: str
+    model_sha256: str
+    device: str
+    spans: tuple[Span, ...]
+
+
+def reconstruct(
+    location: Location,
+    run: str | None = None,
+    *,
+    device: str = "auto",
+    mapper: Mapper = map_serially,
+) -> dict[str, Any]:
+    """Write what a run makes of all published features; return the summary.
+
+    Without a name, the run that `chosen_run` takes. Keys: run, frames, shards_written,
+    shards_kept, nmse_db (companded, pooled), audio_snr_db (against the transform's own synthesis),
+    audio_si_sdr_db, log_spectral_distance_db; nmse_db and audio_snr_db also as held_out_... and
+    trained_..., pooled over the frames of the recordings that the run held out and trained on.
+    Raises NoInputError without features or model, UsageError for an unknown run, a model that
+    does not fit the features, or a device that is not there.
+    """
+    features = FeatureSet.open(location)
+    run = chosen_run(location) if run is None else run
+    model_sha256 = _model_sha256(location, run)
+    store = _begin(location, run, features, model_sha256)
+    blocks = range(_blocks(store.rows), _blocks(features.rows))
+    written: list[bool] = []
+    if blocks:  # else no cluster need start
+        prepared = _prepare(location, run, model_sha256, device, features, store, mapper)
+        tasks = _tasks(location, run, model_sha256, device, features, blocks, prepared)
+        written += mapper(
+            reconstruct_shard, tasks, label="reconstruct", total=len(blocks), unit="shards"
+        )
+    if len(written) != len(blocks):
+        raise TransientError(f"{len(blocks) - len(written)} blocks are missing; run this again")
+    published = _publish(run, store, features, model_sha256)
+    return _summary(run, published, features, sum(written))
+
+
+def reconstruct_again(
+    location: Location,
+    run: str,
+    blocks: Iterable[int],
+    *,
+    device: str = "auto",
+    mapper: Mapper = map_serially,
+) -> None:
+    """Write published blocks again that were found damaged and forgotten: the same bytes.
+
+    Raises TransientError where the run's model is no longer the one that made them.
+    """
+    features = FeatureSet.open(location)
+    model_sha256 = _model_sha256(location, run)
+    store = FrameStore.open(location, reconstruction_path(run))
+    _ensure_same_model(store, model_sha256)
+    prepared = store.read(PREPARED) if PREPARED in store.names else None
+    tasks = _tasks(location, run, model_sha256, device, features, blocks, prepared)
+    for _ in mapper(reconstruct_shard, tasks, label="repair", unit="shards"):
+        pass
+
+
+def _blocks(rows: int) -> int:
+    """Return how many blocks published rows lie in: the last one may be filled in part only.
+
+    What is published later begins at the next block, so a published block never changes.
+    """
+    return -(-rows // BLOCK_FRAMES)
+
+
+def reconstruct_shard(task: ReconstructTask) -> bool:
+    """Compute and write one block; return whether it had to be. The unit of work.
+
+    A pure function of features and model: done twice, it writes the same bytes.
+    """
+    # Imported where there is work: a driver that finds nothing to do needs no torch.
+    from fadae.stages.resynthesis import loaded_codec, resynthesize
+
+    path = reconstruction_path(task.run)
+    if FrameStore.open(task.location, path).has_block(task.block, task.token):
+        return False
+    features = FeatureSet.open(task.location)
+    transform = _transform(canonical_json(features.attrs["transform"]))
+    start, last = task.block * BLOCK_FRAMES, task.spans[-1]
+    end = last.frame_start + last.frame_count
+    stop = min(start + BLOCK_FRAMES, end)
+    # The last hop is heard from its own frame and the next one, which may be the next block's.
+    c = features.read("features", start, min(stop + 1, end))
+    inside = _inside(task.spans, start, stop, transform.hop_samples)
+    codec = loaded_codec(task.location, task.run, task.model_sha256, task.device)
+    prepared = None if task.prepared is None else _by_frame(task, start, len(c))
+    rows = resynthesize(codec, transform, c, inside, prepared)
+    # Looked at again: a driver of a newer model may have begun this store anew meanwhile.
+    store = FrameStore.open(task.location, path)
+    _ensure_same_model(store, task.model_sha256)
+    block = {name: _padded(values, store.array(name).fill_value) for name, values in rows.items()}
+    store.write_block(task.block, block, under=task.token)
+    return True
+
+
+def prepare_recordings(task: PrepareTask) -> list[tuple[int, float]]:
+    """Return (row of the table, the number its frames are encoded with) of some recordings."""
+    from fadae.model import PREPARED_FRAMES
+    from fadae.stages.resynthesis import loaded_codec
+
+    features = FeatureSet.open(task.location)
+    codec = loaded_codec(task.location, task.run, task.model_sha256, task.device)
+    return [
+        (
+            span.recording,
+            codec.prepare(features.sample(span.frame_start, span.frame_count, PREPARED_FRAMES)),
+        )
+        for span in task.spans
+    ]
+
+
+def _prepare(
+    location: Location,
+    run: str,
+    model_sha256: str,
+    device: str,
+    features: FeatureSet,
+    store: FrameStore,
+    mapper: Mapper,
+) -> Array | None:
+    """Return [recordings] what each is encoded with, found now for new ones; None if nothing.
+
+    Found and written before any block is encoded, so that the blocks a recording spans agree and
+    each can be encoded alone. Readers see it with the rows.
+    """
+    if PREPARED not in store.names:
+        return None
+    known, table = store.recording_rows, features.recordings
+    values = np.full(len(table), np.nan)
+    values[:known] = store.read(PREPARED)
+    new = np.flatnonzero(table.canonical & (table.frame_count > 0))
+    new = new[new >= known]
+    parts = np.array_split(new, -(-len(new) // _PREPARED_AT_A_TIME)) if len(new) else []
+    tasks = (
+        PrepareTask(
+            location,
+            run,
+            model_sha256,
+            device,
+            tuple(_span(features, row) for row in part.tolist()),
+        )
+        for part in parts
+    )
+    found: list[list[tuple[int, float]]] = []
+    if parts:  # else no cluster need start
+        found += mapper(
+            prepare_recordings, tasks, label="prepare", total=len(parts), unit="parts of the table"
+        )
+    numbers = dict(itertools.chain.from_iterable(found))
+    if len(numbers) != len(new):
+        raise TransientError("some recordings are not prepared; run this again")
+    values[list(numbers)] = list(numbers.values())
+    values = np.where(table.same_as >= 0, values[table.same_as], values)
+    store.write_recordings(known, {PREPARED: values[known:]})
+    return values
+
+
+def _by_frame(task: ReconstructTask, start: int, count: int) -> Array:
+    """Return [count] what each frame from `start` on is encoded with: its recording's number."""
+    assert task.prepared is not None
+    values = np.zeros(count)
+    for span, value in zip(task.spans, task.prepared, strict=True):
+        first = max(span.frame_start - start, 0)
+        values[first : max(span.frame_start + span.frame_count - start, 0)] = value
+    return values
+
+
+def _inside(spans: tuple[Span, ...], start: int, stop: int, hop_samples: int) -> Array:
+    """Return [stop - start, H] bool: which samples of each hop lie within their recording."""
+    samples = np.zeros(stop - start, np.int64)
+    for span in spans:
+        rows = np.arange(
+            max(span.frame_start, start), min(span.frame_start + span.frame_count, stop)
+        )
+        samples[rows - start] = span.samples - (rows - span.frame_start) * hop_samples
+    return np.asarray(np.arange(hop_samples) < samples[:, None])
+
+
+def _padded(rows: Array, fill: Any) -> Array:
+    """Return a whole block: the rows, then the array's fill value."""
+    if len(rows) == BLOCK_FRAMES:
+        return rows
+    block = np.full((BLOCK_FRAMES, *rows.shape[1:]), fill, rows.dtype)
+    block[: len(rows)] = rows
+    return block
+
+
+def _begin(location: Location, run: str, features: FeatureSet, model_sha256: str) -> FrameStore:
+    """Return the run's store: as it is if this model made it of these features, else a new one."""
+    path = reconstruction_path(run)
+    with contextlib.suppress(FileNotFoundError):
+        store = FrameStore.open(location, path)
+        if _is_bound(store, features, model_sha256):
+            return store
+        log.info("run %s or the features are new since it was reconstructed: all again", run)
+    location.delete(path)  # what another model left, or a deletion cut short
+    from fadae.stages.resynthesis import loaded_codec
+
+    codec = loaded_codec(location, run, model_sha256, "cpu")
+    if codec.feature_size != features.transform.size:
+        raise UsageError(
+            f"run {run!r} takes frames of {codec.feature_size} coefficients; the features here "
+            f"have {features.transform.size}: train another run on them"
+        )
+    specs = reconstruction_specs(features, codec.code, codec.prepares)
+    attrs = reconstruction_attrs(features, run, model_sha256)
+    return FrameStore.create(location, path, specs, attrs)
+
+
+def _span(features: FeatureSet, row: int) -> Span:
+    """Return a recording's place on the frame axis."""
+    table = features.recordings
+    return Span(
+        row, int(table.frame_start[row]), int(table.frame_count[row]), int(table.samples[row])
+    )
+
+
+def _is_bound(store: FrameStore, features: FeatureSet, model_sha256: str) -> bool:
+    """Return whether a store was made by this model, of recordings the features begin with."""
+    return (
+        store.attrs["model_sha256"] == model_sha256
+        and store.rows <= features.rows
+        and store.attrs["features_sha256"] == features_sha256(features, store.recording_rows)
+    )
+
+
+def _ensure_same_model(store: FrameStore, model_sha256: str) -> None:
+    if store.attrs["model_sha256"] != model_sha256:
+        raise TransientError(
+            f"{store.path}: its run was trained again meanwhile; reconstruct again"
+        )
+
+
+def _model_sha256(location: Location, run: str) -> str:
+    """Return the SHA-256 of a run's model file."""
+    runs = location.names("runs")
+    if runs and run not in runs:
+        raise unknown("run", run, runs)
+    try:
+        return hashlib.sha256(location.read_bytes(f"runs/{run}/model.safetensors")).hexdigest()
+    except FileNotFoundError as error:
+        raise NoInputError(
+            f"{location.url} holds no trained run {run!r}; run `fadae train --run {run}` first"
+        ) from error
+
+
+def _tasks(
+    location: Location,
+    run: str,
+    model_sha256: str,
+    device: str,
+    features: FeatureSet,
+    blocks: Iterable[int],
+    prepared: Array | None,
+) -> Iterator[ReconstructTask]:
+    """Yield the units of work: each block with the recordings that lie in it."""
+    table = features.recordings
+    own = np.flatnonzero(table.canonical)
+    own = own[np.argsort(table.frame_start[own], kind="stable")]
+    starts = table.frame_start[own]
+    stops = starts + table.frame_count[own]
+    digests = table.column("pcm_sha256")
+    for block in blocks:
+        first = int(np.searchsorted(stops, block * BLOCK_FRAMES, side="right"))
+        last = int(np.searchsorted(starts, (block + 1) * BLOCK_FRAMES, side="left"))
+        spans = tuple(_span(features, row) for row in own[first:last].tolist())
+        content = [model_sha256, features.transform.config_sha256]
+        content += [f"{digests[span.recording]} {span}" for span in spans]
+        token = sha256_hex(canonical_json(content))[:32]
+        numbers = None
+        if prepared is not None:
+            numbers = tuple(float(prepared[span.recording]) for span in spans)
+        yield ReconstructTask(location, run, model_sha256, device, block, token, spans, numbers)
+
+
+def _publish(run: str, store: FrameStore, features: FeatureSet, model_sha256: str) -> FrameStore:
+    """Score the new recordings and show them with their rows; return the store as published."""
+    store = FrameStore.open(store.location, store.path)
+    _ensure_same_model(store, model_sha256)
+    recordings, known = len(features.recordings), store.recording_rows
+    if store.rows >= features.rows and known >= recordings:
+        return store  # nothing is new, or another driver published it
+    split = split_of(features, run_config(store.location, run))
+    sides = dict(zip(SIDES, (split.held_out_rows, split.trained_rows), strict=True))
+    sums, side_sums = _pooled_sums(store, features, sides)
+    totals = _totals(store, features) + [sum(column) for column in sums.T]
+    store.write_recordings(known, _score_columns(store, features, sums))
+    attrs: dict[str, Any] = {
+        "totals": dict(zip((*SUMS, HOPS), map(float, totals), strict=True)),
+        "features_sha256": features_sha256(features, recordings),
+    }
+    if "side_totals" in store.attrs:  # else begun by an earlier fadae: what is missing stays so
+        attrs["side_totals"] = _added(store.attrs["side_totals"], side_sums)
+    return store.publish(features.rows, recordings, attrs)
+
+
+def _totals(store: FrameStore, features: FeatureSet) -> Array:
+    """Return [sums + 1]: the sums over all published frames, and the hops they were taken of."""
+    totals = store.attrs["totals"]
+    table, known = features.recordings, store.recording_rows
+    # A store from before hops were counted divided by all of them.
+    every = int(_hops(features)[:known][table.canonical[:known]].sum())
+    return np.array([*(totals[name] for name in SUMS), totals.get(HOPS, every)])
+
+
+def _hops(features: FeatureSet) -> Array:
+    """Return how many hops of each recording hold samples, [recordings]."""
+    return np.asarray(-(-features.recordings.samples // features.transform.hop_samples))
+
+
+def _pooled_sums(
+    store: FrameStore, features: FeatureSet, sides: dict[str, RowSet]
+) -> tuple[Array, dict[str, Array]]:
+    """Return the new frames' sums: [new recordings, sums + 1], and [sums] of each set of rows.
+
+    The last column counts the hops that a recording's sums are of. Added block after block.
+    """
+    known, hops = store.recording_rows, _hops(features)
+    starts = features.recordings.frame_start
+    sums = np.zeros((len(features.recordings) - known, len(SUMS) + 1))
+    of_sides = {side: np.zeros(len(SUMS)) for side in sides}
+    for number in range(_blocks(store.rows), _blocks(features.rows)):
+        start = number * BLOCK_FRAMES
+        recording = features.read("frame_recording", start, start + BLOCK_FRAMES)
+        block = store.read_block("frame_sums", number)[: len(recording)]
+        # A frame of features that are no numbers is no frame to judge a model by.
+        rows = np.flatnonzero((recording >= 0) & np.isfinite(block).all(axis=1))
+        found = recording[rows]
+        is_hop = start + rows - starts[found] < hops[found]  # the last frame ends the last hop
+        np.add.at(sums, found - known, np.column_stack([block[rows], is_hop]))
+        for side, side_rows in sides.items():
+            inside = side_rows.within(start, start + len(recording)) - start
+            of_sides[side] += block[np.intersect1d(rows, inside)].sum(axis=0)
+    return sums, of_sides
+
+
+def _added(totals: dict[str, dict[str, float]], sums: dict[str, Array]) -> dict[str, Any]:
+    """Return the totals of each side with new sums added."""
+    return {
+        side: {
+            name: totals[side][name] + float(value)
+            for name, value in zip(SUMS, values, strict=True)
+        }
+        for side, values in sums.items()
+    }
+
+
+def _score_columns(store: FrameStore, features: FeatureSet, sums: Array) -> dict[str, Any]:
+    """Return the recording_* columns of the new recordings; repeated PCM has its own's scores."""
+    table, known = features.recordings, store.recording_rows
+    scores = [_scores(row) for row in sums]
+    columns: dict[str, Any] = {"recording_id": table.id[known:].tolist()}
+    for name in SCORES:
+        values = np.append(store.read(f"recording_{name}"), [score[name] for score in scores])
+        same_as = table.same_as
+        values = np.where(same_as >= 0, values[same_as], values)
+        columns[f"recording_{name}"] = values[known:]
+    return columns
+
+
+def _scores(sums: Array) -> dict[str, float]:
+    """Return the scores that sums over frames (columns SUMS, then hops) stand for."""
+    companded = ErrorSums(float(sums[0]), float(sums[1]))
+    audio = ErrorSums(*sums[2:5].tolist())
+    distance = float(sums[5] / sums[6]) if sums[6] else float("nan")
+    return {
+        "nmse_db": companded.nmse_db,
+        "snr_db": audio.snr_db,
+        "si_sdr_db": audio.si_sdr_db,
+        "log_spectral_distance_db": distance,
+    }
+
+
+def _summary(run: str, store: FrameStore, features: FeatureSet, written: int) -> dict[str, Any]:
+    scores = _scores(_totals(store, features))
+    return {
+        "run": run,
+        "frames": features.frames,
+        "shards_written": written,
+        "shards_kept": _blocks(features.rows) - written,
+        "nmse_db": scores["nmse_db"],
+        "audio_snr_db": scores["snr_db"],
+        "audio_si_sdr_db": scores["si_sdr_db"],
+        "log_spectral_distance_db": scores["log_spectral_distance_db"],
+        **side_scores(store.attrs),
+        "model_sha256": store.attrs["model_sha256"],
+    }
+
+
+@functools.lru_cache(maxsize=2)
+def _transform(config: str) -> FrequencyAdaptiveTransform:
+    return FrequencyAdaptiveTransform.from_config(json.loads(config))

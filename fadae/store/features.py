@@ -1,0 +1,245 @@
+"""features.zarr: its layout with CF attributes, and how everything downstream reads it."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from fadae._version import __version__
+from fadae.errors import NoInputError
+from fadae.store.frames import FrameStore
+from fadae.store.layout import Array, ArraySpec, fixed_array, frame_array, recording_array
+from fadae.store.location import Location
+
+if TYPE_CHECKING:
+    from fadae.transform import FrequencyAdaptiveTransform
+
+FEATURES = "features.zarr"
+PCM_SCALE = 1 / 32768  # float sample = int16 sample / 32768
+NO_SAMPLE = -32768  # beyond a recording's end and in padding rows; PCM clips at -32767
+NO_RECORDING = -1
+
+# Column: (dtype, units, what it is). The axis `recording`, in the order of the plans.
+RECORDING_COLUMNS: dict[str, tuple[str, str, str]] = {
+    "id": ("str", "1", "recording, item/file"),
+    "item": ("str", "1", "item of the archive, or folder"),
+    "file": ("str", "1", "file within the item"),
+    "title": ("str", "1", "title"),
+    "creator": ("str", "1", "creator"),
+    "licence": ("str", "1", "licence"),
+    "url": ("str", "1", "where the file was fetched"),
+    "key": ("str", "1", "name of the recording's staged objects"),
+    "sha1": ("str", "1", "SHA-1 of the file, hexadecimal"),
+    "pcm_sha256": ("str", "1", "SHA-256 of the decoded 16-bit samples, hexadecimal"),
+    "rate_hz": ("int32", "Hz", "sample rate of audio and features"),
+    "source_rate_hz": ("int32", "Hz", "sample rate of the file"),
+    "samples": ("int64", "1", "exact number of samples at rate_hz"),
+    "seconds": ("float64", "s", "duration"),
+    "frame_start": ("int64", "1", "first row on the frame axis"),
+    "frame_count": ("int32", "1", "rows on the frame axis"),
+    "same_as": ("int32", "1", "recording with the same samples, whose rows it shares; else -1"),
+}
+
+
+def feature_specs(transform: FrequencyAdaptiveTransform, dtype: str) -> list[ArraySpec]:
+    """Return the arrays of features.zarr for a transform; features as float16 or float32."""
+    on_frames = {"coordinates": "frame_time frame_recording"}
+    audio = {
+        "units": "1",
+        "long_name": "samples of the frame's hop",
+        "scale_factor": PCM_SCALE,
+        "_FillValue": NO_SAMPLE,
+        **on_frames,
+    }
+    features = {"units": "1", "long_name": "frequency-adaptive coefficients", **on_frames}
+    time = {"units": "s", "long_name": "start of the row's hop within its recording"}
+    recording = {"units": "1", "long_name": "row of the recording table; -1 in padding rows"}
+    nan = float("nan")
+    return [
+        frame_array("audio", {"sample": transform.hop_samples}, "int16", NO_SAMPLE, audio),
+        frame_array("features", {"coefficient": transform.size}, dtype, nan, features),
+        frame_array("frame_recording", {}, "int32", NO_RECORDING, recording),
+        frame_array("frame_time", {}, "float64", nan, time),
+        *_recording_specs(),
+        *_band_specs(transform),
+    ]
+
+
+def _recording_specs() -> list[ArraySpec]:
+    specs = []
+    for name, (dtype, units, long_name) in RECORDING_COLUMNS.items():
+        fill = "" if dtype == "str" else float("nan") if dtype == "float64" else -1
+        attrs = {"units": units, "long_name": long_name}
+        specs.append(recording_array(f"recording_{name}", dtype, fill, attrs))
+    return specs
+
+
+def _band_specs(transform: FrequencyAdaptiveTransform) -> list[ArraySpec]:
+    specs = [
+        fixed_array(
+            f"band_{edge}_hz",
+            "band",
+            np.asarray(getattr(transform, f"band_{edge}_hz"), dtype=np.float64),
+            {"units": "Hz", "long_name": f"{edge} frequency of the band"},
+        )
+        for edge in ("centre", "low", "high")
+    ]
+    band = np.asarray(transform.coefficient_band, dtype=np.int32)
+    attrs = {"units": "1", "long_name": "band of the coefficient"}
+    return [*specs, fixed_array("coefficient_band", "coefficient", band, attrs)]
+
+
+def feature_attrs(transform_config: dict[str, Any], dtype: str) -> dict[str, Any]:
+    """Return the attributes of features.zarr: conventions, provenance, configuration."""
+    return {
+        "Conventions": "CF-1.11",
+        "title": "Frequency-adaptive features of recordings",
+        "source": f"fadae {__version__}",
+        "comment": "creator, licence, URL and checksum of each recording: recording_*",
+        "fadae_version": __version__,
+        "transform": transform_config,
+        "dtype": dtype,
+        "published_plans": 0,
+    }
+
+
+class RecordingTable:
+    """The recording_* arrays as NumPy columns [recordings], each read on first use."""
+
+    def __init__(self, store: FrameStore) -> None:
+        """Take the group that holds the arrays."""
+        self._store = store
+        self._columns: dict[str, Array] = {}
+
+    def __len__(self) -> int:
+        return self._store.recording_rows
+
+    def column(self, name: str) -> Array:
+        """Return one column, [recordings]: "id", "title", "frame_start" ..., texts as StringDType.
+
+        Raises KeyError for a column that is not there.
+        """
+        if name not in self._columns:
+            self._columns[name] = self._store.read(f"recording_{name}")
+        return self._columns[name]
+
+    @property
+    def id(self) -> Array:
+        """The recordings' ids, "item/file"."""
+        return self.column("id")
+
+    @property
+    def samples(self) -> Array:
+        """Exact number of samples at the transform's rate, int64."""
+        return self.column("samples")
+
+    @property
+    def seconds(self) -> Array:
+        """Durations in seconds, float64."""
+        return self.column("seconds")
+
+    @property
+    def frame_start(self) -> Array:
+        """First row of each recording on the frame axis, int64."""
+        return self.column("frame_start")
+
+    @property
+    def frame_count(self) -> Array:
+        """Rows of each recording on the frame axis, int32."""
+        return self.column("frame_count")
+
+    @property
+    def same_as(self) -> Array:
+        """Row of the recording with the same PCM, whose rows this one shares; -1 for none."""
+        return self.column("same_as")
+
+    @property
+    def canonical(self) -> Array:
+        """Whether a recording has rows of its own, bool: the ones that are counted."""
+        return np.asarray(self.same_as == NO_RECORDING)
+
+    def index(self, recording_id: str) -> int:
+        """Return a recording's row in the table; raises KeyError."""
+        found = np.flatnonzero(self.id == recording_id)
+        if not len(found):
+            raise KeyError(recording_id)
+        return int(found[0])
+
+
+def spread(count: int, most: int) -> list[slice]:
+    """Return at most `most` of `count` rows: all of them, or eight stretches evenly apart.
+
+    Stretches, because rows are stored in chunks: single rows would cost a chunk each.
+
+    >>> spread(100, 256), spread(1000, 16)[:2]
+    ([slice(0, 100, None)], [slice(0, 2, None), slice(142, 144, None)])
+    """
+    if count <= most:
+        return [slice(0, count)]
+    length = most // 8
+    starts = np.linspace(0, count - length, 8).astype(int).tolist()
+    return [slice(start, start + length) for start in starts]
+
+
+class FeatureSet:
+    """features.zarr as published when it was opened."""
+
+    def __init__(self, store: FrameStore) -> None:
+        """Take the opened group; use `open`."""
+        self.store = store
+        self.recordings = RecordingTable(store)
+
+    @classmethod
+    def open(cls, location: Location) -> Self:
+        """Return the features published now; raises NoInputError where there are none."""
+        try:
+            store = FrameStore.open(location, FEATURES)
+        except FileNotFoundError:
+            store = None
+        if store is None or store.rows == 0:
+            location.ensure_workspace()
+            raise NoInputError(f"{location.url} holds no features; run `fadae extract` first")
+        return cls(store)
+
+    @property
+    def rows(self) -> int:
+        """Published rows of the frame axis, padding included."""
+        return self.store.rows
+
+    @property
+    def attrs(self) -> dict[str, Any]:
+        """The group's attributes: transform configuration, fadae version, conventions."""
+        return self.store.attrs
+
+    @cached_property
+    def transform(self) -> FrequencyAdaptiveTransform:
+        """The transform the features were extracted with."""
+        from fadae.transform import FrequencyAdaptiveTransform
+
+        return FrequencyAdaptiveTransform.from_config(self.attrs["transform"])
+
+    @property
+    def frames(self) -> int:
+        """Frames of music: padding excluded, recordings with the same PCM counted once."""
+        return int(self.recordings.frame_count[self.recordings.canonical].sum())
+
+    @property
+    def audio_seconds(self) -> float:
+        """Duration of all recordings, those with the same PCM counted once."""
+        return float(self.recordings.seconds[self.recordings.canonical].sum())
+
+    def read(self, name: str, start: int = 0, stop: int | None = None) -> Array:
+        """Return rows [start, stop) of an array as stored: "features", "audio" (int16) ...
+
+        Whole blocks of 1024 rows from a multiple of 1024 cost one object each; any other row
+        costs its chunk of 64. Raises DamagedError where a checksum does not match.
+        """
+        return self.store.read(name, start, stop)
+
+    def sample(self, frame_start: int, frame_count: int, most: int) -> Array:
+        """Return at most `most` feature rows spread over a recording: see `spread`."""
+        parts = spread(frame_count, most)
+        rows = [self.read("features", frame_start + p.start, frame_start + p.stop) for p in parts]
+        return np.concatenate(rows)

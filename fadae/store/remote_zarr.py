@@ -1,0 +1,217 @@
+"""Retries for an object store: every call gets a deadline, and its passing failures another try.
+
+Throttling (503), resets, stalls and a server's restart are outlived; what a repetition cannot
+change (not found, forbidden, no credentials) is raised at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import logging
+import time
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import zarr.storage
+
+from fadae.errors import AccessError, StorageError
+from fadae.retry import RetryPolicy
+
+if TYPE_CHECKING:
+    from zarr.abc.store import ByteRequest
+    from zarr.core.buffer import Buffer, BufferPrototype
+
+log = logging.getLogger("fadae.store")
+
+POLICY = RetryPolicy(total_seconds=180.0)  # of one call
+ATTEMPT_SECONDS = 20.0  # for one attempt, besides its transfer
+SLOWEST_BYTES_PER_SECOND = 500_000
+# A call that takes longer says so, and again every so often, however many calls wait.
+SECONDS_UNTIL_TOLD = 4.0
+SECONDS_BETWEEN_TELLING = 30.0
+
+# An answer, not a failure: callers look for these.
+_ANSWERS = (FileNotFoundError, FileExistsError)
+# Of a folder: what the same command meets again.
+_DEFINITE = {
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.ENAMETOOLONG,
+}
+
+T = TypeVar("T")
+
+
+async def retry_async(call: Callable[[], Awaitable[T]], *, what: str, size_bytes: int = 0) -> T:
+    """Return what `call` returns, repeating it through passing failures.
+
+    Raises FileNotFoundError and FileExistsError as they come, AccessError where credentials are
+    missing or refused, StorageError when failures last. A call that takes long is told in the log.
+    """
+    started, failures = time.monotonic(), 0
+    transfer_seconds = size_bytes / SLOWEST_BYTES_PER_SECOND
+    quiet_seconds = SECONDS_UNTIL_TOLD + transfer_seconds
+    with _telling(what, quiet_seconds) as notice:
+        while True:
+            try:
+                return await asyncio.wait_for(call(), ATTEMPT_SECONDS + transfer_seconds)
+            except _ANSWERS:
+                raise
+            except _definite() as error:
+                raise _refused(what, error) from error
+            except ValueError as error:
+                if "Invalid endpoint" in str(error):  # botocore has no class for it
+                    raise _refused(what, error) from error
+                raise
+            except _passing() as error:
+                failures += 1
+                elapsed = time.monotonic() - started
+                if POLICY.is_spent(failures, elapsed):
+                    raise StorageError(
+                        f"{what}: no success in {elapsed:.0f} s, last {error!r}; "
+                        "check the object store, then run the same command again"
+                    ) from error
+                notice.last = f", last {error!r}"
+                if elapsed > quiet_seconds:
+                    notice.tell()
+            await asyncio.sleep(POLICY.pause_seconds(failures))
+
+
+class _Notice:
+    """One line in the log about a call that takes long."""
+
+    last_told = float("-inf")  # of this process, over all calls
+
+    def __init__(self, what: str) -> None:
+        self.what, self.last = what, ""
+        self.started = time.monotonic()
+
+    def tell(self) -> None:
+        now = time.monotonic()
+        if now - _Notice.last_told >= SECONDS_BETWEEN_TELLING:
+            _Notice.last_told = now
+            log.warning(
+                "%s: no success in %.0f s%s; retrying for up to %.0f s",
+                self.what,
+                now - self.started,
+                self.last,
+                POLICY.total_seconds,
+            )
+
+
+@contextlib.contextmanager
+def _telling(what: str, after_seconds: float) -> Iterator[_Notice]:
+    """Tell of the call in the block once it has taken so long; runs in an event loop."""
+    notice = _Notice(what)
+    timer = asyncio.get_running_loop().call_later(after_seconds, notice.tell)
+    try:
+        yield notice
+    finally:
+        timer.cancel()
+
+
+def _passing() -> tuple[type[BaseException], ...]:
+    """Return the errors that may go away; the libraries are loaded where in use."""
+    import aiohttp
+    import botocore.exceptions
+
+    return (
+        aiohttp.ClientError,
+        OSError,  # what s3fs makes of a server's answer, 503 and 500 included
+        TimeoutError,
+        botocore.exceptions.HTTPClientError,
+        botocore.exceptions.ConnectionError,
+        botocore.exceptions.ResponseStreamingError,
+        botocore.exceptions.CredentialRetrievalError,
+        botocore.exceptions.MetadataRetrievalError,
+    )
+
+
+def _definite() -> tuple[type[BaseException], ...]:
+    """Return the errors that come again however often one asks."""
+    import botocore.exceptions
+
+    return (
+        PermissionError,  # what s3fs makes of 403: forbidden, unknown key, wrong signature
+        IsADirectoryError,
+        NotADirectoryError,
+        botocore.exceptions.NoCredentialsError,
+        botocore.exceptions.PartialCredentialsError,
+        botocore.exceptions.ProfileNotFound,
+        botocore.exceptions.NoRegionError,
+        botocore.exceptions.ConfigParseError,
+        botocore.exceptions.ParamValidationError,
+    )
+
+
+def _refused(what: str, error: BaseException) -> AccessError:
+    return AccessError(
+        f"{what}: {error}; check the URL, its credentials (AWS_ACCESS_KEY_ID, "
+        "AWS_SECRET_ACCESS_KEY, AWS_PROFILE ...) and their rights"
+    )
+
+
+@contextlib.contextmanager
+def local_errors(what: str) -> Iterator[None]:
+    """Turn what a folder fails at into the errors that a bucket raises.
+
+    >>> with local_errors("write x"):
+    ...     raise OSError(errno.ENOSPC, "No space left on device")
+    Traceback (most recent call last):
+    ...
+    fadae.errors.StorageError: write x: No space left on device; then run the same command again
+    """
+    try:
+        yield
+    except _ANSWERS:
+        raise
+    except OSError as error:
+        reason = f"{what}: {error.strerror or error}"
+        if error.errno in _DEFINITE:
+            raise AccessError(f"{reason}; check the path and its rights") from error
+        raise StorageError(f"{reason}; then run the same command again") from error
+
+
+class RetryingStore(zarr.storage.WrapperStore[Any]):
+    """A zarr store on a remote filesystem whose reads and writes are patient."""
+
+    async def get(
+        self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
+    ) -> Buffer | None:
+        """Return an object's bytes or None, patiently."""
+        return await retry_async(
+            lambda: self._store.get(key, prototype, byte_range), what=self._what("read", key)
+        )
+
+    async def get_partial_values(
+        self, prototype: BufferPrototype, key_ranges: Iterable[tuple[str, ByteRequest | None]]
+    ) -> list[Buffer | None]:
+        """Return parts of objects, patiently."""
+        ranges = list(key_ranges)
+        return await retry_async(
+            lambda: self._store.get_partial_values(prototype, ranges), what=self._what("read")
+        )
+
+    async def set(self, key: str, value: Buffer) -> None:
+        """Write an object, patiently."""
+        await retry_async(
+            lambda: self._store.set(key, value),
+            what=self._what("write", key),
+            size_bytes=len(value),
+        )
+
+    async def exists(self, key: str) -> bool:
+        """Return whether an object is there, patiently."""
+        return await retry_async(lambda: self._store.exists(key), what=self._what("look for", key))
+
+    async def delete(self, key: str) -> None:
+        """Remove an object, patiently."""
+        await retry_async(lambda: self._store.delete(key), what=self._what("remove", key))
+
+    def _what(self, verb: str, key: str = "") -> str:
+        return f"{verb} {self._store.path}/{key}"

@@ -1,0 +1,147 @@
+"""What one rank works with: the run's dataset, model, evaluation and state, put together once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from fadae.config import TrainConfig
+from fadae.data import DataOrder, UnitReader
+from fadae.errors import TransientError
+from fadae.model import FrameShape, ModelConfig
+from fadae.training.batches import SharedRows
+from fadae.training.checkpoint import Checkpoints
+from fadae.training.evaluate import Evaluation, Scores
+from fadae.training.ranks import Ranks
+from fadae.training.run import Dataset, Run, State, open_dataset
+
+# Frames that closed forms are fitted on, at most: 16384 companded frames are 512 MB.
+SAMPLE_FRAMES = 16384
+
+
+class Preempted(TransientError):  # noqa: N818 - says what happened
+    """All ranks agreed to stop; what was learned is saved."""
+
+
+@dataclass
+class TrainingContext:
+    """One rank's view of a run in progress."""
+
+    run: Run
+    config: TrainConfig
+    ranks: Ranks
+    stopping: Callable[[], bool]
+    dataset: Dataset
+    order: DataOrder
+    train_cache_bytes: int
+    evaluation: Evaluation
+    checkpoints: Checkpoints
+    model: Any  # a Model and a torch Module; Python has no intersection of types
+    state: State = field(default_factory=State)
+    samples_per_second: float | None = None
+    waited_share: float | None = None
+
+    @property
+    def features(self) -> int:
+        """Coefficients of a frame."""
+        return self.dataset.features.transform.size
+
+    @property
+    def last_step(self) -> int:
+        """The step at which the run is done, unless it stops early."""
+        steps = self.config.epochs * self.order.steps
+        return steps if self.config.max_steps is None else min(steps, self.config.max_steps)
+
+    @property
+    def sample_frames(self) -> int:
+        """Frames that closed forms are fitted on."""
+        return min(self.dataset.split.train.count, SAMPLE_FRAMES)
+
+    def read(self, start: int, stop: int) -> Any:
+        """Return rows [start, stop) of the features as stored."""
+        return self.dataset.features.read("features", start, stop)
+
+    def summary(self, baseline: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Return the run's figures so far."""
+        state, scores = self.state, self.state.evaluation or {}
+        baseline = baseline or {}
+        return {
+            "run": self.run.name,
+            "model": self.config.model,
+            "steps": state.step,
+            "epochs": state.step / self.order.steps,
+            "train_loss": state.latest_train_loss,
+            "holdout_loss": scores.get("loss"),
+            "holdout_nmse_db": scores.get("nmse_db"),
+            "holdout_nmse_linear_db": scores.get("nmse_linear_db"),
+            "pca_nmse_db": baseline.get("nmse_db"),
+            "pca_nmse_linear_db": baseline.get("nmse_linear_db"),
+            "pca_components": baseline.get("components"),
+            "best_step": state.best_step,
+            "best_holdout_nmse_db": state.best_nmse_db,
+            "train_frames": self.dataset.split.train.count,
+            "holdout_frames": self.dataset.split.holdout.count,
+            "stale_recordings": self.dataset.stale_recordings,
+            "padding_rows": self.dataset.split.padding_rows,
+            "silent_rows": state.silent_rows + scores.get("silent", 0),
+            "failed_rows": state.failed_rows + scores.get("failed", 0),
+            "model_sha256": None,
+            "samples_per_second": self.samples_per_second,
+            "waited_share": self.waited_share,
+            "ranks": self.ranks.world,
+            **{f"holdout_{name}": value for name, value in scores.get("figures", {}).items()},
+        }
+
+
+def open_context(
+    run: Run, config: TrainConfig, ranks: Ranks, stopping: Callable[[], bool]
+) -> TrainingContext:
+    """Return a rank's rig, its model as it is before the first step; record what the run is."""
+    bound = run.bind(config) if ranks.is_first else None
+    # The first rank's word: meanwhile more rows may have been published.
+    rows = ranks.from_first(None if bound is None else bound.rows)
+    dataset = open_dataset(run.location, config, rows) if bound is None else bound
+    train, holdout = dataset.split.train, dataset.split.holdout
+    order = DataOrder(train, config.seed, config.batch_size, config.lanes, config.window_rows)
+    train_cache = config.cache_bytes * train.count // (train.count + holdout.count)
+    held_out = SharedRows(holdout, config.lanes)
+
+    torch.manual_seed(config.seed)
+    frames = min(train.count, SAMPLE_FRAMES)
+    model = ModelConfig(config.model, config.model_options()).create(_shape(dataset), frames)
+    model = model.to(ranks.device)
+    if ranks.is_first:
+        run.begin(config, dataset, model.config())
+
+    def read(start: int, stop: int) -> Any:
+        return dataset.features.read("features", start, stop)
+
+    reader = UnitReader(read, held_out, config.cache_bytes - train_cache, dataset.rows)
+    return TrainingContext(
+        run,
+        config,
+        ranks,
+        stopping,
+        dataset,
+        order,
+        train_cache,
+        Evaluation(held_out, reader, ranks, dataset.recording_of),
+        Checkpoints(run.location, run.path("checkpoints"), config.keep),
+        model,
+    )
+
+
+def _shape(dataset: Dataset) -> FrameShape:
+    """Return the shape of a dataset's frames."""
+    transform = dataset.features.transform
+    sizes = (int(stop - start) for start, stop in transform.coefficient_slices)
+    return FrameShape(transform.size, tuple(sizes))
+
+
+def scores_of(context: TrainingContext, model: Any) -> Scores:
+    """Return a model's held-out scores, the model being rank 0's; raises Stopped."""
+    context.ranks.spread(list(model.state_dict().values()))
+    return context.evaluation.scores(model, context.stopping)

@@ -1,0 +1,354 @@
+"""What the listening room shows of one workspace: pictures, sound, curves, generated sound.
+
+All methods are plain and blocking; the app calls them in threads. What is costly and small (peaks,
+statistics, generated sounds) is kept, least recently used first out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import math
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fadae.errors import NoInputError, UsageError, unknown
+from fadae.query import ORIGINAL, TRANSFORM, Workspace
+from fadae.store import FEATURES, Location, reconstruction_path
+from fadae.training import Role, pca_remark, run_summary
+from fadae.transform import mu_law
+from fadae.web import pictures
+from fadae.web.pictures import Raster
+
+LOOK_SECONDS = 5.0  # how long a change of the workspace may go unseen
+_KEPT = 64
+_Value = TypeVar("_Value")
+
+CURVES = ("train_loss", "holdout_loss", "holdout_nmse_db", "pca_nmse_db")
+MOST_POINTS = 500
+
+_COLUMNS = 8  # of the picture, a hop
+
+
+class WorkspaceSession:
+    """A workspace as the page asks for it."""
+
+    def __init__(self, location: Location, look_seconds: float = LOOK_SECONDS) -> None:
+        """Take the location; a look at it is kept for `look_seconds`."""
+        self.location = location
+        self._look_seconds = look_seconds
+        self._lock = threading.Lock()
+        self._looked = -float("inf")
+        self._state = ""
+        self._workspace = Workspace(location)
+        self._kept: OrderedDict[Hashable, Future[Any]] = OrderedDict()
+
+    # --- the state of the workspace ---
+
+    def open(self) -> tuple[Workspace, str]:
+        """Return the workspace and the name of its state, looked at anew every few seconds."""
+        with self._lock:
+            if time.monotonic() - self._looked >= self._look_seconds:
+                state = self._look()
+                if state != self._state:
+                    self._workspace, self._state = Workspace(self.location), state
+                    self._kept.clear()
+                self._looked = time.monotonic()
+            return self._workspace, self._state
+
+    def _look(self) -> str:
+        """Return a hash of what says that rows, runs or reconstructions have come or gone."""
+        runs = self.location.names("runs")
+        trained = list(self.location.concurrently(self._has_model, runs))
+        digest = hashlib.sha256(repr((runs, trained)).encode())
+        paths = [f"{FEATURES}/zarr.json"]
+        for run in runs:
+            # A run trained afresh may have the same config; its summary has its model's hash.
+            paths += [f"runs/{run}/config.json", f"runs/{run}/summary.json"]
+        for name in self.location.names("reconstructions"):
+            paths.append(f"{reconstruction_path(name.removesuffix('.zarr'))}/zarr.json")
+        contents = self.location.concurrently(self._bytes_of, paths)
+        for path, content in zip(paths, contents, strict=True):
+            digest.update(path.encode())
+            digest.update(content)
+        return digest.hexdigest()[:16]
+
+    def _bytes_of(self, path: str) -> bytes:
+        try:
+            return self.location.read_bytes(path)
+        except FileNotFoundError:
+            return b""
+
+    def _has_model(self, run: str) -> bool:
+        return self.location.exists(f"runs/{run}/model.safetensors")
+
+    def _keep(self, key: Hashable, make: Callable[[], _Value]) -> _Value:
+        """Return what was made for the key, or make it now: once, whoever else asks waits."""
+        _, state = self.open()
+        with self._lock:
+            future = self._kept.get((state, key))
+            mine = future is None
+            if future is None:
+                future = self._kept[state, key] = Future()
+            self._kept.move_to_end((state, key))
+            while len(self._kept) > _KEPT:
+                self._kept.popitem(last=False)
+        if mine:
+            try:
+                future.set_result(make())
+            except BaseException as error:  # noqa: BLE001 - whoever waits gets it too
+                future.set_exception(error)
+                with self._lock:
+                    self._kept.pop((state, key), None)
+        made: _Value = future.result()
+        return made
+
+    # --- what there is ---
+
+    def about(self) -> dict[str, Any]:
+        """Return what the page needs before it shows anything."""
+        workspace, state = self.open()
+        about: dict[str, Any] = {
+            "name": self.location.url.rstrip("/").rpartition("/")[2],
+            "state": state,
+            "runs": self._runs(workspace),
+            "recordings": 0,
+            "seconds": 0.0,
+            "transform": None,
+        }
+        try:
+            transform = workspace.transform
+        except NoInputError:
+            return about
+        about["recordings"] = len(workspace.recordings)
+        about["seconds"] = self._keep("seconds", lambda: _own_seconds(workspace))
+        about["transform"] = {
+            "name": transform.name,
+            "rate_hz": workspace.rate_hz,
+            "hop_samples": transform.hop_samples,
+            "band_low_hz": np.round(transform.band_low_hz, 3).tolist(),
+            "band_centre_hz": np.round(transform.band_centre_hz, 3).tolist(),
+            "band_high_hz": np.round(transform.band_high_hz, 3).tolist(),
+            "bark_bands": pictures.BARK_BANDS,
+        }
+        return about
+
+    def _runs(self, workspace: Workspace) -> list[dict[str, Any]]:
+        made = set(workspace.reconstructions)
+        names = sorted(made | set(workspace.runs))
+        return [
+            {"name": name, "trained": self._has_model(name), "reconstructed": name in made}
+            for name in names
+        ]
+
+    def search(self, text: str, offset: int, limit: int) -> dict[str, Any]:
+        """Return one page of the recordings that hold every word."""
+        workspace, _ = self.open()
+        try:
+            recordings = workspace.recordings
+        except NoInputError:
+            return {"total": 0, "offset": offset, "recordings": []}
+        rows = list(recordings.rows(text)) if text.split() else range(len(recordings))
+        roles = {run: workspace.split(run).roles for run in workspace.runs}
+        page = [
+            {
+                "id": recording.id,
+                "title": recording.title or recording.file,
+                "creator": recording.creator,
+                "item": recording.item,
+                "seconds": recording.seconds,
+                "held_out_by": [run for run in roles if roles[run][recording.row] is Role.HELD_OUT],
+            }
+            for recording in (recordings[row] for row in rows[offset : offset + limit])
+        ]
+        return {"total": len(rows), "offset": offset, "recordings": page}
+
+    def recording(self, recording_id: str) -> dict[str, Any]:
+        """Return all about one recording: its scores in, and its role for, every run included."""
+        workspace, _ = self.open()
+        recording = workspace.recording(recording_id)
+        came_from = _local_server(recording.url)
+        scores = {}
+        for run in workspace.reconstructions:
+            kept = self._keep(("scores", run), lambda run=run: workspace.scores(run))  # type: ignore[misc]
+            scores[run] = {
+                name: float(values[recording.row])
+                for name, values in kept.items()
+                if recording.row < len(values)
+            }
+        return {
+            "id": recording.id,
+            "item": recording.item,
+            "file": recording.file,
+            "title": recording.title or recording.file,
+            "creator": recording.creator,
+            "licence": recording.licence,
+            "url": None if came_from else recording.url,
+            "came_from": came_from,
+            "rate_hz": recording.rate_hz,
+            "samples": recording.samples,
+            "seconds": recording.seconds,
+            "frames": recording.frame_count,
+            "scores": scores,
+            "roles": {run: workspace.split(run).roles[recording.row] for run in workspace.runs},
+        }
+
+    # --- sound and pictures ---
+
+    def audio(
+        self, recording_id: str, seconds: slice, source: str, hz: slice | None
+    ) -> tuple[NDArray[np.float32], int]:
+        """Return samples of a span from a source, only of a range of bands if given."""
+        workspace = self._with(source)
+        return workspace.audio(recording_id, seconds, source=source, hz=hz), workspace.rate_hz
+
+    def band_picture(self, recording_id: str, seconds: slice, source: str, columns: int) -> Raster:
+        """Return the frequency-adaptive picture of a span."""
+        workspace = self._with(source)
+        workspace.recording(recording_id)
+        peak = self._keep(
+            ("peak", recording_id), lambda: pictures.peak_magnitude(workspace, recording_id)
+        )
+        return pictures.band_picture(workspace, recording_id, seconds, source, columns, peak)
+
+    def bark_picture(self, recording_id: str, seconds: slice, source: str, columns: int) -> Raster:
+        """Return the Bark-band spectrogram of a span."""
+        workspace = self._with(source)
+        return pictures.bark_picture(workspace, recording_id, seconds, source, columns)
+
+    def code_picture(self, recording_id: str, seconds: slice, run: str) -> Raster:
+        """Return a run's codes of a span."""
+        workspace = self._with(run)
+        workspace.recording(recording_id)
+        limit = self._keep(
+            ("code limit", run), lambda: pictures.code_limit(workspace, recording_id, run)
+        )
+        return pictures.code_picture(workspace, recording_id, seconds, run, limit)
+
+    def generated(
+        self, run: str, method: str, seed: int, seconds: float, between: tuple[str, str] | None
+    ) -> Generated:
+        """Return a sound that no recording has."""
+        workspace = self._with(run)
+        return self._keep(
+            ("generated", run, method, seed, seconds, between),
+            lambda: generate(workspace, run, method, seed, seconds, between),
+        )
+
+    def curves(self, run: str) -> dict[str, Any]:
+        """Return a run's settings, its metrics over the steps, and what it has come to.
+
+        `means`: scores pooled over all frames held out, and over all trained on; `remark`: a line
+        where PCA does better.
+        """
+        workspace, _ = self.open()
+        made = run in workspace.reconstructions
+        return {
+            "run": run,
+            "config": workspace.config(run),
+            "curves": curves(workspace.metrics(run)),
+            "means": workspace.pooled_scores(run) if made else {},
+            "remark": pca_remark(run_summary(workspace.location, run)),
+        }
+
+    def _with(self, source: str) -> Workspace:
+        """Return the workspace, sure that the source can be had from it."""
+        workspace, _ = self.open()
+        if source in (ORIGINAL, TRANSFORM) or source in workspace.reconstructions:
+            return workspace
+        if source not in workspace.runs:
+            raise unknown("source", source[:80], [ORIGINAL, TRANSFORM, *workspace.runs])
+        if not self._has_model(source):
+            raise UsageError(f"run {source!r} has no model yet: it is still training")
+        return workspace
+
+
+def _own_seconds(workspace: Workspace) -> float:
+    """Return the duration of all recordings, those with the same samples counted once."""
+    return float(sum(r.seconds for r in workspace.recordings if r.same_as < 0))
+
+
+def _local_server(url: str) -> str | None:
+    """Return how to name a source that only the ingesting computer could reach, else None.
+
+    The archive inside `fadae demo` is one: it is gone as soon as the demonstration ends.
+
+    >>> _local_server("http://127.0.0.1:8000/download/item/a.ogg")
+    'ingested from a local server (127.0.0.1:8000)'
+    >>> _local_server("https://archive.org/download/item/a.ogg")
+    """
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        if host != "localhost" and not ipaddress.ip_address(host).is_loopback:
+            return None
+    except ValueError:  # a name, or no URL at all
+        return None
+    return f"ingested from a local server ({parts.netloc.rpartition('@')[2]})"
+
+
+def curves(metrics: Sequence[dict[str, Any]]) -> dict[str, list[tuple[float, float]]]:
+    """Return (step, value) points of each metric that has any, thinned evenly to 500.
+
+    The last point always stays: it is what the run has come to.
+
+    >>> curves([{"step": 1, "train_loss": 0.5}, {"step": 2, "train_loss": float("nan")}])
+    {'train_loss': [(1.0, 0.5)]}
+    """
+    drawn = {}
+    for name in CURVES:
+        points = [
+            (float(line["step"]), float(line[name]))
+            for line in metrics
+            if _is_number(line.get("step")) and _is_number(line.get(name))
+        ]
+        if points:
+            every = -(-len(points) // MOST_POINTS)
+            drawn[name] = points[::-1][::every][::-1]
+    return drawn
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Generated:
+    """A generated sound: samples [n] float32 and its picture."""
+
+    samples: NDArray[np.float32]
+    picture: Raster
+
+
+def generate(
+    workspace: Workspace,
+    run: str,
+    method: str,
+    seed: int,
+    seconds: float,
+    between: tuple[str, str] | None,
+) -> Generated:
+    """Return a sound of so many seconds, a pure function of the run and the arguments."""
+    samples = workspace.generate(run, method=method, seconds=seconds, seed=seed, between=between)
+    return Generated(samples, _picture(workspace, samples))
+
+
+def _picture(workspace: Workspace, samples: NDArray[np.float32]) -> Raster:
+    """Return the sound's frequency-adaptive picture, as `Workspace.rasterize` draws recordings."""
+    transform = workspace.transform
+    frames = np.abs(transform.rasterize(transform.analyze(samples), 2 * _COLUMNS))
+    middle = frames[:, _COLUMNS // 2 : _COLUMNS // 2 + _COLUMNS]
+    # Frame 0 is centred on the sound's start: half of its columns come before it.
+    picture = middle.reshape(-1, transform.bands)[_COLUMNS // 2 : -_COLUMNS // 2 or None]
+    shown = mu_law(np.minimum(picture / max(float(picture.max(initial=0)), 1e-9), 1)).T
+    stop = shown.shape[1] / _COLUMNS * transform.hop_samples / workspace.rate_hz
+    return Raster(np.ascontiguousarray(np.rint(shown * 255).astype(np.uint8)), 0.0, stop)

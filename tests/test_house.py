@@ -1,0 +1,164 @@
+"""The house stays as it was built: who imports whom, and how much is still untyped."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import re
+from functools import cache
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+# From the top: a room imports only rooms above it. `fadae` itself is the face of them all.
+ROOMS = (
+    "_version _lazy",
+    "arrays",
+    "errors",
+    "retry",
+    "logs",
+    "progress",
+    "records",
+    "summaries",
+    "config",
+    "transform",
+    "audio",
+    "archive",
+    "scores",
+    "store",
+    "embedded",
+    "cluster",
+    "data",
+    "coding",
+    "model",
+    "training",
+    "stages",
+    "generate",
+    "query",
+    "figures",
+    "report",
+    "estimate",
+    "demo",
+    "web",
+    "cli",
+)
+# Ceilings are what was counted when the rooms were laid out; lower them, never raise them.
+MOST_MODULES = 112
+MOST_UNTYPED = 141  # `dict[str, Any]` outside the JSON edges
+MOST_SKIPS = 10
+UNTYPED_AIM = 10
+JSON_EDGES = ("archive/", "embedded/", "store/zarr_internals", "config/options", "web/")
+
+
+@cache
+def modules() -> dict[str, Path]:
+    found = {}
+    for path in sorted((ROOT / "fadae").rglob("*.py")):
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+@cache
+def imports() -> dict[str, set[tuple[str, str]]]:
+    """Return (module, name) of all that each module imports from the house, wherever it does."""
+    found: dict[str, set[tuple[str, str]]] = {}
+    for module, path in modules().items():
+        found[module] = set()
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Import):
+                found[module] |= {(alias.name, "") for alias in node.names if is_ours(alias.name)}
+            elif isinstance(node, ast.ImportFrom) and is_ours(node.module or ""):
+                found[module] |= {(node.module or "", alias.name) for alias in node.names}
+    return found
+
+
+def is_ours(module: str) -> bool:
+    return module.partition(".")[0] == "fadae"
+
+
+def target(module: str, name: str) -> str:
+    return f"{module}.{name}" if f"{module}.{name}" in modules() else module
+
+
+def graph() -> dict[str, set[str]]:
+    return {
+        module: {target(*one) for one in found} - {module} for module, found in imports().items()
+    }
+
+
+def room(module: str) -> str:
+    return module.split(".")[1] if "." in module else module
+
+
+def test_a_room_imports_only_rooms_above_it() -> None:
+    floor = {name: place for place, line in enumerate(ROOMS) for name in line.split()}
+    floor |= {"fadae": floor["query"] + 0.5, "__main__": len(ROOMS)}
+    assert {room(module) for module in modules()} <= floor.keys(), "every room has its floor"
+    upward = [
+        (source, found)
+        for source, all_found in graph().items()
+        for found in all_found
+        if room(source) != room(found) and floor[room(found)] >= floor[room(source)]
+    ]
+    assert upward == []
+
+
+def test_no_circle_not_even_for_the_type_checker() -> None:
+    tuple(TopologicalSorter(graph()).static_order())  # raises CycleError and names the circle
+
+
+def test_other_rooms_import_what_a_package_names() -> None:
+    deep = []
+    for source, found in imports().items():
+        for module, name in found:
+            package, _, own = module.rpartition(".")
+            if package in ("", "fadae") or f"{source}.".startswith(f"{package}."):
+                continue
+            named = importlib.import_module(package).__all__
+            if target(module, name) == module and own not in named:
+                deep.append((source, module, name))
+    assert deep == []
+
+
+@pytest.mark.parametrize("package", [n for n, p in modules().items() if p.name == "__init__.py"])
+def test_a_face_names_what_is_there(package: str) -> None:
+    face = importlib.import_module(package)
+    names = getattr(face, "__all__", [])
+    assert [name for name in names if not hasattr(face, name)] == []
+    typed = {
+        alias.asname or alias.name
+        for node in ast.walk(ast.parse(modules()[package].read_text("utf-8")))
+        if isinstance(node, ast.ImportFrom) and is_ours(node.module or "")
+        for alias in node.names
+    }
+    assert typed - {"lazily"} == set(names), "the type checker sees the same names"
+
+
+def untyped() -> int:
+    return sum(
+        path.read_text("utf-8").count("dict[str, Any]")
+        for path in modules().values()
+        if not str(path.relative_to(ROOT / "fadae")).startswith(JSON_EDGES)
+    )
+
+
+def test_no_more_untyped_dicts() -> None:
+    assert untyped() <= MOST_UNTYPED
+
+
+@pytest.mark.xfail(reason="the seams are still to be typed; remove this mark then", strict=True)
+def test_dicts_are_typed_but_for_the_json_edges() -> None:
+    assert untyped() <= UNTYPED_AIM
+
+
+def test_the_formatter_is_seldom_overruled() -> None:
+    mark = re.compile("# fmt" + ": (skip|off)")
+    files = [path for top in ("fadae", "jobs", "tests") for path in (ROOT / top).rglob("*.py")]
+    assert sum(len(mark.findall(path.read_text("utf-8"))) for path in files) <= MOST_SKIPS
+
+
+def test_few_modules() -> None:
+    assert sum(path.name != "__init__.py" for path in modules().values()) <= MOST_MODULES
