@@ -30,7 +30,7 @@ import numpy.typing as npt
 import scipy.fft
 
 from fadae.errors import UsageError
-from fadae.nouns import canonical_json, sha256_hex
+from fadae.records import canonical_json, sha256_hex
 from fadae.transform.framing import zero_extended
 from fadae.transform.rasterize import rasterize
 
@@ -76,7 +76,7 @@ class CriticalTransform:
         if self.bands < 2 or self.bands % 2:
             raise UsageError(f"an MDCT has an even number of bins, 2 or more, not {self.bands}")
         self.size = self.hop_samples = BLOCKS * self.bands
-        edges = np.arange(self.bands + 1) * (rate_hz / 2 / self.bands)
+        edges = np.arange(self.bands + 1, dtype=np.float64) * (rate_hz / 2 / self.bands)
         self.band_low_hz = edges[:-1]
         self.band_high_hz = edges[1:]
         self.band_centre_hz = (edges[:-1] + edges[1:]) / 2
@@ -133,6 +133,10 @@ class CriticalTransform:
             raise ValueError(f"a signal has 0 or more samples, not {samples}")
         return -(-samples // self.hop_samples) + 1 if samples else 0
 
+    def heard_samples(self, first: int, stop: int) -> tuple[int, int]:
+        """Return the samples [a, b) that rows [first, stop) hear: those of two hops a row."""
+        return (first - 1) * self.hop_samples, stop * self.hop_samples
+
     def analyze(self, samples: Array) -> Array:
         """Return the coefficients [F, size] of a signal [n], in its precision.
 
@@ -148,8 +152,8 @@ class CriticalTransform:
     def analyze_frames(self, samples: Array) -> Array:
         """Return the coefficients [F, size] of (F + 1) H samples: row f's frame starts at f H.
 
-        Rows [a, b) of a recording are those of its samples [(a - 1) H, b H), zeros outside: bit
-        for bit what `analyze` gives for them.
+        Rows [a, b) of a recording are those of its samples `heard_samples(a, b)`, zeros outside:
+        bit for bit what `analyze` gives for them.
         """
         signal = _ensure_signal(samples)
         hops, rest = divmod(len(signal), self.hop_samples)
@@ -197,6 +201,27 @@ class CriticalTransform:
     def rasterize(self, c: Array, columns: int) -> Array:
         """Return the picture [F, columns, B] of coefficients [F, size]; see `rasterize`."""
         return rasterize(self._ensure_coefficients(c), self.coefficient_slices, columns)
+
+    def rasterize_hops(self, c: Array, columns: int) -> Array:
+        """Return magnitudes [T, B] over time, `columns` a hop, from the first row's hop on.
+
+        A column shows the block that is centred nearest; T = F columns less those past the last
+        row's last block, a sixth of a hop. float16 is drawn in float32.
+        """
+        if columns < 1:
+            raise ValueError(f"a hop has 1 or more columns, not {columns}.")
+        c = self._ensure_coefficients(c)
+        grid = c.astype(_computed_in(c.dtype)).reshape(len(c), self.bands, BLOCKS)
+        blocks: Array = np.abs(grid.transpose(0, 2, 1).reshape(-1, self.bands))
+        column = np.arange(len(c) * columns)
+        nearest = (BLOCKS * (2 * column + 1) + columns) // (2 * columns)
+        picture: Array = blocks[nearest[nearest < len(blocks)]]
+        return picture
+
+    def heard_energy(self, frames: Array) -> tuple[float, float]:
+        """Return the energy of frames [F, 2 H] twice: an orthonormal transform keeps all."""
+        energy = float(np.sum(np.square(frames, dtype=np.float64)))
+        return energy, energy
 
     def __eq__(self, other: object) -> bool:
         """Two transforms are equal when their configurations are."""
