@@ -19,7 +19,7 @@ from fadae.training.launch import train
 
 
 def run(
-    location: Location,
+    workspace: Location | str,
     sources: Sequence[Source],
     recipe: Recipe | None = None,
     *,
@@ -29,7 +29,13 @@ def run(
 
     Repeating it does nothing but report. A stage's error ends the job with the stages' summaries
     so far: TransientError when recordings may still come, so that nothing is trained on a part.
+
+    >>> training = fadae.TrainConfig(widths=(32, 8), epochs=3, ranks=1)
+    >>> done = fadae.run(new_workspace, [fadae.FolderSource(folder)], Recipe(training=training))
+    >>> done["ingest"]["ok"], done["extract"]["frames"], done["reconstruct"]["frames"]
+    (2, 26, 26)
     """
+    location = Location.of(workspace)
     recipe = recipe or Recipe()
     rate_hz, training = recipe.settings.rate_hz, recipe.training
     stages: dict[str, Callable[[], dict[str, Any]]] = {
