@@ -18,7 +18,15 @@ from fadae.audio import from_pcm
 from fadae.errors import NoInputError, UsageError, unknown
 from fadae.query.recordings import Recording, Recordings, take_inventory
 from fadae.query.selection import Range, band_range, hop_rows, sample_span
-from fadae.store import SCORES, FeatureSet, FrameStore, Location, reconstruction_path, side_scores
+from fadae.store import (
+    SCORES,
+    FeatureSet,
+    FrameStore,
+    Location,
+    paths,
+    reconstruction_path,
+    side_scores,
+)
 from fadae.training import RunSplit, best_run, chosen_run, run_config, split_of, trained_runs
 from fadae.transform import Transform, mu_law
 
@@ -296,8 +304,8 @@ class Workspace:
     @cached_property
     def runs(self) -> list[str]:
         """Names of the training runs."""
-        names = self.location.names("runs")
-        return [name for name in names if self.location.exists(f"runs/{name}/config.json")]
+        names = self.location.names(paths.RUNS)
+        return [name for name in names if self.location.exists(paths.run_path(name, "config.json"))]
 
     @cached_property
     def default_run(self) -> str:
@@ -311,8 +319,9 @@ class Workspace:
     @cached_property
     def reconstructions(self) -> list[str]:
         """Names of the runs with published reconstructions."""
-        names = [name.removesuffix(".zarr") for name in self.location.names("reconstructions")]
-        return [name for name in names if self._find_reconstruction(name)]
+        names = self.location.names(paths.RECONSTRUCTIONS)
+        runs = [paths.reconstructed_run(name) for name in names]
+        return [run for run in runs if self._find_reconstruction(run)]
 
     @cached_property
     def default_reconstruction(self) -> str:
@@ -335,7 +344,9 @@ class Workspace:
         """Return a run's config.json."""
         run = self.default_run if run is None else run
         self._ensure_run(run)
-        config: dict[str, Any] = json.loads(self.location.read_bytes(f"runs/{run}/config.json"))
+        config: dict[str, Any] = json.loads(
+            self.location.read_bytes(paths.run_path(run, "config.json"))
+        )
         return config
 
     def metrics(self, run: str | None = None) -> list[dict[str, Any]]:
@@ -343,7 +354,7 @@ class Workspace:
         run = self.default_run if run is None else run
         self._ensure_run(run)
         try:
-            text = self.location.read_bytes(f"runs/{run}/metrics.jsonl").decode()
+            text = self.location.read_bytes(paths.run_path(run, "metrics.jsonl")).decode()
         except FileNotFoundError:
             return []
         # A run in progress may be read in the middle of its last line.

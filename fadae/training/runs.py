@@ -15,7 +15,7 @@ import numpy as np
 
 from fadae.data import RowSet
 from fadae.errors import NoInputError
-from fadae.store import FeatureSet, Location
+from fadae.store import FeatureSet, Location, paths
 from fadae.training.run import divide
 
 log = logging.getLogger("fadae.training")
@@ -134,7 +134,7 @@ def pca_remark(summary: dict[str, Any]) -> str:
 
 def run_summary(location: Location, run: str) -> dict[str, Any]:
     """Return the summary that a finished training left, empty where there is none."""
-    summary: dict[str, Any] = (_document(location, f"runs/{run}/summary.json") or {}).get(
+    summary: dict[str, Any] = (_document(location, paths.run_path(run, "summary.json")) or {}).get(
         "summary", {}
     )
     return summary
@@ -172,14 +172,14 @@ def best_run(location: Location, runs: Sequence[str]) -> tuple[str, str]:
 
 def run_config(location: Location, run: str) -> dict[str, Any] | None:
     """Return a run's config.json, None where there is none."""
-    return _document(location, f"runs/{run}/config.json")
+    return _document(location, paths.run_path(run, "config.json"))
 
 
 def trained_runs(location: Location) -> list[str]:
     """Return the names of the runs that have a model, sorted."""
-    names = location.names("runs")
-    paths = [f"runs/{name}/model.safetensors" for name in names]
-    there = location.concurrently(location.exists, paths)
+    names = location.names(paths.RUNS)
+    models = [paths.run_path(name, "model.safetensors") for name in names]
+    there = location.concurrently(location.exists, models)
     return [name for name, found in zip(names, there, strict=True) if found]
 
 
@@ -201,7 +201,7 @@ def _written(location: Location, run: str) -> float:
     """Return when a run's model was written, or the run begun, in seconds since 1970."""
     for name in ("model.safetensors", "config.json"):
         try:
-            return location.modified_seconds(f"runs/{run}/{name}")
+            return location.modified_seconds(paths.run_path(run, name))
         except FileNotFoundError:
             continue
     return -math.inf

@@ -17,9 +17,7 @@ from typing import Any
 from fadae.archive import Page, Source
 from fadae.config import WhichFailures
 from fadae.records import Failure, FailureClass, Track, canonical_json, sha256_hex
-from fadae.store import Location
-
-INGESTS = "ingests"
+from fadae.store import Location, paths
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +36,7 @@ class Listing:
     @property
     def path(self) -> str:
         """Where the listing lies in the workspace."""
-        return f"{INGESTS}/{sha256_hex(canonical_json(self.selection))[:32]}"
+        return paths.listing(sha256_hex(canonical_json(self.selection)))
 
     def forget(self) -> None:
         """Remove what is remembered, so that the source is asked again."""
