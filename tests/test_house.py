@@ -206,5 +206,19 @@ def test_one_module_knows_what_is_private_in_zarr() -> None:
     assert sorted(found) == ["fadae.store.remote_zarr", "fadae.store.zarr_internals"]
 
 
+@pytest.mark.parametrize(
+    ("home", "signs"),
+    [
+        ("fadae.model.device", r"torch\.device\(|cuda\.(is_available|device_count)\("),
+        ("fadae.retry", r"random\.uniform\("),  # full jitter
+        ("fadae.transform.companding", r"(?m)^_?(LOG_)?MU\b.* = "),
+        ("fadae.scores", r"np\.log10\(power"),  # levels of the log-spectral distance
+    ],
+)
+def test_there_is_one_of_each(home: str, signs: str) -> None:
+    found = [name for name, path in modules().items() if re.search(signs, path.read_text("utf-8"))]
+    assert found == [home]
+
+
 def test_few_modules() -> None:
     assert sum(path.name != "__init__.py" for path in modules().values()) <= MOST_MODULES
