@@ -23,7 +23,7 @@ from fadae.store.staging import (
     known_digests,
     recording_key,
 )
-from fadae.transform import FrequencyAdaptiveTransform
+from fadae.transform import transform_from_config
 
 MAX_PROBLEMS = 1000  # listed in a summary
 Recompute = Callable[[BlockTask], bool]
@@ -190,7 +190,7 @@ class _Verification:
                 self.location.delete(path)
         for plan in plans:
             write_planned_recordings(store, plan)
-        transform = FrequencyAdaptiveTransform.from_config(store.attrs["transform"])
+        transform = transform_from_config(store.attrs["transform"])
         # Creation leaves alone what is there: it fills in the fixed arrays' missing objects.
         specs = feature_specs(transform, store.attrs["dtype"])
         FrameStore.create(self.location, FEATURES, specs, store.attrs)
