@@ -18,7 +18,16 @@ import pytest
 import xarray as xr
 
 import fadae
-from fadae.cli.stages import chosen_settings, chosen_training, closing, extract, ingest, run, train
+from fadae.cli.stages import (
+    chosen_settings,
+    chosen_sources,
+    chosen_training,
+    closing,
+    extract,
+    ingest,
+    run,
+    train,
+)
 from fadae.embedded.bach import PIECES, bach_item
 from fadae.embedded.items import HeldItem
 from fadae.embedded.server import EmbeddedArchive
@@ -168,13 +177,21 @@ def test_run_takes_every_option_of_its_stages() -> None:
             assert taken[name] == default, name
 
 
+def chosen_ingest(options: dict[str, Any]) -> Any:
+    """The settings, and a folder as it is read: the one source with an option of its own."""
+    follow_links = options["follow_links"]
+    return chosen_settings(options), chosen_sources(
+        None, None, None, ["music"], None, None, "", "", follow_links=follow_links
+    )
+
+
 @pytest.mark.parametrize(
     ("stage", "chosen", "elsewhere"),
     [
         (train, chosen_training, {"workspace"}),
         (
             ingest,
-            chosen_settings,
+            chosen_ingest,
             {
                 "workspace",
                 "items",
