@@ -82,7 +82,7 @@ class PrepareTask:
 
 
 def reconstruct(
-    location: Location,
+    workspace: Location | str,
     run: str | None = None,
     *,
     device: str = "auto",
@@ -92,11 +92,16 @@ def reconstruct(
 
     Without a name, the run that `chosen_run` takes. Keys: run, frames, shards_written,
     shards_kept, nmse_db (companded, pooled), audio_snr_db (against the transform's own synthesis),
-    audio_si_sdr_db, log_spectral_distance_db; nmse_db and audio_snr_db also as held_out_... and
-    trained_..., pooled over the frames of the recordings that the run held out and trained on.
+    audio_si_sdr_db, log_spectral_distance_db; nmse_db and audio_snr_db also as `held_out_...`
+    and `trained_...`, pooled over the frames of the recordings that the run held out and trained on.
     Raises NoInputError without features or model, UsageError for an unknown run, a model that
     does not fit the features, or a device that is not there.
+
+    >>> done = fadae.reconstruct(workspace)
+    >>> done["run"], done["frames"], done["nmse_db"] < 1
+    ('default', 26, True)
     """
+    location = Location.of(workspace)
     features = FeatureSet.open(location)
     run = chosen_run(location) if run is None else run
     model_sha256 = _model_sha256(location, run)
