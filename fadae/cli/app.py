@@ -7,7 +7,7 @@ first two stages load no torch.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -16,9 +16,10 @@ from fadae.cli.admin import estimate, verify, wait
 from fadae.cli.output import reporting
 from fadae.cli.reading import generate, info, query, report, serve
 from fadae.cli.stages import demo, extract, ingest, reconstruct, run, train
+from fadae.errors import Summary
 
 # In the order `fadae --help` shows them.
-COMMANDS: tuple[Callable[..., dict[str, Any] | None], ...] = (
+COMMANDS: tuple[Callable[..., Summary | None], ...] = (
     run,
     demo,
     ingest,

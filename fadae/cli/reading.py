@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -90,7 +90,7 @@ def info(
     from fadae.training import chosen_run, pca_remark, run_summary
 
     opened = fadae.open(workspace)
-    summary = opened.info()
+    summary: Summary = opened.info()
     if run is None and opened.runs:
         run = chosen_run(opened.location, opened.runs)
     if run is None:
@@ -105,7 +105,7 @@ def info(
             to.write_bytes(figures.training_curves(metrics, f"run {run}"))
         except OSError as error:
             raise UsageError(f"cannot write {to}: {error.strerror or error}", summary) from error
-        summary["file"] = str(to)
+        summary = {**summary, "file": str(to)}
     remark = pca_remark(run_summary(opened.location, run))
     parts = [f"loss of run {run}\n{figures.terminal_plot(curves)}", remark, plain(summary)]
     return Shown(summary, "\n\n".join(part for part in parts if part))
@@ -140,7 +140,7 @@ def query(
         "bands": chosen.sizes["band"],
     }
     if to is not None:
-        summary |= _export(opened, recording_id, span, bands, source, to)
+        return {**summary, **_export(opened, recording_id, span, bands, source, to)}
     return summary
 
 
@@ -177,7 +177,7 @@ def _export(
     import numpy as np
 
     kind = to.suffix.lower().removeprefix(".")
-    written: Summary = {"file": str(to)}
+    written: dict[str, object] = {"file": str(to)}
     try:
         if kind == "npy":
             coefficients = opened.coefficients(recording_id, span, bands, source)
@@ -271,7 +271,7 @@ def serve(
     port: Port = 8642,
     allow_host: AllowHost = None,
     open_page: Open = False,
-) -> dict[str, Any]:
+) -> Summary:
     """Open the listening room: a page in the browser to search, see and hear a workspace."""
     from fadae.web import serve as serve_room
 

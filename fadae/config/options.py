@@ -5,6 +5,7 @@ A command takes them as `workspace: Workspace = DEFAULT_WORKSPACE`, `scheduler: 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -111,4 +112,4 @@ WhichRun = Annotated[
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, or one GPU as cuda:1.")]
 Output = Annotated[Path | None, typer.Option("--to", help="File to write.")]
 
-Summary = dict[str, Any]
+Summary = Mapping[str, Any]

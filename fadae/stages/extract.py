@@ -9,14 +9,13 @@ from __future__ import annotations
 import functools
 import json
 import logging
-from typing import Any
 
 import numpy as np
 import scipy.fft
 
 from fadae._version import __version__
 from fadae.errors import NoInputError, TransientError, UsageError
-from fadae.records import canonical_json
+from fadae.records import TransformConfig, canonical_json
 from fadae.store import (
     BLOCK_FRAMES,
     CHUNK_FRAMES,
@@ -45,6 +44,7 @@ from fadae.store import (
     read_ledger,
     read_pcm,
 )
+from fadae.summaries import ExtractSummary
 from fadae.transform import FrequencyAdaptiveTransform, to_float16, vorbis_window
 
 DTYPES = ("float16", "float32")
@@ -64,13 +64,11 @@ def extract(
     sample_rate_hz: int = 11025,
     dtype: str = "float16",
     mapper: Mapper = map_serially,
-) -> dict[str, Any]:
+) -> ExtractSummary:
     """Extract what is ingested and not yet published; return the summary.
 
-    Keys: frames, audio_seconds (totals of the store, repeated PCM counted once), shards_written,
-    shards_kept (blocks of 1024 frames), recordings, energy_kept (see there). Raises UsageError
-    where the existing features were made with another configuration, NoInputError where nothing
-    was ingested.
+    Raises UsageError where the existing features were made with another configuration,
+    NoInputError where nothing was ingested.
     """
     if dtype not in DTYPES:
         raise UsageError(f"features are stored as {' or '.join(DTYPES)}, not {dtype!r}")
@@ -81,13 +79,14 @@ def extract(
     while True:
         store = _existing(location)
         if store is not None:
-            _ensure_asked(FEATURES, store.attrs, transform, dtype)
+            made = FeatureSet(store).attrs
+            _ensure_asked(FEATURES, made["transform"], made["dtype"], transform, dtype)
         plan = Plan.read(location, published_plans(store))
         if plan is None and not _plan(location, store, transform, dtype, mapper):
             break
         if plan is not None:
-            header = {"transform": plan.header.transform, "dtype": plan.header.dtype}
-            _ensure_asked("the unfinished plan of this workspace", header, transform, dtype)
+            what, header = "the unfinished plan of this workspace", plan.header
+            _ensure_asked(what, header.transform, header.dtype, transform, dtype)
             written += fill(plan, mapper)
             publish(plan)
     return _summary(location, store, written)
@@ -162,18 +161,21 @@ def _plan(
 
 
 def _ensure_asked(
-    what: str, made: dict[str, Any], asked: FrequencyAdaptiveTransform, dtype: str
+    what: str,
+    config: TransformConfig,
+    made_dtype: str,
+    asked: FrequencyAdaptiveTransform,
+    dtype: str,
 ) -> None:
     """Refuse to mix configurations in one dataset, saying what differs."""
-    config = made["transform"]
-    if config == json.loads(canonical_json(asked.config())) and made["dtype"] == dtype:
+    if config == json.loads(canonical_json(asked.config())) and made_dtype == dtype:
         return
     rate_hz = config["sample_rate_hz"]
-    had = f"preset {config['name']!r} at {rate_hz} Hz as {made['dtype']}"
+    had = f"preset {config['name']!r} at {rate_hz} Hz as {made_dtype}"
     asks = f"{asked.name!r} at {asked.sample_rate_hz} Hz as {dtype}"
     raise UsageError(
         f"{what} was extracted with {had}; this run asks for {asks}. Use another workspace or "
-        f"pass --preset {config['name']} --sample-rate {rate_hz} --dtype {made['dtype']}."
+        f"pass --preset {config['name']} --sample-rate {rate_hz} --dtype {made_dtype}."
     )
 
 
@@ -235,19 +237,19 @@ def _analyze_into(transform: FrequencyAdaptiveTransform, signal: Array, out: Arr
         piece[:] = to_float16(frames) if out.dtype == np.float16 else frames
 
 
-def _summary(location: Location, store: FrameStore | None, written: int) -> dict[str, Any]:
+def _summary(location: Location, store: FrameStore | None, written: int) -> ExtractSummary:
     if store is None or not store.recording_rows:
         location.ensure_workspace()
         raise NoInputError(f"{location.url} holds no decoded recordings; run `fadae ingest` first")
     features = FeatureSet(store)
-    return {
-        "recordings": store.recording_rows,
-        "frames": features.frames,
-        "audio_seconds": features.audio_seconds,
-        "shards_written": written,
-        "shards_kept": -(-store.rows // BLOCK_FRAMES) - written,
-        "energy_kept": _told(features, energy_kept(features)),
-    }
+    return ExtractSummary(
+        recordings=store.recording_rows,
+        frames=features.frames,
+        audio_seconds=features.audio_seconds,
+        shards_written=written,
+        shards_kept=-(-store.rows // BLOCK_FRAMES) - written,
+        energy_kept=_told(features, energy_kept(features)),
+    )
 
 
 def energy_kept(features: FeatureSet) -> float | None:

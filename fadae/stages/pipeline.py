@@ -15,6 +15,7 @@ from fadae.stages.extract import extract
 from fadae.stages.ingest import ingest
 from fadae.stages.reconstruct import reconstruct
 from fadae.store import Location, Mapper, map_serially
+from fadae.summaries import JobSummary, StageSummary
 from fadae.training.launch import train
 
 
@@ -24,15 +25,15 @@ def run(
     recipe: Recipe | None = None,
     *,
     mapper: Mapper = map_serially,
-) -> dict[str, Any]:
-    """Run the four stages and return their summaries by name.
+) -> JobSummary:
+    """Run the four stages and return their summaries.
 
     Repeating it does nothing but report. A stage's error ends the job with the stages' summaries
     so far: TransientError when recordings may still come, so that nothing is trained on a part.
     """
     recipe = recipe or Recipe()
     rate_hz, training = recipe.settings.rate_hz, recipe.training
-    stages: dict[str, Callable[[], dict[str, Any]]] = {
+    stages: dict[str, Callable[[], StageSummary]] = {
         "ingest": lambda: ingest(location, sources, recipe.settings, mapper=mapper),
         "extract": lambda: extract(
             location,
@@ -53,6 +54,6 @@ def run(
         except FadaeError as error:
             if error.summary is not None:
                 summaries[name] = error.summary
-            error.summary = summaries
+            error.summary = JobSummary(**summaries)
             raise
-    return summaries
+    return JobSummary(**summaries)

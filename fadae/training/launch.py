@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import os
-from typing import Any
 
 from fadae.config import TrainConfig
 from fadae.errors import UsageError
 from fadae.store import Location
+from fadae.summaries import TrainSummary
 from fadae.training.run import Run
 
 _FROM_ENVIRONMENT = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 
-def train(location: Location, config: TrainConfig) -> dict[str, Any]:
+def train(location: Location, config: TrainConfig) -> TrainSummary:
     """Train a run to its end, from wherever it stands; return its summary.
 
     A finished run answers at once. Raises UsageError where it was begun with other settings,
@@ -53,7 +53,7 @@ def in_environment() -> bool:
     return all(name in os.environ for name in _FROM_ENVIRONMENT)
 
 
-def _train_here(location: Location, config: TrainConfig) -> dict[str, Any]:
+def _train_here(location: Location, config: TrainConfig) -> TrainSummary:
     """Train as the only rank, in this process."""
     from fadae.training.process import stop_flag
     from fadae.training.ranks import join_ranks
@@ -66,7 +66,7 @@ def _train_here(location: Location, config: TrainConfig) -> dict[str, Any]:
         return train_rank(location, config, ranks, stopping)
 
 
-def _train_as_one_rank(location: Location, config: TrainConfig) -> dict[str, Any]:
+def _train_as_one_rank(location: Location, config: TrainConfig) -> TrainSummary:
     """Train as the rank that the environment says; whoever started it starts it again on 75."""
     if not in_environment():
         raise UsageError(
