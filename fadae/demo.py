@@ -12,7 +12,7 @@ import fadae
 from fadae import figures, report
 from fadae.archive import ArchiveSource
 from fadae.audio.write import write
-from fadae.config import Recipe, TrainConfig
+from fadae.config import JobConfig, TrainConfig
 from fadae.embedded import IDENTIFIER, EmbeddedArchive, bach_item
 from fadae.query import Workspace
 from fadae.stages import pipeline
@@ -38,8 +38,9 @@ def demo(folder: Path, *, mapper: Mapper = map_serially) -> DemoSummary:
     item = bach_item(folder / "archive")
     with EmbeddedArchive([item]) as archive:
         source = ArchiveSource((IDENTIFIER,), url=archive.url)
-        recipe = Recipe(training=TRAINING)
-        summaries = pipeline.run(demo_location(folder), [source], recipe, mapper=mapper)
+        summaries = pipeline.run(
+            demo_location(folder), [source], JobConfig(train=TRAINING), mapper=mapper
+        )
     opened = fadae.open(demo_location(folder).url)
     return DemoSummary(
         summaries.ingest,

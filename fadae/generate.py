@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from fadae.errors import NoInputError, UsageError
 from fadae.model import Codec, Codes, Generates
 from fadae.store import CHUNK_FRAMES, FeatureSet, FrameStore
-from fadae.transform import MODEL_FLOOR, FrequencyAdaptiveTransform
+from fadae.transform import Transform
 
 Array = NDArray[np.float64]
 PEAK = 0.98
@@ -178,11 +178,9 @@ def interpolate(first: Codes, second: Codes) -> Codes:
     return _codes((1 - share) * a + share * b, first.hop_seconds)
 
 
-def sound(
-    codec: Codec, transform: FrequencyAdaptiveTransform, codes: Codes, samples: int
-) -> NDArray[np.float32]:
+def sound(codec: Codec, transform: Transform, codes: Codes, samples: int) -> NDArray[np.float32]:
     """Return at most `samples` samples of codes [F, K]: F - 1 hops; softened where they clip."""
-    hops = transform.synthesize_hops(codec.decode(codes), floor=MODEL_FLOOR)[:samples]
+    hops = transform.synthesize_hops(codec.decode(codes), floor=transform.model_floor)[:samples]
     peak = float(np.abs(hops).max(initial=0))
     return (hops * np.float32(min(1.0, PEAK / peak)) if peak else hops).astype(np.float32)
 

@@ -246,19 +246,28 @@ class ScaleConfig(TypedDict, total=False):
 
 
 class TransformConfig(TypedDict):
-    """Everything that defines a transform; `kind` is absent for the frequency-adaptive one."""
+    """Everything that defines a transform: these, and what its kind adds.
+
+    The frequency-adaptive transform has no `kind`; "mdct" is the orthonormal one.
+    """
 
     kind: NotRequired[str]
     name: str
     sample_rate_hz: int
-    frame_samples: int
     hop_samples: int
-    padding_samples: int
-    frame_window: str
-    window_floor: float
-    scale: ScaleConfig
-    band_window: Literal["hann", "crossfade"]
-    band_slices: list[list[int]]  # [bands, 2]: FFT bins [start, stop)
+    # Of the frequency-adaptive transform:
+    frame_samples: NotRequired[int]
+    padding_samples: NotRequired[int]
+    frame_window: NotRequired[str]
+    window_floor: NotRequired[float]
+    scale: NotRequired[ScaleConfig]
+    band_window: NotRequired[Literal["hann", "crossfade"]]
+    band_slices: NotRequired[list[list[int]]]  # [bands, 2]: FFT bins [start, stop)
+    # Of the orthonormal one:
+    bands: NotRequired[int]
+    blocks: NotRequired[int]
+    window: NotRequired[str]
+    window_alpha: NotRequired[float]
 
 
 class FeatureAttrs(TypedDict):

@@ -178,6 +178,7 @@ def _page(
     sections: list[str],
 ) -> str:
     about = workspace.transform
+    start, stop = about.heard_samples(0, 1)
     heads = "".join(
         f'<th title="{escape(what)}">{name} (dB)</th>' for name, what in _HEADINGS.values()
     )
@@ -197,7 +198,7 @@ def _page(
 <header><h1>Run {escape(run)}</h1>
 <p>{len(sections)} of {len(workspace.recordings)} recordings; transform {escape(about.name)},
 {about.bands} bands, {about.size} coefficients a frame of
-{about.frame_samples / about.sample_rate_hz:.2f} s at {about.sample_rate_hz} Hz.</p></header>
+{(stop - start) / about.sample_rate_hz:.2f} s at {about.sample_rate_hz} Hz.</p></header>
 <main><section><h2>Training</h2><figure><img src="curves.png" width="1350" height="510"
  alt="Loss and normalised error over the steps of the training"></figure></section>
 <section><h2>Scores</h2><div class="scroll"><table>

@@ -12,11 +12,10 @@ from typing import Annotated
 import typer
 
 from fadae._version import __version__
-from fadae.cli.admin import estimate, verify, wait
-from fadae.cli.output import reporting
+from fadae.cli.admin import config, estimate, verify, wait
+from fadae.cli.output import Summary, reporting
 from fadae.cli.reading import generate, info, query, report, serve
 from fadae.cli.stages import demo, extract, ingest, reconstruct, run, train
-from fadae.errors import Summary
 
 # In the order `fadae --help` shows them.
 COMMANDS: tuple[Callable[..., Summary | None], ...] = (
@@ -34,6 +33,7 @@ COMMANDS: tuple[Callable[..., Summary | None], ...] = (
     verify,
     wait,
     estimate,
+    config,
 )
 
 app = typer.Typer(

@@ -15,7 +15,10 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from fadae import logs
-from fadae.errors import FadaeError, Summary, TransientError
+from fadae.cli.derive import command as derived
+from fadae.config import SECTIONS
+from fadae.errors import FadaeError, TransientError
+from fadae.errors import Summary as Summary
 from fadae.records import finite
 
 log = logging.getLogger("fadae.cli")
@@ -34,7 +37,7 @@ _LogFormat = Annotated[
 class Shown(dict[str, Any]):
     """A summary with a text of its own: what a person reads instead of names and values."""
 
-    def __init__(self, summary: Mapping[str, Any], text: str) -> None:
+    def __init__(self, summary: Summary, text: str) -> None:
         """Take the summary, which --json prints, and the text, which it does not."""
         super().__init__(summary)
         self.text = text
@@ -46,6 +49,8 @@ def reporting(command: Callable[..., Summary | None]) -> Callable[..., None]:
     The command returns its summary, or None when it has printed its own result. A FadaeError
     becomes one line on stderr and its exit code; the summary it carries is printed all the same.
     """
+
+    command = derived(command, SECTIONS)
 
     @functools.wraps(command)
     def run(*arguments: Any, json: bool = False, log_format: str = "text", **options: Any) -> None:

@@ -9,23 +9,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fadae.cli.output import Shown, plain, printable
-from fadae.config import DEFAULT_WORKSPACE, Output, Summary, WhichRun, Workspace
+from fadae.cli.derive import picked
+from fadae.cli.output import Shown, Summary, plain, printable
+from fadae.config import Job
 from fadae.errors import UsageError
 
 if TYPE_CHECKING:
     from fadae.query import Recording
     from fadae.query import Workspace as OpenedWorkspace
 
-RunToShow = Annotated[
-    str | None,
-    typer.Option(
-        "--run",
-        help="Run whose curves to show. Default: the only one; of several the best on held-out "
-        "frames.",
-    ),
-]
-
+Output = Annotated[Path | None, typer.Option("--to", help="File to write.")]
 RecordingId = Annotated[
     str | None,
     typer.Argument(
@@ -82,7 +75,9 @@ Open = Annotated[bool, typer.Option("--open", help="Open the page in a browser."
 
 
 def info(
-    workspace: Workspace = DEFAULT_WORKSPACE, run: RunToShow = None, to: Output = None
+    workspace: str = picked(Job, "workspace"),
+    run: str | None = picked(Job, "run"),
+    to: Output = None,
 ) -> Summary:
     """Say what a workspace holds; plot a run's curves here and, with --to, as a PNG."""
     import fadae
@@ -113,7 +108,7 @@ def info(
 
 def query(
     recording_id: RecordingId = None,
-    workspace: Workspace = DEFAULT_WORKSPACE,
+    workspace: str = picked(Job, "workspace"),
     search: Search = "",
     limit: Limit = 20,
     seconds: Seconds = None,
@@ -216,8 +211,8 @@ def _pair(text: str | None, option: str) -> Pair | None:
 
 
 def generate(
-    workspace: Workspace = DEFAULT_WORKSPACE,
-    run: WhichRun = None,
+    workspace: str = picked(Job, "workspace"),
+    run: str | None = picked(Job, "run"),
     method: Method = "walk",
     seconds: GenerateSeconds = 10.0,
     seed: Seed = 0,
@@ -250,8 +245,8 @@ def generate(
 
 def report(
     recording_ids: RecordingIds = None,
-    workspace: Workspace = DEFAULT_WORKSPACE,
-    run: WhichRun = None,
+    workspace: str = picked(Job, "workspace"),
+    run: str | None = picked(Job, "run"),
     limit: ReportLimit = 12,
     seconds: ReportSeconds = 20.0,
 ) -> Summary:
@@ -266,7 +261,7 @@ def report(
 
 
 def serve(
-    workspace: Workspace = DEFAULT_WORKSPACE,
+    workspace: str = picked(Job, "workspace"),
     host: Host = "127.0.0.1",
     port: Port = 8642,
     allow_host: AllowHost = None,

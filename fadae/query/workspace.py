@@ -31,7 +31,7 @@ from fadae.store import (
 )
 from fadae.summaries import WorkspaceSummary
 from fadae.training import RunSplit, best_run, chosen_run, run_config, split_of, trained_runs
-from fadae.transform import MODEL_FLOOR, FrequencyAdaptiveTransform, mu_law
+from fadae.transform import Transform, mu_law
 
 if TYPE_CHECKING:  # torch comes in with the codec, when one is asked for
     from fadae.model import Codec, Codes
@@ -103,7 +103,7 @@ class Workspace:
     # --- features, by time and band ---
 
     @cached_property
-    def transform(self) -> FrequencyAdaptiveTransform:
+    def transform(self) -> Transform:
         """The transform the features were extracted with."""
         return self._set.transform
 
@@ -229,8 +229,7 @@ class Workspace:
         """Return a picture (band, time) of magnitudes, mu-law from 0 to 1: `columns` for each hop.
 
         `peak`, the magnitude shown as 1, defaults to the picture's own and is among its attributes:
-        hand it to a second picture that is to be compared. Of each frame the middle half is drawn,
-        where the next frame is not yet heard louder.
+        hand it to a second picture that is to be compared.
         """
         recording = self.recording(recording_id)
         hop = self.transform.hop_samples
@@ -238,12 +237,8 @@ class Workspace:
         start = recording.frame_start
         stop = start + min(last + 1, recording.frame_count)
         bands = self._bands(hz)
-        frames = self.transform.rasterize(
-            self._coefficient_rows(source, start + first, stop), 2 * columns
-        )[:, :, bands]
-        middle = np.abs(frames[:, columns // 2 : columns // 2 + columns])
-        # Frame j is centred on the start of hop j: its middle half starts half a hop earlier.
-        picture = middle.reshape(-1, middle.shape[2])[columns // 2 :][: (last - first) * columns]
+        rows = self._coefficient_rows(source, start + first, stop)
+        picture = self.transform.rasterize_hops(rows, columns)[: (last - first) * columns, bands]
         peak = float(picture.max(initial=0)) if peak is None else peak
         time = (first + np.arange(len(picture)) / columns) * hop / self.rate_hz
         return xr.DataArray(
@@ -287,7 +282,7 @@ class Workspace:
         heard = self._coefficients(self._bands(hz))
         c[:, : heard.start] = 0
         c[:, heard.stop :] = 0
-        floor = 0.0 if source in (ORIGINAL, TRANSFORM) else MODEL_FLOOR
+        floor = 0.0 if source in (ORIGINAL, TRANSFORM) else self.transform.model_floor
         return np.clip(self.transform.synthesize_hops(c, floor=floor), -1, 1)
 
     def _coefficient_rows(self, source: str, start: int, stop: int) -> NDArray[np.float32]:

@@ -6,12 +6,10 @@ Killed anywhere, the next run adopts the plan and ends with the same bytes.
 
 from __future__ import annotations
 
-import functools
 import json
 import logging
 
 import numpy as np
-import scipy.fft
 
 from fadae._version import __version__
 from fadae.errors import NoInputError, TransientError, UsageError
@@ -45,7 +43,8 @@ from fadae.store import (
     read_pcm,
 )
 from fadae.summaries import ExtractSummary
-from fadae.transform import FrequencyAdaptiveTransform, to_float16, vorbis_window
+from fadae.transform import Transform, to_float16, transform_from_config
+from fadae.transform import preset as preset_transform
 
 DTYPES = ("float16", "float32")
 # Analyzed at a time: 8 MB of coefficients stay in the caches until rounded, and a call's own cost
@@ -73,8 +72,10 @@ def extract(
     if dtype not in DTYPES:
         raise UsageError(f"features are stored as {' or '.join(DTYPES)}, not {dtype!r}")
     if preset == "zounds":
-        raise UsageError("preset 'zounds' is for comparison only; extract offers seed and full")
-    transform = FrequencyAdaptiveTransform.preset(preset, sample_rate_hz)
+        raise UsageError(
+            "preset 'zounds' is for comparison only; extract offers seed, full and critical"
+        )
+    transform = preset_transform(preset, sample_rate_hz)
     written = 0
     while True:
         store = _existing(location)
@@ -94,7 +95,7 @@ def extract(
 
 def fill(plan: Plan, mapper: Mapper) -> int:
     """Write all blocks of a plan that are not there yet; return how many this call wrote."""
-    transform = FrequencyAdaptiveTransform.from_config(plan.header.transform)
+    transform = transform_from_config(plan.header.transform)
     FrameStore.create(
         plan.location,
         FEATURES,
@@ -119,8 +120,9 @@ def extract_shard(task: BlockTask) -> bool:
     store = FrameStore.open(task.location, FEATURES)
     if store.has_block(task.block, task.plan):
         return False
-    transform = _transform(canonical_json(store.attrs["transform"]))
-    rows = _empty_rows(transform, store.attrs["dtype"])
+    attrs = FeatureSet(store).attrs
+    transform = transform_from_config(attrs["transform"])
+    rows = _empty_rows(transform, attrs["dtype"])
     for part in task.parts:
         _fill_part(task.location, transform, part, rows)
     store.write_block(task.block, rows, under=task.plan)
@@ -137,7 +139,7 @@ def _existing(location: Location) -> FrameStore | None:
 def _plan(
     location: Location,
     store: FrameStore | None,
-    transform: FrequencyAdaptiveTransform,
+    transform: Transform,
     dtype: str,
     mapper: Mapper,
 ) -> bool:
@@ -161,11 +163,7 @@ def _plan(
 
 
 def _ensure_asked(
-    what: str,
-    config: TransformConfig,
-    made_dtype: str,
-    asked: FrequencyAdaptiveTransform,
-    dtype: str,
+    what: str, config: TransformConfig, made_dtype: str, asked: Transform, dtype: str
 ) -> None:
     """Refuse to mix configurations in one dataset, saying what differs."""
     if config == json.loads(canonical_json(asked.config())) and made_dtype == dtype:
@@ -179,12 +177,7 @@ def _ensure_asked(
     )
 
 
-@functools.lru_cache(maxsize=4)
-def _transform(config: str) -> FrequencyAdaptiveTransform:
-    return FrequencyAdaptiveTransform.from_config(json.loads(config))
-
-
-def _empty_rows(transform: FrequencyAdaptiveTransform, dtype: str) -> dict[str, Array]:
+def _empty_rows(transform: Transform, dtype: str) -> dict[str, Array]:
     """Return a block of padding rows, to be filled."""
     return {
         "audio": np.full((BLOCK_FRAMES, transform.hop_samples), NO_SAMPLE, np.int16),
@@ -195,20 +188,15 @@ def _empty_rows(transform: FrequencyAdaptiveTransform, dtype: str) -> dict[str, 
 
 
 def _fill_part(
-    location: Location, transform: FrequencyAdaptiveTransform, part: Part, rows: dict[str, Array]
+    location: Location, transform: Transform, part: Part, rows: dict[str, Array]
 ) -> None:
     """Fill a recording's rows of a block.
 
-    Frames [a, b) hear samples [aH - P, (b-1)H - P + N), silence outside the recording; their
-    audio is [aH, bH).
+    Frames [a, b) hear silence outside the recording; their audio is samples [aH, bH).
     """
-    hop, padding, frame = (
-        transform.hop_samples,
-        transform.padding_samples,
-        transform.frame_samples,
-    )
+    hop = transform.hop_samples
     first, stop_frame = part.first_frame, part.first_frame + part.frames
-    heard = (first * hop - padding, (stop_frame - 1) * hop - padding + frame)
+    heard = transform.heard_samples(first, stop_frame)
     low = max(0, min(heard[0], first * hop))
     high = min(part.samples, max(heard[1], stop_frame * hop))
     pcm = read_pcm(location, part.recording_id, low, max(low, high))
@@ -226,14 +214,13 @@ def _fill_part(
     rows["frame_time"][target] = np.arange(first, stop_frame) * (hop / transform.sample_rate_hz)
 
 
-def _analyze_into(transform: FrequencyAdaptiveTransform, signal: Array, out: Array) -> None:
+def _analyze_into(transform: Transform, signal: Array, out: Array) -> None:
     """Write the frames of a signal to `out`, [F, size], in pieces that stay in the caches."""
-    hop, overlap = transform.hop_samples, transform.frame_samples - transform.hop_samples
+    begin, _ = transform.heard_samples(0, len(out))
     for first in range(0, len(out), _PIECE_FRAMES):
         piece = out[first : first + _PIECE_FRAMES]
-        frames = transform.analyze_frames(
-            signal[first * hop : (first + len(piece)) * hop + overlap]
-        )
+        start, stop = transform.heard_samples(first, first + len(piece))
+        frames = transform.analyze_frames(signal[start - begin : stop - begin])
         piece[:] = to_float16(frames) if out.dtype == np.float16 else frames
 
 
@@ -255,21 +242,16 @@ def _summary(location: Location, store: FrameStore | None, written: int) -> Extr
 def energy_kept(features: FeatureSet) -> float | None:
     """Return the share of the recordings' energy that the transform's bands hear, 0 to 1.
 
-    Of the windowed frames, the power in FFT bins that lie in a band, over that in all bins: what
-    the transform's own synthesis gives back. Measured on every fourth frame of at most 64 chunks
-    of 64 rows, spread evenly over the store, so it costs the same for any amount of music: some
-    tenths of a second. None where these are silent.
+    What the transform's own synthesis gives back. Measured on every fourth frame of at most 64
+    chunks of 64 rows, spread evenly over the store, so it costs the same for any amount of music:
+    some tenths of a second. None where these are silent.
     """
-    transform, hop = features.transform, features.transform.hop_samples
-    window = vorbis_window(transform.frame_samples).astype(np.float32)
-    sides = np.full(hop + 1, 2.0)  # of the spectrum: bins 0 and N/2 have one
-    sides[[0, -1]] = 1
-    heard = transform.band_power > 0
+    transform = features.transform
     chunks = -(-features.rows // CHUNK_FRAMES)
     sample = np.unique(np.linspace(0, chunks - 1, min(chunks, _ENERGY_CHUNKS)).astype(int))
 
-    def powers(chunk: int) -> Array:
-        """Return [2]: the power of a chunk's frames in the bands, and in all."""
+    def energies(chunk: int) -> Array:
+        """Return [2]: the energy of a chunk's frames in the bands, and in all."""
         first = chunk * CHUNK_FRAMES
         try:
             hops = features.read("audio", first, min(first + CHUNK_FRAMES, features.rows))
@@ -279,10 +261,9 @@ def energy_kept(features: FeatureSet) -> float | None:
         frames = np.concatenate([samples[:-1], samples[1:]], axis=1)
         # A frame is two hops of one recording: not the last of one and the first of the next.
         inside = ~np.isin(np.arange(first + 1, first + len(hops)), features.recordings.frame_start)
-        power = (np.abs(scipy.fft.rfft(frames[inside][::4] * window)) ** 2).sum(axis=0) * sides
-        return np.array([power[heard].sum(), power.sum()])
+        return np.array(transform.heard_energy(frames[inside][::4]))
 
-    kept, total = sum(features.store.location.concurrently(powers, sample.tolist()), np.zeros(2))
+    kept, total = sum(features.store.location.concurrently(energies, sample.tolist()), np.zeros(2))
     return float(kept / total) if total > 0 else None
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from fadae.archive import Source
-from fadae.config import Recipe
+from fadae.config import JobConfig
 from fadae.errors import FadaeError
 from fadae.stages.extract import extract
 from fadae.stages.ingest import ingest
@@ -22,7 +22,7 @@ from fadae.training.launch import train
 def run(
     location: Location,
     sources: Sequence[Source],
-    recipe: Recipe | None = None,
+    config: JobConfig | None = None,
     *,
     mapper: Mapper = map_serially,
 ) -> JobSummary:
@@ -31,15 +31,16 @@ def run(
     Repeating it does nothing but report. A stage's error ends the job with the stages' summaries
     so far: TransientError when recordings may still come, so that nothing is trained on a part.
     """
-    recipe = recipe or Recipe()
-    rate_hz, training = recipe.settings.rate_hz, recipe.training
+    config = config or JobConfig()
+    chosen, training = config.extract, config.train
+    settings = config.ingest.settings(chosen.sample_rate)
     stages: dict[str, Callable[[], StageSummary]] = {
-        "ingest": lambda: ingest(location, sources, recipe.settings, mapper=mapper),
+        "ingest": lambda: ingest(location, sources, settings, mapper=mapper),
         "extract": lambda: extract(
             location,
-            preset=recipe.preset,
-            sample_rate_hz=rate_hz,
-            dtype=recipe.dtype,
+            preset=chosen.preset,
+            sample_rate_hz=chosen.sample_rate,
+            dtype=chosen.dtype,
             mapper=mapper,
         ),
         "train": lambda: train(location, training),

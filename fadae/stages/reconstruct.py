@@ -8,10 +8,8 @@ where it was and ends with the same bytes. A model trained again starts the run'
 from __future__ import annotations
 
 import contextlib
-import functools
 import hashlib
 import itertools
-import json
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -45,7 +43,6 @@ from fadae.store import (
 )
 from fadae.summaries import ReconstructSummary
 from fadae.training import chosen_run, run_config, split_of
-from fadae.transform import FrequencyAdaptiveTransform
 
 log = logging.getLogger("fadae.reconstruct")
 _PREPARED_AT_A_TIME = 64  # recordings a task
@@ -159,7 +156,7 @@ def reconstruct_shard(task: ReconstructTask) -> bool:
     if FrameStore.open(task.location, path).has_block(task.block, task.token):
         return False
     features = FeatureSet.open(task.location)
-    transform = _transform(canonical_json(features.attrs["transform"]))
+    transform = features.transform
     start, last = task.block * BLOCK_FRAMES, task.spans[-1]
     end = last.frame_start + last.frame_count
     stop = min(start + BLOCK_FRAMES, end)
@@ -474,8 +471,3 @@ def _summary(run: str, store: FrameStore, features: FeatureSet, written: int) ->
         **side_scores(attrs),
         model_sha256=attrs["model_sha256"],
     )
-
-
-@functools.lru_cache(maxsize=2)
-def _transform(config: str) -> FrequencyAdaptiveTransform:
-    return FrequencyAdaptiveTransform.from_config(json.loads(config))

@@ -16,7 +16,7 @@ from fadae.errors import TransientError
 from fadae.model import FRAMES_AT_A_TIME, Codec
 from fadae.scores import audio_sums
 from fadae.store import NO_SAMPLE, Array, Location
-from fadae.transform import MODEL_FLOOR, FrequencyAdaptiveTransform
+from fadae.transform import Transform
 
 # The codec this process used last, and what it is: loaded once a process, not once a block.
 _last_codec: tuple[tuple[str, str, str, str], Codec] | None = None
@@ -40,7 +40,7 @@ def loaded_codec(location: Location, run: str, model_sha256: str, device: str) -
 
 def resynthesize(
     codec: Codec,
-    transform: FrequencyAdaptiveTransform,
+    transform: Transform,
     c: NDArray[Any],
     inside: NDArray[np.bool_],
     prepared: NDArray[np.float64] | None = None,
@@ -61,7 +61,7 @@ def resynthesize(
     with _one_thread():
         encoded, companded = _through(codec, original[: len(c)], made[: len(c)], prepared)
     reference = transform.synthesize_hops(original).reshape(inside.shape)
-    estimate = transform.synthesize_hops(made, floor=MODEL_FLOOR).reshape(inside.shape)
+    estimate = transform.synthesize_hops(made, floor=transform.model_floor).reshape(inside.shape)
     outside = ~inside
     if outside.any():
         reference[outside] = estimate[outside] = 0

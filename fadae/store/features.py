@@ -15,7 +15,7 @@ from fadae.store.layout import Array, ArraySpec, fixed_array, frame_array, recor
 from fadae.store.location import Location
 
 if TYPE_CHECKING:
-    from fadae.transform import FrequencyAdaptiveTransform
+    from fadae.transform import Transform
 
 FEATURES = "features.zarr"
 PCM_SCALE = 1 / 32768  # float sample = int16 sample / 32768
@@ -44,7 +44,7 @@ RECORDING_COLUMNS: dict[str, tuple[str, str, str]] = {
 }
 
 
-def feature_specs(transform: FrequencyAdaptiveTransform, dtype: str) -> list[ArraySpec]:
+def feature_specs(transform: Transform, dtype: str) -> list[ArraySpec]:
     """Return the arrays of features.zarr for a transform; features as float16 or float32."""
     on_frames = {"coordinates": "frame_time frame_recording"}
     audio = {
@@ -77,7 +77,7 @@ def _recording_specs() -> list[ArraySpec]:
     return specs
 
 
-def _band_specs(transform: FrequencyAdaptiveTransform) -> list[ArraySpec]:
+def _band_specs(transform: Transform) -> list[ArraySpec]:
     specs = [
         fixed_array(
             f"band_{edge}_hz",
@@ -215,11 +215,11 @@ class FeatureSet:
         return cast(FeatureAttrs, self.store.attrs)
 
     @cached_property
-    def transform(self) -> FrequencyAdaptiveTransform:
+    def transform(self) -> Transform:
         """The transform the features were extracted with."""
-        from fadae.transform import FrequencyAdaptiveTransform
+        from fadae.transform import transform_from_config
 
-        return FrequencyAdaptiveTransform.from_config(self.attrs["transform"])
+        return transform_from_config(self.attrs["transform"])
 
     @property
     def frames(self) -> int:

@@ -27,7 +27,7 @@ from fadae.store.features import NO_RECORDING, RecordingTable
 from fadae.store.layout import BLOCK_FRAMES
 from fadae.store.location import Location
 from fadae.store.staging import LedgerRuns, encoded
-from fadae.transform import FrequencyAdaptiveTransform
+from fadae.transform import Transform
 
 FOLDER = "plans"
 
@@ -189,7 +189,7 @@ def create_plan(
     *,
     number: int,
     published_rows: int,
-    transform: FrequencyAdaptiveTransform,
+    transform: Transform,
     dtype: str,
     fadae_version: str,
 ) -> None:
@@ -232,7 +232,7 @@ def _lay_out(
     runs: LedgerRuns,
     published: RecordingTable | None,
     published_rows: int,
-    transform: FrequencyAdaptiveTransform,
+    transform: Transform,
 ) -> _Layout:
     digests, counts = bytearray(), np.zeros(runs.recordings, np.int64)
     for offset, commit in enumerate(runs.merged()):
@@ -286,14 +286,14 @@ class _Published:
         )
 
 
-def _decoded_at(commit: Commit, transform: FrequencyAdaptiveTransform) -> Decoded:
+def _decoded_at(commit: Commit, transform: Transform) -> Decoded:
     decoded = commit.decoded
     assert decoded is not None
     if decoded.rate_hz != transform.sample_rate_hz:
         raise UsageError(
             f"{commit.id} was ingested at {decoded.rate_hz} Hz; this run asks for "
             f"{transform.sample_rate_hz} Hz. Pass --sample-rate {decoded.rate_hz} (with --preset "
-            "full for others than 11025), or use another workspace."
+            "full or critical for others than 11025), or use another workspace."
         )
     return decoded
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from fadae.errors import FadaeError, NoInputError
 from fadae.records import ProblemLine
 from fadae.store.checks import BlockCheck, Problem, check_array, check_block, check_page
-from fadae.store.features import FEATURES, feature_specs
+from fadae.store.features import FEATURES, FeatureSet, feature_specs
 from fadae.store.frames import FrameStore
 from fadae.store.layout import BLOCK_FRAMES
 from fadae.store.location import Location
@@ -23,7 +23,7 @@ from fadae.store.staging import (
     recording_key,
 )
 from fadae.summaries import VerifySummary
-from fadae.transform import FrequencyAdaptiveTransform
+from fadae.transform import transform_from_config
 
 MAX_PROBLEMS = 1000  # listed in a summary
 Recompute = Callable[[BlockTask], bool]
@@ -189,10 +189,11 @@ class _Verification:
                 self.location.delete(path)
         for plan in plans:
             write_planned_recordings(store, plan)
-        transform = FrequencyAdaptiveTransform.from_config(store.attrs["transform"])
+        attrs = FeatureSet(store).attrs
+        transform = transform_from_config(attrs["transform"])
         # Creation leaves alone what is there: it fills in the fixed arrays' missing objects.
-        specs = feature_specs(transform, store.attrs["dtype"])
-        FrameStore.create(self.location, FEATURES, specs, store.attrs)
+        specs = feature_specs(transform, attrs["dtype"])
+        FrameStore.create(self.location, FEATURES, specs, attrs)
 
     def _check_features(self, store: FrameStore, plans: list[Plan]) -> None:
         blocks = -(-store.rows // BLOCK_FRAMES)

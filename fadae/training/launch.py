@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 
 from fadae.config import TrainConfig
@@ -21,6 +22,9 @@ def train(location: Location, config: TrainConfig) -> TrainSummary:
     ranks too often (what is saved remains), FadaeError when the loss is not finite.
     """
     run = Run(location, config.run)
+    if config.launcher == "auto":
+        launcher = "torchrun" if in_environment() else "local"
+        config = dataclasses.replace(config, launcher=launcher)
     if config.launcher == "torchrun":
         return _train_as_one_rank(location, config)
     if location.is_in_process and (config.ranks > 1 or config.launcher == "dask"):

@@ -8,9 +8,12 @@ if TYPE_CHECKING:
     from fadae.transform.adaptive import MODEL_FLOOR, FrequencyAdaptiveTransform
     from fadae.transform.bark import bark_spectrogram_db
     from fadae.transform.companding import mu_law
+    from fadae.transform.critical import CriticalTransform
+    from fadae.transform.factory import preset, transform_from_config
     from fadae.transform.framing import Framing, vorbis_window
     from fadae.transform.half import to_float16
     from fadae.transform.presets import PRESETS, SEED_SCALE
+    from fadae.transform.protocol import Transform
     from fadae.transform.scale import (
         BarkScale,
         FrequencyScale,
@@ -24,6 +27,9 @@ else:
         __name__,
         {
             "fadae.transform.adaptive": ["FrequencyAdaptiveTransform", "MODEL_FLOOR"],
+            "fadae.transform.critical": ["CriticalTransform"],
+            "fadae.transform.factory": ["preset", "transform_from_config"],
+            "fadae.transform.protocol": ["Transform"],
             "fadae.transform.bark": ["bark_spectrogram_db"],
             "fadae.transform.companding": ["mu_law"],
             "fadae.transform.framing": ["Framing", "vorbis_window"],
@@ -45,15 +51,19 @@ __all__ = [
     "PRESETS",
     "SEED_SCALE",
     "BarkScale",
+    "CriticalTransform",
     "Framing",
     "FrequencyAdaptiveTransform",
     "FrequencyScale",
     "GeometricScale",
     "KnotScale",
     "LinearScale",
+    "Transform",
     "band_slices",
     "bark_spectrogram_db",
     "mu_law",
+    "preset",
     "to_float16",
+    "transform_from_config",
     "vorbis_window",
 ]

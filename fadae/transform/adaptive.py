@@ -59,6 +59,8 @@ class FrequencyAdaptiveTransform:
     (11025,)
     """
 
+    model_floor = MODEL_FLOOR
+
     def __init__(
         self,
         name: str,
@@ -175,6 +177,14 @@ class FrequencyAdaptiveTransform:
         """Return the frames `analyze` makes of so many samples; 0 of none."""
         return self.framing.frame_count(samples)
 
+    def heard_samples(self, first: int, stop: int) -> tuple[int, int]:
+        """Return the samples [a, b) that frames [first, stop) hear: a = first H - P."""
+        before = self.padding_samples
+        return (
+            first * self.hop_samples - before,
+            (stop - 1) * self.hop_samples - before + self.frame_samples,
+        )
+
     def analyze(self, samples: Array) -> Array:
         """Return the coefficients [F, size] of a signal [n], in its precision.
 
@@ -190,8 +200,8 @@ class FrequencyAdaptiveTransform:
     def analyze_frames(self, samples: Array) -> Array:
         """Return the coefficients [F, size] of (F-1) H + N samples: frame f starts at f H.
 
-        No padding. Frames [a, b) of a recording are those of its samples
-        [a H - P, (b - 1) H - P + N), zeros outside: bit for bit what `analyze` gives for them.
+        No padding. Frames [a, b) of a recording are those of its samples `heard_samples(a, b)`,
+        zeros outside: bit for bit what `analyze` gives for them.
         """
         signal = _ensure_signal(samples)
         frames, rest = divmod(len(signal) - self.frame_samples, self.hop_samples)
@@ -239,6 +249,28 @@ class FrequencyAdaptiveTransform:
     def rasterize(self, c: Array, columns: int) -> Array:
         """Return the picture [F, columns, B] of coefficients [F, size]; see `rasterize`."""
         return rasterize(self._ensure_coefficients(c), self.coefficient_slices, columns)
+
+    def rasterize_hops(self, c: Array, columns: int) -> Array:
+        """Return magnitudes [T, B] over time, `columns` a hop, from the first frame's hop on.
+
+        Of each frame the middle half is drawn, where the next frame is not yet heard louder; so
+        T = F columns less the half hop before the first frame's centre. float16 is drawn in
+        float32.
+        """
+        frames = self.rasterize(c, 2 * columns)
+        # Frame j is centred on the start of hop j: its middle half starts half a hop earlier.
+        middle = np.abs(frames[:, columns // 2 : columns // 2 + columns])
+        return middle.reshape(-1, self.bands)[columns // 2 :]
+
+    def heard_energy(self, frames: Array) -> tuple[float, float]:
+        """Return (power in the FFT bins of the bands, power in all) of frames [F, N], windowed."""
+        window = self._window.astype(frames.dtype)
+        sides = np.full(self.frame_samples // 2 + 1, 2.0)  # of the spectrum: bin 0 has one,
+        sides[0] = 1
+        if self.frame_samples % 2 == 0:  # and bin N / 2
+            sides[-1] = 1
+        power = (np.abs(scipy.fft.rfft(frames * window)) ** 2).sum(axis=0) * sides
+        return float(power[self.band_power > 0].sum()), float(power.sum())
 
     def __eq__(self, other: object) -> bool:
         """Two transforms are equal when their configurations are."""

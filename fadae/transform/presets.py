@@ -1,4 +1,4 @@
-"""The transforms that have names: `seed`, `zounds` and `full`, as configurations."""
+"""The frequency-adaptive transforms that have names, as configurations."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fadae.records import TransformConfig
 from fadae.transform.bands import BandWindow
 from fadae.transform.scale import FrequencyScale, GeometricScale, KnotScale, band_slices
 
-PRESETS = ("seed", "zounds", "full")
+PRESETS = ("seed", "zounds", "full", "critical")
 
 # The 2017 experiment's 300 bands: 300 to 3040 Hz, about 2.4 bands overlapping everywhere.
 SEED_SCALE = GeometricScale(start_hz=300.0, stop_hz=3040.0, bandwidth_ratio=0.016985, bands=300)
@@ -23,6 +23,8 @@ def preset_config(name: str, sample_rate_hz: int) -> TransformConfig:
 
     Raises UsageError for a name that is none, or a rate the preset has not.
     """
+    if name == "critical":
+        raise UsageError("preset 'critical' is another class: ask `fadae.transform.preset` for it.")
     if name not in PRESETS:
         raise UsageError(f"unknown preset {name!r}; choose one of {', '.join(PRESETS)}.")
     try:
@@ -36,7 +38,7 @@ def preset_config(name: str, sample_rate_hz: int) -> TransformConfig:
     if sample_rate_hz != _SEED_RATE_HZ:
         raise UsageError(
             f"preset {name!r} is defined at {_SEED_RATE_HZ} Hz, not {sample_rate_hz}; "
-            "use preset 'full' for other sample rates."
+            "use preset 'full' or 'critical' for other sample rates."
         )
     # zounds: 7497 = the odd length its 0.68 s came to; the half-frame hop rounded up; no padding,
     # so the first and the last half-frame are seen once, where the floor bounds the division.

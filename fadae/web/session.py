@@ -345,10 +345,8 @@ def generate(
 def _picture(workspace: Workspace, samples: NDArray[np.float32]) -> Raster:
     """Return the sound's frequency-adaptive picture, as `Workspace.rasterize` draws recordings."""
     transform = workspace.transform
-    frames = np.abs(transform.rasterize(transform.analyze(samples), 2 * _COLUMNS))
-    middle = frames[:, _COLUMNS // 2 : _COLUMNS // 2 + _COLUMNS]
-    # Frame 0 is centred on the sound's start: half of its columns come before it.
-    picture = middle.reshape(-1, transform.bands)[_COLUMNS // 2 : -_COLUMNS // 2 or None]
+    rows = transform.analyze(samples)
+    picture = transform.rasterize_hops(rows, _COLUMNS)[: (len(rows) - 1) * _COLUMNS]
     shown = mu_law(np.minimum(picture / max(float(picture.max(initial=0)), 1e-9), 1)).T
     stop = shown.shape[1] / _COLUMNS * transform.hop_samples / workspace.rate_hz
     return Raster(np.ascontiguousarray(np.rint(shown * 255).astype(np.uint8)), 0.0, stop)

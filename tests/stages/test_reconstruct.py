@@ -23,6 +23,7 @@ from fadae.cluster.bags import map_bag
 from fadae.cluster.client import connect
 from fadae.errors import NoInputError, TransientError, UsageError
 from fadae.model.companding import compand
+from fadae.records import finite
 from fadae.stages.reconstruct import ReconstructTask, reconstruct, reconstruct_shard
 from fadae.store.features import FEATURES, NO_SAMPLE, FeatureSet
 from fadae.store.frames import FrameStore
@@ -344,4 +345,5 @@ def test_a_store_without_a_count_of_hops_still_gives_its_scores(tmp_path: Path, 
     store = FrameStore.open(old, reconstruction_path("default"))
     totals = {name: value for name, value in store.attrs["totals"].items() if name != "hops"}
     store.publish(store.rows, store.recording_rows, {"totals": totals})
-    assert reconstruct(old) == {**summary, "shards_written": 0, "shards_kept": 2}
+    kept = {**summary, "shards_written": 0, "shards_kept": 2}
+    assert finite(reconstruct(old)) == finite(kept)  # NaN, of sides with no frame, equals nothing
