@@ -188,7 +188,7 @@ def config(
         print("\n".join(f"{one.env}: {json.dumps(one.text(value))}" for one, value in rows))
         return None
     found = origins(ctx, [one for one, _ in rows])
-    summary: Summary = {}
+    summary: dict[str, object] = {}
     for one, value in rows:
         key = one.key if one.section == TOP else f"{one.section}.{one.key}"
         summary[key] = {"value": value, "from": found[one.name]}

@@ -15,6 +15,7 @@ from fadae.stages.extract import extract
 from fadae.stages.ingest import ingest
 from fadae.stages.reconstruct import reconstruct
 from fadae.store import Location, Mapper, map_serially
+from fadae.summaries import JobSummary, StageSummary
 from fadae.training.launch import train
 
 
@@ -24,8 +25,8 @@ def run(
     config: JobConfig | None = None,
     *,
     mapper: Mapper = map_serially,
-) -> dict[str, Any]:
-    """Run the four stages and return their summaries by name.
+) -> JobSummary:
+    """Run the four stages and return their summaries.
 
     Without `sources`, recordings come from where the config says.
 
@@ -34,7 +35,7 @@ def run(
 
     >>> training = fadae.TrainConfig(widths=(32, 8), epochs=3, ranks=1)
     >>> done = fadae.run(new_workspace, [fadae.FolderSource(folder)], JobConfig(train=training))
-    >>> done["ingest"]["ok"], done["extract"]["frames"], done["reconstruct"]["frames"]
+    >>> done.ingest.ok, done.extract.frames, done.reconstruct.frames
     (2, 26, 26)
     """
     location = Location.of(workspace)
@@ -42,7 +43,7 @@ def run(
     chosen, training = config.extract, config.train
     settings = config.ingest.settings(chosen.sample_rate)
     chosen_sources = sources_of(config.ingest) if sources is None else sources
-    stages: dict[str, Callable[[], dict[str, Any]]] = {
+    stages: dict[str, Callable[[], StageSummary]] = {
         "ingest": lambda: ingest(location, chosen_sources, settings, mapper=mapper),
         "extract": lambda: extract(
             location,
@@ -63,6 +64,6 @@ def run(
         except FadaeError as error:
             if error.summary is not None:
                 summaries[name] = error.summary
-            error.summary = summaries
+            error.summary = JobSummary(**summaries)
             raise
-    return summaries
+    return JobSummary(**summaries)

@@ -29,6 +29,7 @@ from fadae.store.features import FEATURES, NO_SAMPLE, FeatureSet
 from fadae.store.frames import FrameStore
 from fadae.store.location import Location
 from fadae.store.reconstruction import SUMS, reconstruction_path
+from fadae.summaries import ReconstructSummary
 from fadae.transform.adaptive import MODEL_FLOOR
 from tests.synthetic import music, write_features, write_run
 
@@ -57,7 +58,7 @@ def objects(location: Location) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Location, dict[str, Any]]:
+def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Location, ReconstructSummary]:
     location = prepare(tmp_path_factory.mktemp("done"))
     return location, reconstruct(location)
 
