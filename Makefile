@@ -21,7 +21,7 @@ ifeq ($(shell uname -s)$(wildcard /dev/nvidia* /dev/dxg),Linux)
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 endif
 
-.PHONY: demo test test-newest fuzz lint types layers k8s bench clean
+.PHONY: demo test test-newest fuzz lint types layers docs k8s bench clean
 
 # $(call install,VENV,CONSTRAINT OPTIONS)
 define install
@@ -63,6 +63,9 @@ types: $(VENV)/.installed
 
 layers: $(VENV)/.installed
 	$(BIN)/lint-imports
+
+docs: $(VENV)/.installed
+	$(BIN)/python -m sphinx -W -b html docs docs/_build
 
 k8s: $(VENV)/.installed
 	$(BIN)/python -m pytest tests/k8s

@@ -20,7 +20,7 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     import fadae
     from fadae.audio.write import write
-    from fadae.config import Recipe
+    from fadae.config import JobConfig
 
     home = tmp_path_factory.mktemp("examples")
     music = home / "music"
@@ -30,7 +30,7 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write(music / name, 0.3 * np.sin(2 * np.pi * hz * time), 11025)
     training = fadae.TrainConfig(widths=(32, 8), epochs=3, ranks=1)
     source = fadae.FolderSource(str(music))
-    fadae.run(str(home / "workspace"), [source], Recipe(training=training))
+    fadae.run(str(home / "workspace"), [source], JobConfig(train=training))
     return home
 
 

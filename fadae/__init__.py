@@ -45,7 +45,7 @@ from fadae._version import __version__
 
 if TYPE_CHECKING:
     from fadae.archive import ArchiveSource, FolderSource
-    from fadae.config import TrainConfig
+    from fadae.config import JobConfig, TrainConfig, load_config
     from fadae.errors import FadaeError, NoInputError, TransientError, UsageError
     from fadae.model import Codec, Codes
     from fadae.query import Recording, Workspace, open
@@ -61,7 +61,7 @@ else:
         __name__,
         {
             "fadae.archive": ["ArchiveSource", "FolderSource"],
-            "fadae.config": ["TrainConfig"],
+            "fadae.config": ["JobConfig", "TrainConfig", "load_config"],
             "fadae.errors": ["FadaeError", "NoInputError", "TransientError", "UsageError"],
             "fadae.model": ["Codec", "Codes"],
             "fadae.query": ["Recording", "Workspace", "open"],
@@ -83,6 +83,7 @@ __all__ = [
     "FadaeError",
     "FolderSource",
     "FrequencyAdaptiveTransform",
+    "JobConfig",
     "NoInputError",
     "Recording",
     "TrainConfig",
@@ -93,6 +94,7 @@ __all__ = [
     "__version__",
     "extract",
     "ingest",
+    "load_config",
     "open",
     "reconstruct",
     "run",

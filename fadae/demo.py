@@ -7,17 +7,17 @@ and goes through the same four stages as anything else.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import fadae
 from fadae import figures, report
 from fadae.archive import ArchiveSource
 from fadae.audio.write import write
-from fadae.config import Recipe, TrainConfig
+from fadae.config import JobConfig, TrainConfig
 from fadae.embedded import IDENTIFIER, EmbeddedArchive, bach_item
 from fadae.query import Workspace
 from fadae.stages import pipeline
 from fadae.store import Location, Mapper, map_serially
+from fadae.summaries import DemoSummary
 
 RUN = "demo"
 HEARD = slice(0.0, 15.0)
@@ -29,7 +29,7 @@ TRAINING = TrainConfig(
 )
 
 
-def demo(folder: Path, *, mapper: Mapper = map_serially) -> dict[str, Any]:
+def demo(folder: Path, *, mapper: Mapper = map_serially) -> DemoSummary:
     """Run the four stages in folder/workspace; write sounds and a picture beside it.
 
     Returns the stages' summaries and, under `wrote`, what lies where. Repeated, it trains nothing
@@ -38,10 +38,17 @@ def demo(folder: Path, *, mapper: Mapper = map_serially) -> dict[str, Any]:
     item = bach_item(folder / "archive")
     with EmbeddedArchive([item]) as archive:
         source = ArchiveSource((IDENTIFIER,), url=archive.url)
-        recipe = Recipe(training=TRAINING)
-        summaries = pipeline.run(demo_location(folder), [source], recipe, mapper=mapper)
+        summaries = pipeline.run(
+            demo_location(folder), [source], JobConfig(train=TRAINING), mapper=mapper
+        )
     opened = fadae.open(demo_location(folder).url)
-    return {**summaries, "wrote": _show(opened, folder)}
+    return DemoSummary(
+        summaries.ingest,
+        summaries.extract,
+        summaries.train,
+        summaries.reconstruct,
+        _show(opened, folder),
+    )
 
 
 def demo_location(folder: Path) -> Location:

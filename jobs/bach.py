@@ -12,35 +12,21 @@ import typer
 import fadae
 from fadae.archive import CONTACT, ArchiveSource
 from fadae.audio.write import write
-from fadae.cli import Epochs, Ranks, reporting
+from fadae.cli import Summary, picked, reporting
 from fadae.cluster import cluster_mapper
-from fadae.config import (
-    DEFAULT_ARCHIVE_URL,
-    DEFAULT_WORKSPACE,
-    ArchiveUrl,
-    Contact,
-    Device,
-    Downloads,
-    Recipe,
-    Scheduler,
-    Settings,
-    Summary,
-    TrainConfig,
-    Workers,
-    Workspace,
-)
+from fadae.config import ExtractConfig, IngestConfig, Job, JobConfig, TrainConfig
 from fadae.stages.pipeline import run
 from fadae.store import Location
 
 ITEM = "AOC11B"
 
 
-def recipe(epochs: int, ranks: int, device: str, downloads: int) -> Recipe:
+def recipe(epochs: int, ranks: int, device: str, downloads: int) -> JobConfig:
     """Return the experiment's settings, every number of it spelled out."""
-    return Recipe(
-        settings=Settings(rate_hz=11025, downloads=downloads),
-        preset="seed",
-        training=TrainConfig(
+    return JobConfig(
+        ingest=IngestConfig(downloads=downloads),
+        extract=ExtractConfig(preset="seed", sample_rate=11025),
+        train=TrainConfig(
             run="bach",
             widths=(1024, 512, 256),
             epochs=epochs,
@@ -55,15 +41,15 @@ def recipe(epochs: int, ranks: int, device: str, downloads: int) -> Recipe:
 
 
 def job(
-    workspace: Workspace = DEFAULT_WORKSPACE,
-    archive_url: ArchiveUrl = DEFAULT_ARCHIVE_URL,
-    contact: Contact = "",
-    downloads: Downloads = 4,
-    epochs: Epochs = 100,
-    ranks: Ranks = 2,
-    device: Device = "auto",
-    scheduler: Scheduler = None,
-    workers: Workers = None,
+    workspace: str = picked(Job, "workspace"),
+    archive_url: str = picked(IngestConfig, "archive_url"),
+    contact: str = picked(IngestConfig, "contact"),
+    downloads: int = picked(IngestConfig, "downloads"),
+    epochs: int = picked(TrainConfig, "epochs"),
+    ranks: int = picked(TrainConfig, "ranks"),
+    device: str = picked(Job, "device"),
+    scheduler: str | None = picked(Job, "scheduler"),
+    workers: int | None = picked(Job, "workers"),
 ) -> Summary:
     """Repeat the experiment; write a recording, its reconstruction and random codes as sound."""
     location = Location(workspace)

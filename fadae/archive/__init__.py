@@ -7,7 +7,7 @@ from fadae._lazy import lazily
 if TYPE_CHECKING:
     from fadae.archive.client import CONTACT
     from fadae.archive.folder import FolderSource
-    from fadae.archive.items import ArchiveSource, collection_query
+    from fadae.archive.items import ArchiveSource, collection_query, sources_of
     from fadae.archive.source import Page, Slot, Source, plugged_in
     from fadae.archive.text import clean_text, clean_url
 else:
@@ -16,7 +16,7 @@ else:
         {
             "fadae.archive.client": ["CONTACT"],
             "fadae.archive.folder": ["FolderSource"],
-            "fadae.archive.items": ["ArchiveSource", "collection_query"],
+            "fadae.archive.items": ["ArchiveSource", "collection_query", "sources_of"],
             "fadae.archive.source": ["Page", "Slot", "Source", "plugged_in"],
             "fadae.archive.text": ["clean_text", "clean_url"],
         },
@@ -33,4 +33,5 @@ __all__ = [
     "clean_url",
     "collection_query",
     "plugged_in",
+    "sources_of",
 ]

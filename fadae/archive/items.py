@@ -11,9 +11,11 @@ from typing import Any
 
 from fadae.archive.choice import choose, formats_of
 from fadae.archive.client import ARCHIVE_URL, CONTACT, ArchiveClient
+from fadae.archive.folder import FolderSource
 from fadae.archive.rate_limit import DEFAULT_POLICY, RequestPolicy
-from fadae.archive.source import Page, Slot
+from fadae.archive.source import Page, Slot, Source, plugged_in
 from fadae.archive.text import clean_text, is_valid_name
+from fadae.config import DEFAULT_ITEM, IngestConfig
 from fadae.errors import (
     NoInputError,
     PermanentFailure,
@@ -156,3 +158,23 @@ class _Place:
 def _client(url: str, contact: str, request_policy: RequestPolicy) -> ArchiveClient:
     """One client a process: its connections, its pace and its blocks are shared by all tasks."""
     return ArchiveClient(url, contact, request_policy)
+
+
+def sources_of(config: IngestConfig) -> list[Source]:
+    """Return the sources that a job asks for; the default item where it asks for none.
+
+    Raises UsageError for a folder or a plugged-in source that cannot be meant.
+    """
+    queries = [*map(collection_query, config.collection), *config.search]
+    items = config.items
+    if not (items or queries or config.folder or config.source):
+        items = (DEFAULT_ITEM,)
+    sources: list[Source] = [
+        FolderSource(url, follow_links=config.follow_links) for url in config.folder
+    ]
+    sources += map(plugged_in, config.source)
+    if items or queries:
+        contact = config.contact or CONTACT
+        archive = ArchiveSource(items, tuple(queries), config.formats, config.archive_url, contact)
+        sources.insert(0, archive)
+    return sources

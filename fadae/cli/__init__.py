@@ -6,16 +6,18 @@ from fadae._lazy import lazily
 
 if TYPE_CHECKING:
     from fadae.cli.app import main
-    from fadae.cli.output import reporting
-    from fadae.cli.stages import Epochs, Ranks, extract, ingest, reconstruct, train
+    from fadae.cli.derive import picked
+    from fadae.cli.output import Summary, reporting
+    from fadae.cli.stages import extract, ingest, reconstruct, train
 else:
     __getattr__ = lazily(
         __name__,
         {
             "fadae.cli.app": ["main"],
-            "fadae.cli.output": ["reporting"],
-            "fadae.cli.stages": ["Epochs", "Ranks", "extract", "ingest", "reconstruct", "train"],
+            "fadae.cli.derive": ["picked"],
+            "fadae.cli.output": ["Summary", "reporting"],
+            "fadae.cli.stages": ["extract", "ingest", "reconstruct", "train"],
         },
     )
 
-__all__ = ["Epochs", "Ranks", "extract", "ingest", "main", "reconstruct", "reporting", "train"]
+__all__ = ["Summary", "extract", "ingest", "main", "picked", "reconstruct", "reporting", "train"]

@@ -1,8 +1,9 @@
-"""The commands about a job: `verify`, `wait`, `estimate`."""
+"""The commands about a job: `verify`, `wait`, `estimate`, `config`."""
 
 from __future__ import annotations
 
 import functools
+import json
 import logging
 import time
 from collections.abc import Callable
@@ -10,7 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fadae.config import DEFAULT_WORKSPACE, Downloads, Run, Scheduler, Summary, Workers, Workspace
+from fadae.cli.derive import origins, picked
+from fadae.cli.output import Shown, Summary, printable
+from fadae.config import TOP, ExtractConfig, IngestConfig, Job, TrainConfig, declared
 
 if TYPE_CHECKING:
     from fadae.store import Location
@@ -39,10 +42,10 @@ Markdown = Annotated[
 
 
 def verify(
-    workspace: Workspace = DEFAULT_WORKSPACE,
+    workspace: str = picked(Job, "workspace"),
     repair: Repair = False,
-    scheduler: Scheduler = None,
-    workers: Workers = None,
+    scheduler: str | None = picked(Job, "scheduler"),
+    workers: int | None = picked(Job, "workers"),
 ) -> Summary:
     """Read every chunk, index and staged sample; say what is missing or damaged."""
     from fadae.cluster import cluster_mapper
@@ -74,8 +77,8 @@ def verify(
 
 def wait(
     stages: Stages,
-    workspace: Workspace = DEFAULT_WORKSPACE,
-    run: Run = "default",
+    workspace: str = picked(Job, "workspace"),
+    run: str | None = picked(Job, "run"),
     timeout: Timeout = 86_400.0,
     every: Every = 5.0,
 ) -> Summary:
@@ -88,7 +91,7 @@ def wait(
         raise UsageError(f"no stage {unknown[0]!r}: choose of {', '.join(_COMMITTED)}")
     location, started = Location(workspace), time.monotonic()
     for stage in stages:
-        while not _COMMITTED[stage](location, run):
+        while not _COMMITTED[stage](location, run or TrainConfig.run):
             waited = time.monotonic() - started
             if waited >= timeout:
                 raise TransientError(
@@ -128,7 +131,7 @@ def _has_rows(location: Location, path: str) -> bool:
 def estimate(
     hours: EstimateHours = None,
     workers: EstimateWorkers = 16,
-    downloads: Downloads = 4,
+    downloads: int = picked(IngestConfig, "downloads"),
     ranks: EstimateRanks = 2,
     epochs: EstimateEpochs = 100,
     max_frames: EstimateFrames = 500_000,
@@ -159,6 +162,42 @@ def estimate(
         }
         for job in jobs
     }
+
+
+Kubernetes = Annotated[
+    bool, typer.Option("--kubernetes", help="Print the data of a ConfigMap instead.")
+]
+
+
+def config(
+    ctx: typer.Context,
+    job: Job,
+    ingest: IngestConfig,
+    extract: ExtractConfig,
+    train: TrainConfig,
+    kubernetes: Kubernetes = False,
+) -> Summary | None:
+    """Print every setting of a job and where it comes from: flag, variable, file, default."""
+    rows = [
+        (one, getattr(section, one.name))
+        for section in (job, ingest, extract, train)
+        for one in declared(type(section))
+        if one.about.shared
+    ]
+    if kubernetes:
+        print("\n".join(f"{one.env}: {json.dumps(one.text(value))}" for one, value in rows))
+        return None
+    found = origins(ctx, [one for one, _ in rows])
+    summary: dict[str, object] = {}
+    for one, value in rows:
+        key = one.key if one.section == TOP else f"{one.section}.{one.key}"
+        summary[key] = {"value": value, "from": found[one.name]}
+    width = max(map(len, summary))
+    lines = [
+        f"{key:<{width}}  {printable(one.text(value)) or '-':<28}  {found[one.name]}".rstrip()
+        for key, (one, value) in zip(summary, rows, strict=True)
+    ]
+    return Shown(summary, "\n".join(lines))
 
 
 _COMMITTED: dict[str, Callable[[Location, str], bool]] = {

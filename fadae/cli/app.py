@@ -7,18 +7,18 @@ first two stages load no torch.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from fadae._version import __version__
-from fadae.cli.admin import estimate, verify, wait
-from fadae.cli.output import reporting
+from fadae.cli.admin import config, estimate, verify, wait
+from fadae.cli.output import Summary, reporting
 from fadae.cli.reading import generate, info, query, report, serve
 from fadae.cli.stages import demo, extract, ingest, reconstruct, run, train
 
 # In the order `fadae --help` shows them.
-COMMANDS: tuple[Callable[..., dict[str, Any] | None], ...] = (
+COMMANDS: tuple[Callable[..., Summary | None], ...] = (
     run,
     demo,
     ingest,
@@ -33,6 +33,7 @@ COMMANDS: tuple[Callable[..., dict[str, Any] | None], ...] = (
     verify,
     wait,
     estimate,
+    config,
 )
 
 app = typer.Typer(

@@ -8,14 +8,17 @@ import json
 import logging
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import FrameType
 from typing import Annotated, Any, NoReturn
 
 import typer
 
 from fadae import logs
+from fadae.cli.derive import command as derived
+from fadae.config import SECTIONS
 from fadae.errors import FadaeError, TransientError
+from fadae.errors import Summary as Summary
 from fadae.records import finite
 
 log = logging.getLogger("fadae.cli")
@@ -34,18 +37,20 @@ _LogFormat = Annotated[
 class Shown(dict[str, Any]):
     """A summary with a text of its own: what a person reads instead of names and values."""
 
-    def __init__(self, summary: dict[str, Any], text: str) -> None:
+    def __init__(self, summary: Summary, text: str) -> None:
         """Take the summary, which --json prints, and the text, which it does not."""
         super().__init__(summary)
         self.text = text
 
 
-def reporting(command: Callable[..., dict[str, Any] | None]) -> Callable[..., None]:
+def reporting(command: Callable[..., Summary | None]) -> Callable[..., None]:
     """Return the command as typer runs it: with --json and --log-format, and its end handled.
 
     The command returns its summary, or None when it has printed its own result. A FadaeError
     becomes one line on stderr and its exit code; the summary it carries is printed all the same.
     """
+
+    command = derived(command, SECTIONS)
 
     @functools.wraps(command)
     def run(*arguments: Any, json: bool = False, log_format: str = "text", **options: Any) -> None:
@@ -83,21 +88,21 @@ def _terminated(signal_number: int, frame: FrameType | None) -> NoReturn:
     raise TransientError("terminated; run the same command again to go on")
 
 
-def _print_summary(summary: dict[str, Any] | None, as_json: bool) -> None:
+def _print_summary(summary: Summary | None, as_json: bool) -> None:
     if summary is None:
         return
     if as_json:
-        print(json.dumps(finite(summary), allow_nan=False), flush=True)
+        print(json.dumps(finite(dict(summary)), allow_nan=False), flush=True)
     else:
         print(summary.text if isinstance(summary, Shown) else plain(summary), flush=True)
 
 
-def plain(summary: dict[str, Any]) -> str:
+def plain(summary: Summary) -> str:
     """Return the summary for a person: a name and its value a line, nested stages indented."""
-    return "\n".join(_lines(finite(summary), ""))
+    return "\n".join(_lines(finite(dict(summary)), ""))
 
 
-def _lines(summary: dict[str, Any], indent: str) -> list[str]:
+def _lines(summary: Mapping[str, object], indent: str) -> list[str]:
     lines = []
     for name, value in summary.items():
         if isinstance(value, dict):

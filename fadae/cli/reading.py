@@ -5,27 +5,20 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fadae.cli.output import Shown, plain, printable
-from fadae.config import DEFAULT_WORKSPACE, Output, Summary, WhichRun, Workspace
+from fadae.cli.derive import picked
+from fadae.cli.output import Shown, Summary, plain, printable
+from fadae.config import Job
 from fadae.errors import UsageError
 
 if TYPE_CHECKING:
     from fadae.query import Recording
     from fadae.query import Workspace as OpenedWorkspace
 
-RunToShow = Annotated[
-    str | None,
-    typer.Option(
-        "--run",
-        help="Run whose curves to show. Default: the only one; of several the best on held-out "
-        "frames.",
-    ),
-]
-
+Output = Annotated[Path | None, typer.Option("--to", help="File to write.")]
 RecordingId = Annotated[
     str | None,
     typer.Argument(
@@ -82,7 +75,9 @@ Open = Annotated[bool, typer.Option("--open", help="Open the page in a browser."
 
 
 def info(
-    workspace: Workspace = DEFAULT_WORKSPACE, run: RunToShow = None, to: Output = None
+    workspace: str = picked(Job, "workspace"),
+    run: str | None = picked(Job, "run"),
+    to: Output = None,
 ) -> Summary:
     """Say what a workspace holds; plot a run's curves here and, with --to, as a PNG."""
     import fadae
@@ -90,7 +85,7 @@ def info(
     from fadae.training import chosen_run, pca_remark, run_summary
 
     opened = fadae.open(workspace)
-    summary = opened.info()
+    summary: Summary = opened.info()
     if run is None and opened.runs:
         run = chosen_run(opened.location, opened.runs)
     if run is None:
@@ -105,7 +100,7 @@ def info(
             to.write_bytes(figures.training_curves(metrics, f"run {run}"))
         except OSError as error:
             raise UsageError(f"cannot write {to}: {error.strerror or error}", summary) from error
-        summary["file"] = str(to)
+        summary = {**summary, "file": str(to)}
     remark = pca_remark(run_summary(opened.location, run))
     parts = [f"loss of run {run}\n{figures.terminal_plot(curves)}", remark, plain(summary)]
     return Shown(summary, "\n\n".join(part for part in parts if part))
@@ -113,7 +108,7 @@ def info(
 
 def query(
     recording_id: RecordingId = None,
-    workspace: Workspace = DEFAULT_WORKSPACE,
+    workspace: str = picked(Job, "workspace"),
     search: Search = "",
     limit: Limit = 20,
     seconds: Seconds = None,
@@ -140,7 +135,7 @@ def query(
         "bands": chosen.sizes["band"],
     }
     if to is not None:
-        summary |= _export(opened, recording_id, span, bands, source, to)
+        return {**summary, **_export(opened, recording_id, span, bands, source, to)}
     return summary
 
 
@@ -177,7 +172,7 @@ def _export(
     import numpy as np
 
     kind = to.suffix.lower().removeprefix(".")
-    written: Summary = {"file": str(to)}
+    written: dict[str, object] = {"file": str(to)}
     try:
         if kind == "npy":
             coefficients = opened.coefficients(recording_id, span, bands, source)
@@ -216,8 +211,8 @@ def _pair(text: str | None, option: str) -> Pair | None:
 
 
 def generate(
-    workspace: Workspace = DEFAULT_WORKSPACE,
-    run: WhichRun = None,
+    workspace: str = picked(Job, "workspace"),
+    run: str | None = picked(Job, "run"),
     method: Method = "walk",
     seconds: GenerateSeconds = 10.0,
     seed: Seed = 0,
@@ -250,8 +245,8 @@ def generate(
 
 def report(
     recording_ids: RecordingIds = None,
-    workspace: Workspace = DEFAULT_WORKSPACE,
-    run: WhichRun = None,
+    workspace: str = picked(Job, "workspace"),
+    run: str | None = picked(Job, "run"),
     limit: ReportLimit = 12,
     seconds: ReportSeconds = 20.0,
 ) -> Summary:
@@ -266,12 +261,12 @@ def report(
 
 
 def serve(
-    workspace: Workspace = DEFAULT_WORKSPACE,
+    workspace: str = picked(Job, "workspace"),
     host: Host = "127.0.0.1",
     port: Port = 8642,
     allow_host: AllowHost = None,
     open_page: Open = False,
-) -> dict[str, Any]:
+) -> Summary:
     """Open the listening room: a page in the browser to search, see and hear a workspace."""
     from fadae.web import serve as serve_room
 

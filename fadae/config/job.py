@@ -1,18 +1,26 @@
-"""What a job is asked for: how to ingest, how to train, and the four stages' recipe."""
+"""What a job is asked for: what all commands share, then a section of options a stage.
+
+The options are declared here and nowhere else; `fadae.config.options` says what follows from it.
+The defaults are the 2017 experiment's.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Self
+from pathlib import Path
+from typing import Any, ClassVar, Self
 
-from fadae.errors import (
-    UsageError,
-)
+from fadae.config.files import build, load_recipe, load_settings
+from fadae.config.options import Section, check, option
+from fadae.errors import UsageError
 from fadae.records import Failure
+
+DEFAULT_ITEM = "AOC11B"
 
 
 class WhichFailures(StrEnum):
@@ -64,113 +72,247 @@ class Settings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Job:
+    """What all commands share: where the job lies and where it runs."""
+
+    section: ClassVar[str] = "job"
+    workspace: str = option("./workspace", short="-w", help="Folder or URL of the job.")
+    run: str | None = option(
+        None,
+        help="Training run. `train` makes or continues it (default: `default`). Other commands "
+        "take the only run there is; of several, the best on held-out frames.",
+    )
+    device: str = option("auto", help="Device: auto, cpu, cuda, or one GPU as cuda:1.")
+    scheduler: str | None = option(
+        None,
+        env="DASK_SCHEDULER_ADDRESS",
+        help="Address of a Dask scheduler. Without one, a cluster starts here.",
+    )
+    workers: int | None = option(
+        None, minimum=1, help="Workers of the cluster here; default one a core."
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class IngestConfig:
+    """Which recordings to ingest, and how."""
+
+    section: ClassVar[str] = "ingest"
+    items: tuple[str, ...] = option(
+        (), positional=True, help=f"Internet Archive items; default {DEFAULT_ITEM}."
+    )
+    collection: tuple[str, ...] = option(
+        (), env="FADAE_COLLECTIONS", help="All audio items of a collection; repeatable."
+    )
+    search: tuple[str, ...] = option(
+        (), lines=True, help="All items that a query finds; repeatable."
+    )
+    folder: tuple[str, ...] = option(
+        (), lines=True, help="Audio files below a folder or bucket; repeatable."
+    )
+    source: tuple[str, ...] = option(
+        (),
+        lines=True,
+        unit="NAME:ADDRESS",
+        help="A source of another installed package; repeatable.",
+    )
+    follow_links: bool = option(False, help="Follow symbolic links that lead out of a --folder.")
+    formats: tuple[str, ...] = option(
+        (), flag="--format", lines=True, help="Encodings in order of preference; repeatable."
+    )
+    archive_url: str = option("https://archive.org", help="The archive to ask.")
+    contact: str = option("", help="Who the archive may write to: a URL or an address.")
+    limit: int | None = option(
+        None,
+        minimum=1,
+        help="At most this many usable recordings, in the order of the listing.",
+    )
+    downloads: int = option(
+        4, minimum=1, help="Transfers from the archive at a time, over the whole cluster."
+    )
+    keep_source: bool = option(False, help="Keep the original files too.")
+    keep_damaged: bool = option(False, help="Keep a damaged recording up to the damage.")
+    retry: str = option(
+        "transient",
+        choices=tuple(WhichFailures),
+        help="Which recordings that failed before to try again.",
+    )
+    refresh: bool = option(False, help="List the selection again.")
+    max_hours: float = option(4.0, above=0, unit="hours", help="Longest recording.")
+    max_channels: int = option(32, minimum=1, help="Most channels of a recording.")
+    max_rate: int = option(
+        384_000, minimum=1, unit="Hz", help="Highest sample rate of a recording."
+    )
+    max_megabytes: int = option(4_000, minimum=1, unit="MB", help="Largest file.")
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be meant."""
+        check(self)
+
+    def settings(self, rate_hz: int) -> Settings:
+        """Return how to ingest at a sample rate, whatever the selection."""
+        limits = Limits(
+            decoded_seconds=3600 * self.max_hours,
+            channels=self.max_channels,
+            source_rate_hz=self.max_rate,
+            file_bytes=1_000_000 * self.max_megabytes,
+        )
+        return Settings(
+            rate_hz=rate_hz,
+            downloads=self.downloads,
+            limit=self.limit,
+            keep_source=self.keep_source,
+            keep_damaged=self.keep_damaged,
+            retry=WhichFailures(self.retry),
+            refresh=self.refresh,
+            limits=limits,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExtractConfig:
+    """Which features to extract."""
+
+    section: ClassVar[str] = "extract"
+    preset: str = option(
+        "seed",
+        choices=("seed", "full", "critical"),
+        help="Transform. seed keeps 297-3066 Hz, as the 2017 experiment did, often less than half "
+        "of the music's energy; full keeps everything from 0 Hz to half the sample rate; critical "
+        "too, in a quarter of the numbers, and is orthonormal.",
+    )
+    sample_rate: int = option(11025, minimum=1, unit="Hz", help="Sample rate. seed needs 11025 Hz.")
+    dtype: str = option(
+        "float16", choices=("float16", "float32"), help="Type of the stored features."
+    )
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be meant."""
+        check(self)
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrainConfig:
     """One training run; the defaults of the recipe are those of the 2017 experiment.
 
     Raises UsageError on a value that cannot be meant.
     """
 
+    section: ClassVar[str] = "train"
     run: str = "default"
 
     # The recipe: what the result is a function of, together with the published rows.
-    model: str = "dense"
-    widths: tuple[int, ...] = (1024, 512, 256)  # short for the option of that name
-    options: Mapping[str, Any] = field(default_factory=dict)  # the model's own, by name
-    epochs: int = 100
-    max_steps: int | None = None
-    batch_size: int = 64  # global: over all ranks
-    learning_rate: float = 5e-5
-    warmup_steps: int = 0
-    schedule: str = "constant"  # or cosine, to 0 at the last step
-    weight_decay: float = 0.0  # decoupled (AdamW)
-    clip_norm: float | None = None
-    holdout: float = 0.5
-    max_frames: int | None = None
-    seed: int = 0
-    precision: str = "fp32"  # or bf16: autocast, the weights stay fp32
-    reduction: str = "fast"  # or exact: the same bits at 1, 2, 4 ranks
+    model: str = option("dense", help="dense, pca, or a model of another installed package.")
+    widths: tuple[int, ...] = option(
+        (1024, 512, 256),
+        joined=True,
+        minimum=1,
+        unit="N,N,...",
+        help="Widths of the encoder's layers, the code's last.",
+    )
+    model_option: tuple[str, ...] = option(
+        (), lines=True, unit="NAME=VALUE", help="An option of the model's own; repeatable."
+    )
+    options: Mapping[str, Any] = field(default_factory=dict)  # of the model's own, by name
+    epochs: int = option(100, minimum=1, help="Passes over the training frames; may grow.")
+    max_steps: int | None = option(None, minimum=1, help="Stop after this many steps; may grow.")
+    batch_size: int = option(64, minimum=1, unit="frames", help="Batch size over all ranks.")
+    learning_rate: float = option(5e-5, flag="--lr", above=0, help="Learning rate for Adam.")
+    warmup_steps: int = option(0, minimum=0, help="Steps up to the learning rate.")
+    schedule: str = option(
+        "constant",
+        choices=("constant", "cosine"),
+        help="Learning rate over time; cosine ends at 0.",
+    )
+    weight_decay: float = option(0.0, minimum=0, help="Weight decay, decoupled (AdamW).")
+    clip_norm: float | None = option(None, above=0, help="Largest norm of a gradient.")
+    holdout: float = option(
+        0.5,
+        minimum=0,
+        below=1,
+        help="Fraction of recordings held out for evaluation, weighted by length.",
+    )
+    max_frames: int | None = option(
+        None, minimum=1, unit="frames", help="Train on a uniform, seeded sample of frames."
+    )
+    seed: int = option(0, minimum=0, help="Seed for weights, holdout, samples and order.")
+    precision: str = option(
+        "fp32", choices=("fp32", "bf16"), help="bf16 is autocast; weights stay fp32."
+    )
+    reduction: str = option(
+        "fast",
+        choices=("fast", "exact"),
+        help="How ranks add gradients; exact gives the same bits at 1, 2 and 4 ranks.",
+    )
     leaves: int = 4  # of the exact sum
-    micro_batch: int | None = None  # rows at a time on a rank, their gradients accumulated
+    micro_batch: int | None = option(
+        None, minimum=1, unit="frames", help="Frames at a time on a rank; gradients add up."
+    )
     lanes: int = 16
     window_rows: int = 1024
     threads: int = 1  # a rank's; the last bits of a matrix product depend on it
-    evaluate_epochs: int | None = None  # evaluate every so many; None: about ten times a run
-    early_stopping: int | None = None  # evaluations without a better one before stopping
+    evaluate_epochs: int | None = option(
+        None,
+        minimum=1,
+        unit="epochs",
+        help="Epochs between evaluations; default about ten evaluations a run.",
+    )
+    early_stopping: int | None = option(
+        None,
+        minimum=1,
+        help="Stop after this many evaluations without improvement, and publish the best.",
+    )
     log_steps: int = 20
 
     # The placement: how this start carries it out.
-    ranks: int = 2
-    launcher: str = "local"
+    ranks: int = option(2, minimum=1, help="Processes that share every batch.")
+    launcher: str = option(
+        "auto",
+        choices=("auto", "local", "torchrun", "dask"),
+        help="How ranks start; auto is torchrun where RANK and WORLD_SIZE are set, else local.",
+    )
     device: str = "auto"
     scheduler: str | None = None
-    checkpoint_seconds: float = 120.0
-    checkpoint_steps: int | None = None
-    keep: int = 2
-    cache_bytes: int = 4 * 2**30  # a rank's
-    restarts: int = 3
-    timeout_seconds: float = 300.0  # of every collective
+    checkpoint_seconds: float = option(
+        120.0, above=0, unit="seconds", help="Time between checkpoints."
+    )
+    checkpoint_steps: int | None = option(
+        None, minimum=1, help="Steps between checkpoints as well."
+    )
+    keep: int = option(2, minimum=1, help="Newest checkpoints to keep.")
+    cache_gb: float = option(4.0, minimum=0, unit="GB", help="Memory of a rank for frames.")
+    restarts: int = option(3, minimum=0, help="Times to start lost ranks again.")
+    timeout_seconds: float = option(
+        300.0, flag="--timeout", above=0, unit="seconds", help="Wait before a rank is lost."
+    )
     shutdown_seconds: float = 20.0  # from SIGTERM to SIGKILL, below a pod's grace period of 30
-    tensorboard: bool = False
-    fresh: bool = False
+    tensorboard: bool = option(False, help="Write TensorBoard events too.")
+    fresh: bool = option(False, shared=False, help="Discard the run first.")
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be meant."""
-        object.__setattr__(self, "widths", tuple(self.widths))
-        for wrong, message in self._mistakes():
-            if wrong:
-                raise UsageError(message)
-
-    def _mistakes(self) -> list[tuple[bool, str]]:
-        positive = [
-            name
-            for name in (
-                "epochs",
-                "max_steps",
-                "batch_size",
-                "learning_rate",
-                "clip_norm",
-                "max_frames",
-                "leaves",
-                "micro_batch",
-                "lanes",
-                "window_rows",
-                "threads",
-                "evaluate_epochs",
-                "early_stopping",
-                "log_steps",
-                "ranks",
-                "keep",
-                "checkpoint_seconds",
-                "checkpoint_steps",
-                "timeout_seconds",
+        """Take the model's options together; refuse what cannot be meant."""
+        options = {**self.options, **dict(map(model_option, self.model_option))}
+        for name, value in (
+            ("widths", tuple(self.widths)),
+            ("options", options),
+        ):
+            object.__setattr__(self, name, value)
+        check(self)
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", self.run):
+            raise UsageError(
+                f"--run {self.run!r}: letters, digits, '.', '_' and '-' only, at most 64"
             )
-            if getattr(self, name) is not None and not getattr(self, name) > 0
-        ]
-        return [
-            (
-                not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", self.run),
-                f"--run {self.run!r}: letters, digits, '.', '_' and '-' only, at most 64",
-            ),
-            (self.run in _TAKEN, f"--run {self.run}: a source of every recording; choose another"),
-            (bool(positive), f"{', '.join(positive)} must be above 0"),
-            (not self.widths or min(self.widths) < 1, f"widths {self.widths}: one or more above 0"),
-            (not 0 <= self.holdout < 1, f"--holdout {self.holdout}: a share from 0 to below 1"),
-            (self.precision not in ("fp32", "bf16"), f"--precision {self.precision}: fp32 or bf16"),
-            (
-                self.reduction not in ("fast", "exact"),
-                f"--reduction {self.reduction}: fast or exact",
-            ),
-            (
-                self.schedule not in ("constant", "cosine"),
-                f"schedule {self.schedule}: constant or cosine",
-            ),
-            (self.launcher not in LAUNCHERS, f"--launcher {self.launcher}: {', '.join(LAUNCHERS)}"),
-            (
-                self.warmup_steps < 0 or self.weight_decay < 0 or self.restarts < 0,
-                "warmup_steps, weight_decay and restarts cannot be below 0",
-            ),
-            (self.seed < 0, f"--seed {self.seed}: 0 or above"),
-        ]
+        if self.run in _TAKEN:
+            raise UsageError(f"--run {self.run}: a source of every recording; choose another")
+        if not self.widths:
+            raise UsageError("--widths: give at least one width")
+        if min(self.leaves, self.lanes, self.window_rows, self.threads, self.log_steps) < 1:
+            raise UsageError("leaves, lanes, window_rows, threads and log_steps: at least 1")
+
+    @property
+    def cache_bytes(self) -> int:
+        """Memory of a rank for frames, in bytes."""
+        return int(self.cache_gb * 2**30)
 
     def check_ranks(self, ranks: int) -> None:
         """Raise UsageError where this run cannot be shared by so many ranks."""
@@ -189,8 +331,7 @@ class TrainConfig:
 
     def recipe(self) -> dict[str, Any]:
         """Return what a run is bound to, JSON-able."""
-        values = dataclasses.asdict(self)
-        values["widths"] = list(self.widths)
+        values = self.to_dict()
         if not self.options:  # runs from before models had options go on
             del values["options"]
         return {name: value for name, value in values.items() if name not in _PLACEMENT}
@@ -203,7 +344,9 @@ class TrainConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-able dict that `from_dict` reads back."""
-        return dataclasses.asdict(self) | {"widths": list(self.widths)}
+        values = dataclasses.asdict(self) | {"widths": list(self.widths)}
+        del values["model_option"]  # they are among the options
+        return values
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
@@ -212,16 +355,53 @@ class TrainConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """What the four stages are asked for; the defaults are the 2017 experiment's."""
+class JobConfig:
+    """What the four stages are asked for."""
 
-    settings: Settings = field(default_factory=Settings)
-    preset: str = "seed"
-    dtype: str = "float16"
-    training: TrainConfig = field(default_factory=TrainConfig)
+    ingest: IngestConfig = field(default_factory=IngestConfig)
+    extract: ExtractConfig = field(default_factory=ExtractConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
 
 
-LAUNCHERS = ("local", "torchrun", "dask")
+SECTIONS: tuple[type[Section], ...] = (Job, IngestConfig, ExtractConfig, TrainConfig)
+"""All that fadae.toml may hold."""
+
+
+def load_config(path: str | Path | None = None, recipe: str | None = None) -> JobConfig:
+    """Return the stages' settings of a file like fadae.toml, of a recipe, or of both.
+
+    The file wins over the recipe, which it may name itself. Raises UsageError for a file or a
+    recipe that is not there or is not right.
+
+    >>> load_config(recipe="seed").train.widths
+    (1024, 512, 256)
+    """
+    layers = [] if path is None else [load_settings(Path(path), SECTIONS)]
+    recipe = recipe or (layers[0].recipe if layers else None)
+    if recipe:
+        layers.append(load_recipe(recipe, SECTIONS))
+    return JobConfig(
+        ingest=build(IngestConfig, layers),
+        extract=build(ExtractConfig, layers),
+        train=build(TrainConfig, layers),
+    )
+
+
+def model_option(text: str) -> tuple[str, object]:
+    """Return the name and the value of a model's option, JSON or a plain text.
+
+    >>> model_option("keep=16"), model_option("rate=average"), model_option("widths=[32, 8]")
+    (('keep', 16), ('rate', 'average'), ('widths', [32, 8]))
+    """
+    name, equals, value = text.partition("=")
+    if not name or not equals:
+        raise UsageError(f"--model-option {text}: NAME=VALUE, as keep=16")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value
+
+
 # Free to change from one start to the next: they change no bit of what is learned (ranks with
 # --reduction fast apart, whose sums round differently at another number of ranks).
 _PLACEMENT = {
@@ -233,7 +413,7 @@ _PLACEMENT = {
     "checkpoint_seconds",
     "checkpoint_steps",
     "keep",
-    "cache_bytes",
+    "cache_gb",
     "restarts",
     "timeout_seconds",
     "shutdown_seconds",

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from fadae.errors import CodeError, FadaeError, NoInputError, UsageError
 from fadae.model.companding import compand, compand_by, expand, values_of
+from fadae.model.config import resolve_device
 from fadae.model.contract import (
     PREPARED_FRAMES,
     Generates,
@@ -26,8 +27,7 @@ from fadae.model.contract import (
     StoredCodes,
     model_class,
 )
-from fadae.model.device import resolve_device
-from fadae.records import CodeSpec
+from fadae.records import CodeSpec, RunConfig
 from fadae.store import Location, paths, spread
 
 Array = NDArray[np.float32]
@@ -105,7 +105,7 @@ class Codec:
     """A model with its preprocessing: frames of raw coefficients to codes and back."""
 
     def __init__(
-        self, model: Model, config: dict[str, Any], device: str = "cpu", model_sha256: str = ""
+        self, model: Model, config: RunConfig, device: str = "cpu", model_sha256: str = ""
     ) -> None:
         """Take a model and the run's config.json, and its file's SHA-256; use `load`."""
         self.device = resolve_device(device)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import pkgutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
@@ -74,10 +74,10 @@ class Model(Protocol):
         """What a code is."""
 
     @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Self:
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
         """Return the model that `config` describes, its tensors yet to be loaded."""
 
-    def config(self) -> dict[str, Any]:
+    def config(self) -> Mapping[str, object]:
         """Return what `from_config` needs, JSON-able."""
 
     def encode(self, values: Tensor, prepared: Tensor | None = None) -> StoredCodes:

@@ -7,6 +7,7 @@ writes. `fadae.open(url)` returns the `Workspace`.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -18,15 +19,18 @@ from fadae.audio import from_pcm
 from fadae.errors import NoInputError, UsageError, unknown
 from fadae.query.recordings import Recording, Recordings, take_inventory
 from fadae.query.selection import Range, band_range, hop_rows, sample_span
+from fadae.records import FailureLine, MetricsRow, RunConfig, SideScores
 from fadae.store import (
     SCORES,
     FeatureSet,
     FrameStore,
     Location,
+    attrs_of,
     paths,
     reconstruction_path,
     side_scores,
 )
+from fadae.summaries import WorkspaceSummary
 from fadae.training import RunSplit, best_run, chosen_run, run_config, split_of, trained_runs
 from fadae.transform import Transform, mu_law
 
@@ -38,7 +42,7 @@ _MOST_FAILURES = 1000
 _BANDS = ("band_centre_hz", "band_low_hz", "band_high_hz")
 
 
-def open(url: str, storage_options: dict[str, Any] | None = None) -> Workspace:
+def open(url: str, storage_options: Mapping[str, object] | None = None) -> Workspace:
     """Return the workspace at a folder or URL; raises UsageError where there is none.
 
     The storage options stay in this object: nothing serialises them.
@@ -340,16 +344,14 @@ class Workspace:
             self._codecs[run] = Codec.load(self.location, run)
         return self._codecs[run]
 
-    def config(self, run: str | None = None) -> dict[str, Any]:
+    def config(self, run: str | None = None) -> RunConfig:
         """Return a run's config.json."""
         run = self.default_run if run is None else run
         self._ensure_run(run)
-        config: dict[str, Any] = json.loads(
-            self.location.read_bytes(paths.run_path(run, "config.json"))
-        )
+        config: RunConfig = json.loads(self.location.read_bytes(paths.run_path(run, "config.json")))
         return config
 
-    def metrics(self, run: str | None = None) -> list[dict[str, Any]]:
+    def metrics(self, run: str | None = None) -> list[MetricsRow]:
         """Return a run's metrics.jsonl, one dict a line; none before its first line."""
         run = self.default_run if run is None else run
         self._ensure_run(run)
@@ -368,12 +370,9 @@ class Workspace:
         store = self._reconstructed(run or self.default_reconstruction)
         return {name: store.read(f"recording_{name}") for name in SCORES}
 
-    def pooled_scores(self, run: str | None = None) -> dict[str, float]:
-        """Return scores in dB pooled over all frames held out, and over all trained on.
-
-        Keys: held_out_nmse_db, held_out_audio_snr_db, trained_nmse_db, trained_audio_snr_db.
-        """
-        return side_scores(self._reconstructed(run or self.default_reconstruction).attrs)
+    def pooled_scores(self, run: str | None = None) -> SideScores:
+        """Return scores in dB pooled over all frames held out, and over all trained on."""
+        return side_scores(attrs_of(self._reconstructed(run or self.default_reconstruction)))
 
     def generate(
         self,
@@ -411,7 +410,7 @@ class Workspace:
             codes = generate.new_codes(method, stretches, frames, seed)
         return generate.sound(codec, self.transform, codes, samples)
 
-    def info(self) -> dict[str, Any]:
+    def info(self) -> WorkspaceSummary:
         """Return what the workspace holds, as `fadae info --json` prints it.
 
         Recordings are counted as `ingest` counts those of a selection: ok; failed, for a passing
@@ -419,21 +418,21 @@ class Workspace:
         """
         features = self._set if self._has_features else None
         held = take_inventory(self.location, features.recordings if features else None)
-        failures = [
+        failures: list[FailureLine] = [
             {"id": f.id, "class": str(f.failure_class), "reason": f.reason}
             for f in held.failures[:_MOST_FAILURES]
         ]
-        return {
-            "workspace": self.location.url,
-            "recordings": {"ok": held.ok, "failed": held.failed, "quarantined": held.quarantined},
-            "frames": features.frames if features else 0,
-            "audio_seconds": features.audio_seconds if features else 0.0,
-            "transform": None if features is None else self.transform.name,
-            "rate_hz": None if features is None else self.rate_hz,
-            "runs": self.runs,
-            "reconstructions": self.reconstructions,
-            "failures": failures,
-        }
+        return WorkspaceSummary(
+            workspace=self.location.url,
+            recordings={"ok": held.ok, "failed": held.failed, "quarantined": held.quarantined},
+            frames=features.frames if features else 0,
+            audio_seconds=features.audio_seconds if features else 0.0,
+            transform=None if features is None else self.transform.name,
+            rate_hz=None if features is None else self.rate_hz,
+            runs=self.runs,
+            reconstructions=self.reconstructions,
+            failures=failures,
+        )
 
     def ensure_source(self, source: str) -> None:
         """Raise UsageError where a source is neither original, transform nor the name of a run."""

@@ -8,43 +8,48 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from fadae.archive import Source
-from fadae.config import Recipe
+from fadae.archive import Source, sources_of
+from fadae.config import JobConfig
 from fadae.errors import FadaeError
 from fadae.stages.extract import extract
 from fadae.stages.ingest import ingest
 from fadae.stages.reconstruct import reconstruct
 from fadae.store import Location, Mapper, map_serially
+from fadae.summaries import JobSummary, StageSummary
 from fadae.training.launch import train
 
 
 def run(
     workspace: Location | str,
-    sources: Sequence[Source],
-    recipe: Recipe | None = None,
+    sources: Sequence[Source] | None = None,
+    config: JobConfig | None = None,
     *,
     mapper: Mapper = map_serially,
-) -> dict[str, Any]:
-    """Run the four stages and return their summaries by name.
+) -> JobSummary:
+    """Run the four stages and return their summaries.
+
+    Without `sources`, recordings come from where the config says.
 
     Repeating it does nothing but report. A stage's error ends the job with the stages' summaries
     so far: TransientError when recordings may still come, so that nothing is trained on a part.
 
     >>> training = fadae.TrainConfig(widths=(32, 8), epochs=3, ranks=1)
-    >>> done = fadae.run(new_workspace, [fadae.FolderSource(folder)], Recipe(training=training))
-    >>> done["ingest"]["ok"], done["extract"]["frames"], done["reconstruct"]["frames"]
+    >>> done = fadae.run(new_workspace, [fadae.FolderSource(folder)], JobConfig(train=training))
+    >>> done.ingest.ok, done.extract.frames, done.reconstruct.frames
     (2, 26, 26)
     """
     location = Location.of(workspace)
-    recipe = recipe or Recipe()
-    rate_hz, training = recipe.settings.rate_hz, recipe.training
-    stages: dict[str, Callable[[], dict[str, Any]]] = {
-        "ingest": lambda: ingest(location, sources, recipe.settings, mapper=mapper),
+    config = config or JobConfig()
+    chosen, training = config.extract, config.train
+    settings = config.ingest.settings(chosen.sample_rate)
+    chosen_sources = sources_of(config.ingest) if sources is None else sources
+    stages: dict[str, Callable[[], StageSummary]] = {
+        "ingest": lambda: ingest(location, chosen_sources, settings, mapper=mapper),
         "extract": lambda: extract(
             location,
-            preset=recipe.preset,
-            sample_rate_hz=rate_hz,
-            dtype=recipe.dtype,
+            preset=chosen.preset,
+            sample_rate_hz=chosen.sample_rate,
+            dtype=chosen.dtype,
             mapper=mapper,
         ),
         "train": lambda: train(location, training),
@@ -59,6 +64,6 @@ def run(
         except FadaeError as error:
             if error.summary is not None:
                 summaries[name] = error.summary
-            error.summary = summaries
+            error.summary = JobSummary(**summaries)
             raise
-    return summaries
+    return JobSummary(**summaries)

@@ -11,7 +11,7 @@ import contextlib
 import hashlib
 import itertools
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +33,7 @@ from fadae.store import (
     FrameStore,
     Location,
     Mapper,
+    attrs_of,
     features_sha256,
     map_serially,
     paths,
@@ -41,6 +42,7 @@ from fadae.store import (
     reconstruction_specs,
     side_scores,
 )
+from fadae.summaries import ReconstructSummary
 from fadae.training import chosen_run, run_config, split_of
 
 log = logging.getLogger("fadae.reconstruct")
@@ -88,18 +90,15 @@ def reconstruct(
     *,
     device: str = "auto",
     mapper: Mapper = map_serially,
-) -> dict[str, Any]:
+) -> ReconstructSummary:
     """Write what a run makes of all published features; return the summary.
 
-    Without a name, the run that `chosen_run` takes. Keys: run, frames, shards_written,
-    shards_kept, nmse_db (companded, pooled), audio_snr_db (against the transform's own synthesis),
-    audio_si_sdr_db, log_spectral_distance_db; nmse_db and audio_snr_db also as held_out_... and
-    trained_..., pooled over the frames of the recordings that the run held out and trained on.
-    Raises NoInputError without features or model, UsageError for an unknown run, a model that
-    does not fit the features, or a device that is not there.
+    Without a name, the run that `chosen_run` takes. Raises NoInputError without features or
+    model, UsageError for an unknown run, a model that does not fit the features, or a device that
+    is not there.
 
     >>> done = fadae.reconstruct(workspace)
-    >>> done["run"], done["frames"], done["nmse_db"] < 1
+    >>> done.run, done.frames, done.nmse_db < 1
     ('default', 26, True)
     """
     location = Location.of(workspace)
@@ -306,14 +305,14 @@ def _span(features: FeatureSet, row: int) -> Span:
 def _is_bound(store: FrameStore, features: FeatureSet, model_sha256: str) -> bool:
     """Return whether a store was made by this model, of recordings the features begin with."""
     return (
-        store.attrs["model_sha256"] == model_sha256
+        attrs_of(store)["model_sha256"] == model_sha256
         and store.rows <= features.rows
-        and store.attrs["features_sha256"] == features_sha256(features, store.recording_rows)
+        and attrs_of(store)["features_sha256"] == features_sha256(features, store.recording_rows)
     )
 
 
 def _ensure_same_model(store: FrameStore, model_sha256: str) -> None:
-    if store.attrs["model_sha256"] != model_sha256:
+    if attrs_of(store)["model_sha256"] != model_sha256:
         raise TransientError(
             f"{store.path}: its run was trained again meanwhile; reconstruct again"
         )
@@ -375,18 +374,19 @@ def _publish(run: str, store: FrameStore, features: FeatureSet, model_sha256: st
     sums, side_sums = _pooled_sums(store, features, sides)
     totals = _totals(store, features) + [sum(column) for column in sums.T]
     store.write_recordings(known, _score_columns(store, features, sums))
-    attrs: dict[str, Any] = {
+    attrs: dict[str, object] = {
         "totals": dict(zip((*SUMS, HOPS), map(float, totals), strict=True)),
         "features_sha256": features_sha256(features, recordings),
     }
-    if "side_totals" in store.attrs:  # else begun by an earlier fadae: what is missing stays so
-        attrs["side_totals"] = _added(store.attrs["side_totals"], side_sums)
+    known_sides = attrs_of(store).get("side_totals")
+    if known_sides is not None:  # else begun by an earlier fadae: what is missing stays so
+        attrs["side_totals"] = _added(known_sides, side_sums)
     return store.publish(features.rows, recordings, attrs)
 
 
 def _totals(store: FrameStore, features: FeatureSet) -> Array:
     """Return [sums + 1]: the sums over all published frames, and the hops they were taken of."""
-    totals = store.attrs["totals"]
+    totals = attrs_of(store)["totals"]
     table, known = features.recordings, store.recording_rows
     # A store from before hops were counted divided by all of them.
     every = int(_hops(features)[:known][table.canonical[:known]].sum())
@@ -424,7 +424,9 @@ def _pooled_sums(
     return sums, of_sides
 
 
-def _added(totals: dict[str, dict[str, float]], sums: dict[str, Array]) -> dict[str, Any]:
+def _added(
+    totals: dict[str, dict[str, float]], sums: dict[str, Array]
+) -> dict[str, dict[str, float]]:
     """Return the totals of each side with new sums added."""
     return {
         side: {
@@ -435,11 +437,13 @@ def _added(totals: dict[str, dict[str, float]], sums: dict[str, Array]) -> dict[
     }
 
 
-def _score_columns(store: FrameStore, features: FeatureSet, sums: Array) -> dict[str, Any]:
+def _score_columns(
+    store: FrameStore, features: FeatureSet, sums: Array
+) -> dict[str, Sequence[str] | Array]:
     """Return the recording_* columns of the new recordings; repeated PCM has its own's scores."""
     table, known = features.recordings, store.recording_rows
     scores = [_scores(row) for row in sums]
-    columns: dict[str, Any] = {"recording_id": table.id[known:].tolist()}
+    columns: dict[str, Sequence[str] | Array] = {"recording_id": table.id[known:].tolist()}
     for name in SCORES:
         values = np.append(store.read(f"recording_{name}"), [score[name] for score in scores])
         same_as = table.same_as
@@ -461,17 +465,17 @@ def _scores(sums: Array) -> dict[str, float]:
     }
 
 
-def _summary(run: str, store: FrameStore, features: FeatureSet, written: int) -> dict[str, Any]:
-    scores = _scores(_totals(store, features))
-    return {
-        "run": run,
-        "frames": features.frames,
-        "shards_written": written,
-        "shards_kept": _blocks(features.rows) - written,
-        "nmse_db": scores["nmse_db"],
-        "audio_snr_db": scores["snr_db"],
-        "audio_si_sdr_db": scores["si_sdr_db"],
-        "log_spectral_distance_db": scores["log_spectral_distance_db"],
-        **side_scores(store.attrs),
-        "model_sha256": store.attrs["model_sha256"],
-    }
+def _summary(run: str, store: FrameStore, features: FeatureSet, written: int) -> ReconstructSummary:
+    scores, attrs = _scores(_totals(store, features)), attrs_of(store)
+    return ReconstructSummary(
+        run=run,
+        frames=features.frames,
+        shards_written=written,
+        shards_kept=_blocks(features.rows) - written,
+        nmse_db=scores["nmse_db"],
+        audio_snr_db=scores["snr_db"],
+        audio_si_sdr_db=scores["si_sdr_db"],
+        log_spectral_distance_db=scores["log_spectral_distance_db"],
+        **side_scores(attrs),
+        model_sha256=attrs["model_sha256"],
+    )

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Any, Self
+from typing import Any, Self, TypedDict
 
 import numpy as np
 import zarr
@@ -46,10 +46,43 @@ class DamagedError(FadaeError, ValueError):
     """Stored bytes are not what was written."""
 
 
+class ChunkShape(TypedDict):
+    """The shape of an array's chunks, or shards."""
+
+    chunk_shape: list[int]
+
+
+class ChunkGrid(TypedDict):
+    """How an array is cut."""
+
+    configuration: ChunkShape
+
+
+class ArrayDocument(TypedDict):
+    """What is read here of an array's own zarr.json."""
+
+    shape: list[int]
+    chunk_grid: ChunkGrid
+    dimension_names: list[str]
+
+
+class Consolidated(TypedDict):
+    """The arrays' documents inside the root's."""
+
+    metadata: dict[str, ArrayDocument]
+
+
+class GroupDocument(TypedDict):
+    """What is read here of a group's zarr.json."""
+
+    attributes: dict[str, object]
+    consolidated_metadata: Consolidated
+
+
 class FrameStore:
     """One growing group, as it was published when it was opened."""
 
-    def __init__(self, location: Location, path: str, root: dict[str, Any]) -> None:
+    def __init__(self, location: Location, path: str, root: GroupDocument) -> None:
         """Take the group's root document; use `open` or `create`."""
         self.location, self.path, self._root = location, path, root
 
@@ -79,10 +112,9 @@ class FrameStore:
         return cls.open(location, path)
 
     @property
-    def attrs(self) -> dict[str, Any]:
+    def attrs(self) -> Mapping[str, Any]:
         """The group's attributes."""
-        attributes: dict[str, Any] = self._root["attributes"]
-        return attributes
+        return self._root["attributes"]
 
     @property
     def rows(self) -> int:
@@ -210,7 +242,7 @@ class FrameStore:
         write is the commit. `attrs` replaces the attributes it names.
         """
         lengths = {FRAME: rows, RECORDING: recordings}
-        root = json.loads(json.dumps(self._root))
+        root: GroupDocument = json.loads(json.dumps(self._root))
         root["attributes"].update(attrs or {})
         for name, metadata in root["consolidated_metadata"]["metadata"].items():
             axis = metadata["dimension_names"][0]
@@ -222,9 +254,8 @@ class FrameStore:
         return type(self)(self.location, self.path, root)
 
     @property
-    def _metadata(self) -> dict[str, Any]:
-        documents: dict[str, Any] = self._root["consolidated_metadata"]["metadata"]
-        return documents
+    def _metadata(self) -> dict[str, ArrayDocument]:
+        return self._root["consolidated_metadata"]["metadata"]
 
     def _axis(self, name: str) -> str:
         return str(self._metadata[name]["dimension_names"][0])

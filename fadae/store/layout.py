@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 import numpy as np
 import zarr
@@ -95,7 +95,14 @@ def new_group(specs: list[ArraySpec], attrs: Mapping[str, Any]) -> dict[str, byt
     return documents
 
 
-def _grid(spec: ArraySpec) -> dict[str, Any]:
+class Grid(TypedDict):
+    """How an array is cut: shards of chunks on the frame axis, chunks elsewhere."""
+
+    chunks: tuple[int, ...]
+    shards: NotRequired[tuple[int, ...]]
+
+
+def _grid(spec: ArraySpec) -> Grid:
     """Return chunks and shards: blocks of frames, with inner chunks where a row is an array."""
     if spec.values is not None:
         return {"chunks": spec.values.shape}

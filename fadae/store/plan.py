@@ -16,13 +16,13 @@ import tempfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import IO, Any, Self
+from typing import IO, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from fadae.errors import FadaeError, UsageError
-from fadae.records import Commit, Decoded, Track
+from fadae.records import Commit, Decoded, Track, TransformConfig
 from fadae.store.features import NO_RECORDING, RecordingTable
 from fadae.store.layout import BLOCK_FRAMES
 from fadae.store.location import Location
@@ -70,7 +70,7 @@ class PlanHeader:
     """What a plan grows the dataset from and to, and with what configuration."""
 
     number: int
-    transform: dict[str, Any]
+    transform: TransformConfig
     dtype: str
     first_recording: int
     recordings: int  # planned here
@@ -190,7 +190,7 @@ def create_plan(
     layout = _lay_out(runs, published, published_rows, transform)
     header = PlanHeader(
         number=number,
-        transform=dict(transform.config()),
+        transform=transform.config(),
         dtype=dtype,
         first_recording=len(published) if published else 0,
         recordings=len(layout.same_as),

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
 
 from fadae.errors import FadaeError, NoInputError
+from fadae.records import ProblemLine
 from fadae.store.checks import BlockCheck, Problem, check_array, check_block, check_page
-from fadae.store.features import feature_specs
+from fadae.store.features import FeatureSet, feature_specs
 from fadae.store.frames import FrameStore
 from fadae.store.layout import BLOCK_FRAMES
 from fadae.store.location import Location
@@ -31,6 +30,7 @@ from fadae.store.staging import (
     key_digest,
     known_digests,
 )
+from fadae.summaries import VerifySummary
 from fadae.transform import transform_from_config
 
 MAX_PROBLEMS = 1000  # listed in a summary
@@ -44,11 +44,8 @@ def verify(
     recompute: Recompute | None = None,
     reconstruct: Reconstruct | None = None,
     mapper: Mapper = map_serially,
-) -> dict[str, Any]:
+) -> VerifySummary:
     """Read the ledger, features.zarr and every reconstruction; return what was found.
-
-    Keys: recordings_checked, shards_checked, shards_damaged, shards_repaired, problems_found,
-    problems_repaired, problems [{path, problem, repaired}] (the first 1000).
 
     With `recompute` (`fadae.stages.extract.extract_shard`), exactly the damaged blocks of
     features.zarr are computed again, and its small arrays written again. A recording whose staged
@@ -74,12 +71,12 @@ class _Verification:
     ) -> None:
         self.location, self.mapper = location, mapper
         self.recompute, self.reconstruct = recompute, reconstruct
-        self.problems: list[dict[str, Any]] = []
+        self.problems: list[ProblemLine] = []
         self.found = self.repaired = 0
         self.recordings = self.shards = self.damaged_shards = self.repaired_shards = 0
         self.lost: set[str] = set()  # paths of commits whose PCM must not be extracted from
 
-    def run(self) -> dict[str, Any]:
+    def run(self) -> VerifySummary:
         """Check everything, the ledger first: repairs must not draw on damaged PCM."""
         store = self._open_features()
         plans = self._read_plans(store) if store is not None else []
@@ -90,22 +87,24 @@ class _Verification:
             self._check_features(store, plans)
             for name in self.location.names(RECONSTRUCTIONS):
                 self._check_reconstruction(name)
-        return {
-            "recordings_checked": self.recordings,
-            "shards_checked": self.shards,
-            "shards_damaged": self.damaged_shards,
-            "shards_repaired": self.repaired_shards,
-            "problems_found": self.found,
-            "problems_repaired": self.repaired,
-            "problems": self.problems,
-        }
+        return VerifySummary(
+            recordings_checked=self.recordings,
+            shards_checked=self.shards,
+            shards_damaged=self.damaged_shards,
+            shards_repaired=self.repaired_shards,
+            problems_found=self.found,
+            problems_repaired=self.repaired,
+            problems=self.problems,
+        )
 
     def _note(self, problems: Iterable[Problem], *, repaired: bool = False) -> None:
         for problem in problems:
             self.found += 1
             self.repaired += repaired
             if len(self.problems) < MAX_PROBLEMS:
-                self.problems.append({**dataclasses.asdict(problem), "repaired": repaired})
+                self.problems.append(
+                    {"path": problem.path, "problem": problem.problem, "repaired": repaired}
+                )
 
     def _open_features(self) -> FrameStore | None:
         document = f"{FEATURES}/zarr.json"
@@ -198,10 +197,11 @@ class _Verification:
                 self.location.delete(path)
         for plan in plans:
             write_planned_recordings(store, plan)
-        transform = transform_from_config(store.attrs["transform"])
+        attrs = FeatureSet(store).attrs
+        transform = transform_from_config(attrs["transform"])
         # Creation leaves alone what is there: it fills in the fixed arrays' missing objects.
-        specs = feature_specs(transform, store.attrs["dtype"])
-        FrameStore.create(self.location, FEATURES, specs, store.attrs)
+        specs = feature_specs(transform, attrs["dtype"])
+        FrameStore.create(self.location, FEATURES, specs, attrs)
 
     def _check_features(self, store: FrameStore, plans: list[Plan]) -> None:
         blocks = -(-store.rows // BLOCK_FRAMES)

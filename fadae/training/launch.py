@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
-from typing import Any
 
 from fadae.config import TrainConfig
 from fadae.errors import UsageError
 from fadae.store import Location
+from fadae.summaries import TrainSummary
 from fadae.training.run import Run
 
 _FROM_ENVIRONMENT = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 
-def train(workspace: Location | str, config: TrainConfig | None = None) -> dict[str, Any]:
+def train(workspace: Location | str, config: TrainConfig | None = None) -> TrainSummary:
     """Train a run to its end, from wherever it stands; return its summary.
 
     A finished run answers at once. Raises UsageError where it was begun with other settings,
@@ -22,11 +23,14 @@ def train(workspace: Location | str, config: TrainConfig | None = None) -> dict[
 
     >>> config = fadae.TrainConfig(run="small", widths=(32, 8), epochs=3, ranks=1)
     >>> done = fadae.train(workspace, config)
-    >>> done["run"], done["steps"], done["train_frames"], done["holdout_frames"]
+    >>> done.run, done.steps, done.train_frames, done.holdout_frames
     ('small', 3, 13, 13)
     """
     location, config = Location.of(workspace), config or TrainConfig()
     run = Run(location, config.run)
+    if config.launcher == "auto":
+        launcher = "torchrun" if in_environment() else "local"
+        config = dataclasses.replace(config, launcher=launcher)
     if config.launcher == "torchrun":
         return _train_as_one_rank(location, config)
     if location.is_in_process and (config.ranks > 1 or config.launcher == "dask"):
@@ -59,7 +63,7 @@ def in_environment() -> bool:
     return all(name in os.environ for name in _FROM_ENVIRONMENT)
 
 
-def _train_here(location: Location, config: TrainConfig) -> dict[str, Any]:
+def _train_here(location: Location, config: TrainConfig) -> TrainSummary:
     """Train as the only rank, in this process."""
     from fadae.training.process import stop_flag
     from fadae.training.ranks import join_ranks
@@ -72,7 +76,7 @@ def _train_here(location: Location, config: TrainConfig) -> dict[str, Any]:
         return train_rank(location, config, ranks, stopping)
 
 
-def _train_as_one_rank(location: Location, config: TrainConfig) -> dict[str, Any]:
+def _train_as_one_rank(location: Location, config: TrainConfig) -> TrainSummary:
     """Train as the rank that the environment says; whoever started it starts it again on 75."""
     if not in_environment():
         raise UsageError(

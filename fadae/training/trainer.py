@@ -8,7 +8,8 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, NoReturn
+from dataclasses import replace
+from typing import NoReturn
 
 import numpy as np
 import safetensors.torch
@@ -20,8 +21,9 @@ from fadae.data import Loader, UnitReader
 from fadae.errors import FadaeError
 from fadae.model import ClosedForm, FrameShape, OwnLoss, Pca, PcaOptions
 from fadae.progress import Progress, track
-from fadae.records import CodeSpec, finite
+from fadae.records import Baseline, CodeSpec, finite
 from fadae.store import Location
+from fadae.summaries import TrainSummary
 from fadae.training.batches import Frames, RankSample, prepare
 from fadae.training.checkpoint import Checkpoint, snapshot
 from fadae.training.context import (
@@ -31,7 +33,7 @@ from fadae.training.context import (
     open_context,
     scores_of,
 )
-from fadae.training.evaluate import Scores, Stopped
+from fadae.training.evaluate import Stopped
 from fadae.training.optimizer import Adam
 from fadae.training.process import keep_freed_memory
 from fadae.training.ranks import Ranks
@@ -44,7 +46,7 @@ log = logging.getLogger("fadae.training")
 
 def train_rank(
     location: Location, config: TrainConfig, ranks: Ranks, stopping: Callable[[], bool]
-) -> dict[str, Any]:
+) -> TrainSummary:
     """Train as one rank of a group, from the newest checkpoint on; return the run's summary.
 
     `stopping` is asked before every step; once it is true on any rank, all save and raise
@@ -191,7 +193,7 @@ class _Learning:
         except Stopped:
             self._preempted()
         better = state.add_evaluation(
-            scores.to_dict(), config.early_stopping, by_loss=isinstance(self.context.model, OwnLoss)
+            scores, config.early_stopping, by_loss=isinstance(self.context.model, OwnLoss)
         )
         if better and self.ranks.is_first:
             self.context.checkpoints.keep_best(
@@ -302,7 +304,7 @@ def learning_rate(config: TrainConfig, step: int, last_step: int) -> float:
     return config.learning_rate * (1 + math.cos(math.pi * share)) / 2
 
 
-def finish(context: TrainingContext) -> dict[str, Any]:
+def finish(context: TrainingContext) -> TrainSummary:
     """Fit what is left to fit, write model and summary; return the summary, on every rank.
 
     Raises Preempted when asked to stop meanwhile: the steps learned are saved, the rest is done
@@ -313,31 +315,42 @@ def finish(context: TrainingContext) -> dict[str, Any]:
         if isinstance(context.model, ClosedForm):
             context.model.fit(_sample(context, code))
             if context.dataset.split.holdout.count:
-                context.state.add_evaluation(scores_of(context, context.model).to_dict(), None)
+                context.state.add_evaluation(scores_of(context, context.model), None)
         published_step = _take_best(context)
         baseline = _baseline(context)
     except Stopped:
         raise Preempted(
             "stopped after the last step; run the same command again", summary=context.summary()
         ) from None
-    summary = finite({**context.summary(baseline), "published_step": published_step})
+    summary = replace(
+        context.summary(),
+        pca_nmse_db=baseline["nmse_db"],
+        pca_nmse_linear_db=baseline["nmse_linear_db"],
+        pca_components=baseline["components"],
+        published_step=published_step,
+    )
+    summary = TrainSummary.from_dict(finite(summary.to_dict()))
     if context.ranks.is_first:
-        _write(context, summary)
+        summary = _write(context, summary)
         if remark := pca_remark(summary):
             log.warning("run %s: %s", context.run.name, remark)
-    shared: dict[str, Any] = context.ranks.from_first(summary)
-    return shared
+    return TrainSummary.from_dict(context.ranks.from_first(summary.to_dict()))
 
 
-def _write(context: TrainingContext, summary: dict[str, Any]) -> None:
-    """Write the model, the last line of metrics, and the summary that says the run is done."""
+def _write(context: TrainingContext, summary: TrainSummary) -> TrainSummary:
+    """Write the model, the last line of metrics, and the summary that says the run is done.
+
+    Return the summary with the model's hash.
+    """
     data = safetensors.torch.save(snapshot(context.model.state_dict()))
-    summary["model_sha256"] = hashlib.sha256(data).hexdigest()
+    summary = replace(summary, model_sha256=hashlib.sha256(data).hexdigest())
     context.run.location.write_bytes(context.run.path("model.safetensors"), data)
     metrics = Metrics(context.run.location, context.run.name, context.state.step)
-    metrics.add(context.state.step, pca_nmse_db=summary["pca_nmse_db"])
+    metrics.add(context.state.step, pca_nmse_db=summary.pca_nmse_db)
     metrics.write(at_once=True)
-    context.run.write("summary.json", {"recipe": context.config.recipe(), "summary": summary})
+    done = {"recipe": context.config.recipe(), "summary": summary.to_dict()}
+    context.run.write("summary.json", done)
+    return summary
 
 
 def _take_best(context: TrainingContext) -> int:
@@ -356,31 +369,30 @@ def _take_best(context: TrainingContext) -> int:
         return context.state.step
     if kept is not None:
         context.model.load_state_dict(kept)
-    context.state.evaluation = scores_of(context, context.model).to_dict()
+    context.state.evaluation = scores_of(context, context.model)
     return best
 
 
-def _baseline(context: TrainingContext) -> dict[str, Any]:
+def _baseline(context: TrainingContext) -> Baseline:
     """Return the held-out scores of PCA with as many float32 components as the code has bytes for.
 
     A function of rows, seed and code size alone: computed once, kept in baseline.json.
     """
     kept = context.run.read("baseline.json") if context.ranks.is_first else None
-    known: dict[str, Any] | None = context.ranks.from_first(kept)
+    known: Baseline | None = context.ranks.from_first(kept)
     if known is not None:
         return known
     if not context.dataset.split.holdout.count:
         return {"nmse_db": None, "nmse_linear_db": None, "components": None}
-    if isinstance(context.model, Pca):
-        pca, scores = context.model, Scores(**(context.state.evaluation or {}))
-    else:
+    pca, scores = context.model, context.state.evaluation
+    if not isinstance(pca, Pca) or scores is None:
         code: CodeSpec = context.model.code
         components = max(1, code.size * np.dtype(code.dtype).itemsize // 4)
         pca = PcaOptions((components,)).create(FrameShape(context.features), context.sample_frames)
         pca = pca.to(context.ranks.device)
         pca.fit(_sample(context, pca.code))
         scores = scores_of(context, pca)
-    found: dict[str, Any] = finite(
+    found: Baseline = finite(
         {
             "nmse_db": scores.nmse_db,
             "nmse_linear_db": scores.nmse_linear_db,

@@ -25,7 +25,6 @@ other machine's rounding for damage. Memory beyond the result is one block's.
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
 from typing import Any, Self
 
 import numpy as np
@@ -33,7 +32,7 @@ import numpy.typing as npt
 import scipy.fft
 
 from fadae.errors import UsageError
-from fadae.records import canonical_json, sha256_hex
+from fadae.records import TransformConfig, canonical_json, sha256_hex
 from fadae.transform import presets
 from fadae.transform.bands import BandAnalyzer, Bands, BandSynthesizer, BandWindow, band_windows
 from fadae.transform.framing import Framing, vorbis_window
@@ -110,7 +109,7 @@ class FrequencyAdaptiveTransform:
         return cls.from_config(presets.preset_config(name, sample_rate_hz))
 
     @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> Self:
+    def from_config(cls, config: TransformConfig) -> Self:
         """Return the transform whose `config()` this is; raises UsageError where it is not one."""
         try:
             if config["frame_window"] != "vorbis":
@@ -129,7 +128,7 @@ class FrequencyAdaptiveTransform:
         except (KeyError, TypeError, ValueError) as error:
             raise UsageError(f"not a transform's configuration: {error!r}") from error
 
-    def config(self) -> dict[str, Any]:
+    def config(self) -> TransformConfig:
         """Return everything that defines the transform, JSON-able; `from_config` reads it."""
         return {
             "name": self.name,

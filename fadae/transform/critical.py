@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import functools
 import operator
-from collections.abc import Mapping
 from typing import Any, Self
 
 import numpy as np
@@ -30,7 +29,7 @@ import numpy.typing as npt
 import scipy.fft
 
 from fadae.errors import UsageError
-from fadae.records import canonical_json, sha256_hex
+from fadae.records import TransformConfig, canonical_json, sha256_hex
 from fadae.transform.framing import zero_extended
 from fadae.transform.rasterize import rasterize
 
@@ -89,7 +88,7 @@ class CriticalTransform:
         }
 
     @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> Self:
+    def from_config(cls, config: TransformConfig) -> Self:
         """Return the transform whose `config()` this is; raises UsageError where it is not one."""
         try:
             made = cls(config["sample_rate_hz"], bands=config["bands"])
@@ -99,7 +98,7 @@ class CriticalTransform:
             raise UsageError(f"not a configuration of preset 'critical': {dict(config)!r}")
         return made
 
-    def config(self) -> dict[str, Any]:
+    def config(self) -> TransformConfig:
         """Return everything that defines the transform, JSON-able; `from_config` reads it."""
         return {
             "kind": KIND,

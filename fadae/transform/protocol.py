@@ -9,11 +9,12 @@ line in `fadae.transform.factory` and one in the contract test.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
+
+from fadae.records import TransformConfig
 
 Array = npt.NDArray[Any]
 Hertz = npt.NDArray[np.float64]
@@ -76,7 +77,7 @@ class Transform(Protocol):
     def config_sha256(self) -> str:
         """SHA-256 of the canonical JSON of `config()`, 64 hex digits."""
 
-    def config(self) -> Mapping[str, Any]:
+    def config(self) -> TransformConfig:
         """Return all that defines the transform, JSON-able; `transform_from_config` reads it.
 
         `kind` says which class; without one it is the frequency-adaptive transform.

@@ -9,12 +9,13 @@ from __future__ import annotations
 import dataclasses
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from fadae.errors import UsageError
+from fadae.records import ScaleConfig
 
 Hertz = npt.NDArray[np.float64]
 
@@ -78,13 +79,17 @@ class FrequencyScale(ABC):
                 "use wider or more bands."
             )
 
-    def config(self) -> dict[str, Any]:
+    def config(self) -> ScaleConfig:
         """Return a JSON-able dict from which `scale_from_config` makes an equal scale."""
         if self.kind != "table":
-            values: dict[str, Any] = dataclasses.asdict(self)  # type: ignore[call-overload]
-            return {"kind": self.kind, **values}
-        table = {"low_hz": self.low_hz, "centre_hz": self.centre_hz, "high_hz": self.high_hz}
-        return {"kind": "table", **{name: hz.tolist() for name, hz in table.items()}}
+            values = dataclasses.asdict(self)  # type: ignore[call-overload]
+            return cast(ScaleConfig, {"kind": self.kind, **values})
+        return {
+            "kind": "table",
+            "low_hz": self.low_hz.tolist(),
+            "centre_hz": self.centre_hz.tolist(),
+            "high_hz": self.high_hz.tolist(),
+        }
 
 
 @dataclass(frozen=True)
@@ -270,16 +275,17 @@ class TableScale(FrequencyScale):
         return self.high_hz - self.low_hz
 
 
-def scale_from_config(config: dict[str, Any]) -> FrequencyScale:
+def scale_from_config(config: ScaleConfig) -> FrequencyScale:
     """Return the scale whose `config()` this is.
 
     >>> scale_from_config(LinearScale(0, 100, 4).config())
     LinearScale(start_hz=0, stop_hz=100, bands=4)
     """
-    values = dict(config)
+    values: Any = dict(config)
     kind = values.pop("kind", None)
     if kind == "table":
-        return TableScale(*(tuple(values[name]) for name in ("low_hz", "centre_hz", "high_hz")))
+        edges = (config["low_hz"], config["centre_hz"], config["high_hz"])
+        return TableScale(*map(tuple, edges))
     for scale in (GeometricScale, LinearScale, BarkScale, KnotScale):
         if scale.kind == kind:
             return scale(**values)

@@ -12,7 +12,7 @@ import math
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -296,7 +296,7 @@ def _local_server(url: str) -> str | None:
     return f"ingested from a local server ({parts.netloc.rpartition('@')[2]})"
 
 
-def curves(metrics: Sequence[dict[str, Any]]) -> dict[str, list[tuple[float, float]]]:
+def curves(metrics: Sequence[Mapping[str, Any]]) -> dict[str, list[tuple[float, float]]]:
     """Return (step, value) points of each metric that has any, thinned evenly to 500.
 
     The last point always stays: it is what the run has come to.

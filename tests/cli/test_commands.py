@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import inspect
 import json
+import os
 import re
 import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,9 @@ import pytest
 import xarray as xr
 
 import fadae
-from fadae.cli.stages import chosen_settings, chosen_training, closing, extract, ingest, run, train
+from fadae.cli.output import reporting
+from fadae.cli.stages import closing, extract, ingest, reconstruct, run, train
+from fadae.config import SECTIONS, TOP, Declared, declared
 from fadae.embedded.bach import PIECES, bach_item
 from fadae.embedded.items import HeldItem
 from fadae.embedded.server import EmbeddedArchive
@@ -157,65 +160,72 @@ def test_the_demonstration_ends_with_the_line_that_opens_it() -> None:
     assert shlex.split(shown.text.splitlines()[-1])[-1] == "a demo/workspace"
 
 
-def options_of(stage: Callable[..., Any]) -> dict[str, Any]:
-    return {name: option.default for name, option in inspect.signature(stage).parameters.items()}
-
-
 def test_run_takes_every_option_of_its_stages() -> None:
-    taken = options_of(run)
-    for stage in (ingest, extract, train):
-        for name, default in options_of(stage).items():
-            assert taken[name] == default, name
+    taken = inspect.signature(reporting(run)).parameters
+    for stage in (ingest, extract, train, reconstruct):
+        for name, option in inspect.signature(reporting(stage)).parameters.items():
+            assert taken[name].default == option.default, name
 
 
-@pytest.mark.parametrize(
-    ("stage", "chosen", "elsewhere"),
-    [
-        (train, chosen_training, {"workspace"}),
-        (
-            ingest,
-            chosen_settings,
-            {
-                "workspace",
-                "items",
-                "collection",
-                "search",
-                "folder",
-                "source",
-                "formats",
-                "archive_url",
-                "contact",
-                "scheduler",
-                "workers",
-            },
-        ),
-    ],
-)
-def test_every_option_arrives(stage: Any, chosen: Any, elsewhere: set[str]) -> None:
-    options = options_of(stage) | ({"launcher": "local"} if stage is train else {})
-    before = chosen(options)
-    others = {
-        "model": "pca",
-        "widths": "64,32",
-        "schedule": "cosine",
-        "precision": "bf16",
-        "reduction": "exact",
-        "launcher": "dask",
-        "device": "cpu",
-        "retry": "all",
-        "run": "other",
-        "scheduler": "tcp://x",
-        "holdout": 0.25,
-        "model_option": ["a=1"],
-    }
-    for name, default in options.items():
-        if name in elsewhere:
-            continue
-        if name in others:
-            other: Any = others[name]
-        else:
-            other = not default if isinstance(default, bool) else (default or 0) + 1
-        assert chosen({**options, name: other}) != before, name
+def test_every_option_arrives_from_its_variable(tmp_path: Path) -> None:
+    """One by one a variable sets every option to another value, and `fadae config` shows it."""
+    given, expected = {}, {}
+    for section in SECTIONS:
+        for one in declared(section):
+            if not one.about.shared:
+                continue
+            value = other_value(one)
+            given[one.env] = one.text(value)
+            key = one.key if one.section == TOP else f"{one.section}.{one.key}"
+            expected[key] = {"value": value, "from": one.env}
+    shown = subprocess.run(
+        [sys.executable, "-m", "fadae", "config", "--json"],
+        env=os.environ | given,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert summary(shown) == expected
+
+
+def other_value(one: Declared) -> Any:
+    """A value that an option takes and that is not its default."""
+    if one.about.choices:
+        return (
+            one.about.choices[-1] if one.default != one.about.choices[-1] else one.about.choices[0]
+        )
+    if one.kind is bool:
+        return not one.default
+    if one.repeatable:
+        texts = ["a=1 2", "b=3"] if one.about.lines else ["a", "b"]
+        return [7, 5] if one.kind is int else texts
+    if one.kind is str:
+        return "other"
+    return one.kind(0.25) if one.about.below is not None else one.kind((one.default or 0) + 1)
+
+
+def test_a_file_and_a_recipe_are_read_and_a_wrong_one_is_one_line(tmp_path: Path) -> None:
+    def config(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "fadae", "config", "--json", *arguments],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    (tmp_path / "fadae.toml").write_text('recipe = "seed"\n[train]\nepochs = 7\n')
+    found = summary(config("--batch-size", "9"))
+    assert found["train.epochs"] == {"value": 7, "from": "fadae.toml"}
+    assert found["train.batch-size"] == {"value": 9, "from": "flag"}
+    assert found["train.widths"] == {"value": [1024, 512, 256], "from": "recipe seed"}
+    (tmp_path / "fadae.toml").write_text("[train]\nepoch = 7\n")
+    wrong = config()
+    assert wrong.returncode == 2
+    assert wrong.stderr == (
+        "fadae: fadae.toml: unknown key train.epoch; the nearest is train.epochs\n"
+    )
 
 
 def test_changed_settings_are_named(job: tuple[Path, list[str], dict[str, Any]]) -> None:
@@ -238,7 +248,7 @@ def test_the_library_reads_the_same(job: tuple[Path, list[str], dict[str, Any]])
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (["extract", "--preset", "octave"], 2, "unknown preset 'octave'"),
+        (["extract", "--preset", "octave"], 2, "--preset octave: one of seed"),
         (["extract"], 65, "no workspace at"),
         (["train"], 65, "no workspace at"),
         (["reconstruct"], 65, "no workspace at"),

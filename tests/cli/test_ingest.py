@@ -70,7 +70,9 @@ def test_a_second_folder_of_the_same_name_is_refused(folder: Path, tmp_path: Pat
         (["wait", "extract", "train", "--timeout", "0.2", "--every", "0.1"], 75, "no extract"),
     ],
 )
-def test_users_errors_have_one_line_and_a_code(tmp_path, arguments, code, message) -> None:
+def test_users_errors_have_one_line_and_a_code(
+    tmp_path: Path, arguments: list[str], code: int, message: str
+) -> None:
     where = [] if "-w" in arguments else ["-w", str(tmp_path / "w")]
     ran = fadae(*arguments, *where, *(["--workers", "1"] if arguments[0] == "ingest" else []))
     assert ran.returncode == code

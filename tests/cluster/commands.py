@@ -21,6 +21,8 @@ ENVIRONMENT = {
 class Command:
     """A running command whose log can be read; killed at the end of its block."""
 
+    address = ""  # of a scheduler
+
     def __init__(self, arguments: list[str], log: Path, **environment: str) -> None:
         self.log = log
         with log.open("wb") as out:
@@ -63,7 +65,7 @@ def scheduler(folder: Path, port: int = 0) -> Iterator[Command]:
     )
     try:
         line = command.wait_for("Scheduler at:")
-        command.address = line.split()[-1]  # type: ignore[attr-defined]
+        command.address = line.split()[-1]
         yield command
     finally:
         command.kill()

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from fadae.config.job import TrainConfig, changed_settings
+from fadae.config.job import (
+    IngestConfig,
+    JobConfig,
+    TrainConfig,
+    WhichFailures,
+    changed_settings,
+    load_config,
+)
 from fadae.errors import UsageError
 
 
@@ -15,15 +24,64 @@ from fadae.errors import UsageError
     [
         ({"run": "../other"}, "letters, digits"),
         ({"run": "original"}, "source of every recording"),
-        ({"epochs": 0}, "epochs must be above 0"),
-        ({"holdout": 1.0}, "--holdout 1.0"),
-        ({"precision": "fp16"}, "fp32 or bf16"),
-        ({"widths": ()}, "one or more"),
+        ({"epochs": 0}, "--epochs 0: at least 1"),
+        ({"max_steps": 0}, "--max-steps 0: at least 1"),
+        ({"batch_size": 0}, "--batch-size 0: at least 1"),
+        ({"learning_rate": 0.0}, "--lr 0.0: above 0"),
+        ({"warmup_steps": -1}, "--warmup-steps -1: at least 0"),
+        ({"weight_decay": -0.1}, "--weight-decay -0.1: at least 0"),
+        ({"clip_norm": 0.0}, "--clip-norm 0.0: above 0"),
+        ({"holdout": 1.0}, "--holdout 1.0: at least 0 and below 1"),
+        ({"max_frames": 0}, "--max-frames 0: at least 1"),
+        ({"seed": -1}, "--seed -1: at least 0"),
+        ({"schedule": "linear"}, "--schedule linear: one of constant, cosine"),
+        ({"precision": "fp16"}, "--precision fp16: one of fp32, bf16"),
+        ({"reduction": "slow"}, "--reduction slow: one of fast, exact"),
+        ({"launcher": "mpi"}, "--launcher mpi: one of auto, local, torchrun, dask"),
+        ({"micro_batch": 0}, "--micro-batch 0: at least 1"),
+        ({"evaluate_epochs": 0}, "--evaluate-epochs 0: at least 1"),
+        ({"early_stopping": 0}, "--early-stopping 0: at least 1"),
+        ({"ranks": 0}, "--ranks 0: at least 1"),
+        ({"keep": 0}, "--keep 0: at least 1"),
+        ({"cache_gb": -1.0}, "--cache-gb -1.0: at least 0"),
+        ({"restarts": -1}, "--restarts -1: at least 0"),
+        ({"timeout_seconds": 0.0}, "--timeout 0.0: above 0"),
+        ({"checkpoint_seconds": 0.0}, "--checkpoint-seconds 0.0: above 0"),
+        ({"checkpoint_steps": 0}, "--checkpoint-steps 0: at least 1"),
+        ({"widths": ()}, "at least one width"),
+        ({"widths": (8, 0)}, "--widths 0: at least 1"),
+        ({"model_option": ("keep",)}, "NAME=VALUE"),
+        ({"leaves": 0}, "leaves, lanes"),
+        ({"lanes": 0}, "leaves, lanes"),
+        ({"window_rows": 0}, "leaves, lanes"),
+        ({"threads": 0}, "leaves, lanes"),
+        ({"log_steps": 0}, "leaves, lanes"),
+        ({"epochs": 1.5}, "expected a whole number"),
+        ({"model": 3}, "expected text"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(settings: dict[str, Any], said: str) -> None:
-    with pytest.raises(UsageError, match=said):
+    with pytest.raises(UsageError, match=re.escape(said)):
         TrainConfig(**settings)
+
+
+def test_the_defaults_are_the_recipe_of_2017() -> None:
+    assert load_config(recipe="seed") == JobConfig()
+
+
+def test_a_file_wins_over_the_recipe_it_names(tmp_path: Path) -> None:
+    path = tmp_path / "job.toml"
+    path.write_text('recipe = "seed"\n[train]\nwidths = [32, 8]\n[ingest]\nitems = ["a", "b"]\n')
+    config = load_config(path)
+    assert config.train.widths == (32, 8) and config.train.epochs == 100
+    assert config.ingest.items == ("a", "b")
+
+
+def test_limits_and_retries_are_those_asked_for() -> None:
+    settings = IngestConfig(max_hours=1, max_megabytes=2, retry="all", limit=3).settings(22050)
+    assert settings.limits.decoded_seconds == 3600 and settings.limits.file_bytes == 2_000_000
+    assert settings.retry is WhichFailures.ALL
+    assert (settings.limit, settings.rate_hz) == (3, 22050)
 
 
 def test_exact_sums_need_ranks_that_divide_the_leaves() -> None:

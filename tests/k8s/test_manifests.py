@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from fadae.config import SECTIONS, check_value, declared
 from fadae.records import canonical_json
 from tests.k8s.rendering import K8S, OVERLAYS, Document, edited, find, pod_specs, pods, render, selects
 
@@ -288,3 +289,20 @@ def test_stages_can_be_applied_one_by_one(overlay: str) -> None:
     assert not stages[None] & {"Job", "DaskJob"}
     assert {"ServiceAccount", "ConfigMap", "NetworkPolicy"} <= stages[None]
     assert stages["train"] == {"Job", "Service"}
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_settings_are_declared_options(overlay: str) -> None:
+    """A misspelt variable would be ignored in silence: `fadae config --kubernetes` has them all."""
+    (settings,) = (
+        document
+        for document in render(overlay)
+        if document["kind"] == "ConfigMap" and "FADAE_WORKSPACE" in document["data"]
+    )
+    options = {one.env: one for section in SECTIONS for one in declared(section)}
+    known = options.keys() | {"FADAE_LOG_FORMAT"}
+    for name, text in settings["data"].items():
+        if not name.startswith("AWS_"):
+            assert name in known, name
+        if name in options and text:
+            check_value(options[name], options[name].read(text))

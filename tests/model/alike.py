@@ -6,6 +6,7 @@ python -m tests.model.alike THREADS, in a process of its own: MKL chooses its ke
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,7 +20,7 @@ SIZE = 2048
 def main() -> None:
     torch.set_num_threads(int(sys.argv[1]))
     torch.manual_seed(0)
-    config = {"dataset": {"hop_seconds": 0.25}, "model": {"name": "dense", "features": SIZE}}
+    config: Any = {"dataset": {"hop_seconds": 0.25}, "model": {"name": "dense", "features": SIZE}}
     codec = Codec(Dense(SIZE, (256, 128, 64)), config)
     raw = (0.1 * np.random.default_rng(0).standard_normal((300, SIZE))).astype(np.float32)
     codes = codec.encode(raw)
@@ -28,6 +29,7 @@ def main() -> None:
         part = codec.encode(raw[start : start + count])
         stop = start + count
         np.testing.assert_array_equal(part.values, codes.values[start:stop])
+        assert part.scale is not None and codes.scale is not None
         np.testing.assert_array_equal(part.scale, codes.scale[start:stop])
         np.testing.assert_array_equal(codec.decode(part), decoded[start:stop])
 

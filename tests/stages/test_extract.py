@@ -76,7 +76,7 @@ def test_the_energy_kept_is_that_of_the_transforms_own_synthesis(
     time = np.arange(60 * SECOND) / SECOND
     for number, hz in enumerate((100, 1000)):  # below the seed's bands, and within them
         tone = (0.2 + 0.1 * number) * np.sin(2 * np.pi * hz * time)
-        stage(location, f"a/{number}", np.int16(np.rint(tone * 32767)))
+        stage(location, f"a/{number}", np.rint(tone * 32767).astype(np.int16))
     with caplog.at_level("INFO", "fadae.extract"):
         told = extract(location, preset=preset)["energy_kept"]
     features, energy = FeatureSet.open(location), np.zeros(2)

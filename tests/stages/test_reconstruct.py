@@ -23,12 +23,14 @@ from fadae.cluster.bags import map_bag
 from fadae.cluster.client import connect
 from fadae.errors import NoInputError, TransientError, UsageError
 from fadae.model.companding import compand
+from fadae.records import finite
 from fadae.stages.reconstruct import ReconstructTask, reconstruct, reconstruct_shard
 from fadae.store.features import NO_SAMPLE, FeatureSet
 from fadae.store.frames import FrameStore
 from fadae.store.location import Location
 from fadae.store.paths import FEATURES, reconstruction_path
 from fadae.store.reconstruction import SUMS
+from fadae.summaries import ReconstructSummary
 from fadae.transform.adaptive import MODEL_FLOOR
 from tests.synthetic import music, write_features, write_run
 
@@ -57,7 +59,7 @@ def objects(location: Location) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Location, dict[str, Any]]:
+def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Location, ReconstructSummary]:
     location = prepare(tmp_path_factory.mktemp("done"))
     return location, reconstruct(location)
 
@@ -344,4 +346,5 @@ def test_a_store_without_a_count_of_hops_still_gives_its_scores(tmp_path: Path, 
     store = FrameStore.open(old, reconstruction_path("default"))
     totals = {name: value for name, value in store.attrs["totals"].items() if name != "hops"}
     store.publish(store.rows, store.recording_rows, {"totals": totals})
-    assert reconstruct(old) == {**summary, "shards_written": 0, "shards_kept": 2}
+    kept = {**summary, "shards_written": 0, "shards_kept": 2}
+    assert finite(reconstruct(old)) == finite(kept)  # NaN, of sides with no frame, equals nothing

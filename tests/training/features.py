@@ -14,12 +14,18 @@ from fadae.transform.adaptive import FrequencyAdaptiveTransform
 
 
 def structured_frames(count: int, seed: int, size: int = 8192) -> NDArray[np.float16]:
-    """Frames [count, size] of a few patterns and noise: something to learn."""
+    """Frames [count, size] of a few patterns and noise: something to learn.
+
+    Added up without BLAS, whose last bits depend on its threads and kernels: what is learned of
+    the frames is compared to the bit.
+    """
     random = np.random.default_rng(seed)
     patterns = np.random.default_rng(0).standard_normal((12, size), dtype=np.float32)
     weights = random.standard_normal((count, 12), dtype=np.float32) * 0.02
     noise = random.standard_normal((count, size), dtype=np.float32) * 0.01
-    return (weights @ patterns + noise).astype(np.float16)
+    for weight, pattern in zip(weights.T, patterns, strict=True):
+        noise += weight[:, None] * pattern
+    return noise.astype(np.float16)
 
 
 def write_features(

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.distributed as dist
+from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
 from fadae.training.launch_dask import local_ranks_of
 from fadae.training.ranks import (
@@ -46,7 +47,7 @@ def test_a_peer_that_never_comes_is_lost() -> None:
 
 def test_a_meeting_point_that_is_away_is_lost() -> None:
     with pytest.raises(PeerLost, match="timed out"), collective():
-        dist.TCPStore("127.0.0.1", 1, None, is_master=False, timeout=timedelta(seconds=0.5))
+        TCPStore("127.0.0.1", 1, None, is_master=False, timeout=timedelta(seconds=0.5))
 
 
 GLOO = "[/pytorch/third_party/gloo/gloo/transport/tcp/"

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from urllib.parse import quote_plus
 
 import pytest
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from fadae.store.location import Location
 from fadae.web.connections import MOST_CONNECTIONS
@@ -52,7 +53,7 @@ def test_small_answers_leave_at_once(room: Served) -> None:
         assert answered(connection) == b"200"
         mine = connection.getsockname()
         for one in list(room.server.server_state.connections):
-            if one.client == mine:
+            if isinstance(one, H11Protocol) and one.client == mine:
                 opened = one.transport.get_extra_info("socket")
                 assert opened.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
                 return

@@ -1,0 +1,50 @@
+"""The documentation builds without a warning, its links lead somewhere, and its example runs."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [
+    *sorted((ROOT / "docs").glob("*.md")),
+    *(ROOT / n for n in ("README.md", "CONTRIBUTING.md")),
+]
+_LINK = re.compile(r"(?<!\!)\[[^\]]*\]\(([^)\s]+)\)|!\[[^\]]*\]\(([^)\s]+)\)")
+
+
+def test_sphinx_builds_the_pages_without_a_warning(tmp_path: Path) -> None:
+    pytest.importorskip("furo", reason="the documentation's theme is not installed")
+    command = [sys.executable, "-m", "sphinx", "-W", "-q", "--keep-going", "-b", "html"]
+    command += ["-d", str(tmp_path / "doctrees"), str(ROOT / "docs"), str(tmp_path / "html")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "Codec" in (tmp_path / "html" / "library.html").read_text()
+
+
+def links(page: Path) -> Iterator[str]:
+    for match in _LINK.finditer(page.read_text()):
+        yield match[1] or match[2]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_to_files_lead_to_files(page: Path) -> None:
+    inner = [link for link in links(page) if "://" not in link and not link.startswith("#")]
+    for link in inner:
+        path = link.partition("#")[0]
+        assert (page.parent / path).exists(), f"{page.name} links to {link}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_in_the_pages_exist(page: Path) -> None:
+    from fadae.cli.app import COMMANDS
+
+    known = {command.__name__ for command in COMMANDS}
+    used = set(re.findall(r"^    (?:.*[|;&] *)?fadae ([a-z]+)", page.read_text(), re.MULTILINE))
+    used |= set(re.findall(r"`fadae ([a-z]+)", page.read_text()))
+    assert used <= known, f"{page.name} names {used - known}"
