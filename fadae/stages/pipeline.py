@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from fadae.archive import Source
+from fadae.archive import Source, sources_of
 from fadae.config import JobConfig
 from fadae.errors import FadaeError
 from fadae.stages.extract import extract
@@ -20,22 +20,31 @@ from fadae.training.launch import train
 
 
 def run(
-    location: Location,
-    sources: Sequence[Source],
+    workspace: Location | str,
+    sources: Sequence[Source] | None = None,
     config: JobConfig | None = None,
     *,
     mapper: Mapper = map_serially,
 ) -> JobSummary:
     """Run the four stages and return their summaries.
 
+    Without `sources`, recordings come from where the config says.
+
     Repeating it does nothing but report. A stage's error ends the job with the stages' summaries
     so far: TransientError when recordings may still come, so that nothing is trained on a part.
+
+    >>> training = fadae.TrainConfig(widths=(32, 8), epochs=3, ranks=1)
+    >>> done = fadae.run(new_workspace, [fadae.FolderSource(folder)], JobConfig(train=training))
+    >>> done.ingest.ok, done.extract.frames, done.reconstruct.frames
+    (2, 26, 26)
     """
+    location = Location.of(workspace)
     config = config or JobConfig()
     chosen, training = config.extract, config.train
     settings = config.ingest.settings(chosen.sample_rate)
+    chosen_sources = sources_of(config.ingest) if sources is None else sources
     stages: dict[str, Callable[[], StageSummary]] = {
-        "ingest": lambda: ingest(location, sources, settings, mapper=mapper),
+        "ingest": lambda: ingest(location, chosen_sources, settings, mapper=mapper),
         "extract": lambda: extract(
             location,
             preset=chosen.preset,

@@ -84,7 +84,7 @@ class PrepareTask:
 
 
 def reconstruct(
-    location: Location,
+    workspace: Location | str,
     run: str | None = None,
     *,
     device: str = "auto",
@@ -95,7 +95,12 @@ def reconstruct(
     Without a name, the run that `chosen_run` takes. Raises NoInputError without features or
     model, UsageError for an unknown run, a model that does not fit the features, or a device that
     is not there.
+
+    >>> done = fadae.reconstruct(workspace)
+    >>> done.run, done.frames, done.nmse_db < 1
+    ('default', 26, True)
     """
+    location = Location.of(workspace)
     features = FeatureSet.open(location)
     run = chosen_run(location) if run is None else run
     model_sha256 = _model_sha256(location, run)

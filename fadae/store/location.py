@@ -82,6 +82,15 @@ class Location:
         self.url = url.rstrip("/") or "/"
         self._options = dict(storage_options or {})
 
+    @classmethod
+    def of(cls, workspace: Location | str) -> Location:
+        """Return the location of a folder or URL; one that is a Location already is itself.
+
+        >>> Location.of("memory://example")
+        Location('memory://example')
+        """
+        return workspace if isinstance(workspace, Location) else cls(workspace)
+
     def __reduce__(self) -> tuple[type[Self], tuple[str]]:
         """Pickle as the URL alone: credentials never travel."""
         return type(self), (self.url,)

@@ -14,13 +14,19 @@ from fadae.training.run import Run
 _FROM_ENVIRONMENT = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 
-def train(location: Location, config: TrainConfig) -> TrainSummary:
+def train(workspace: Location | str, config: TrainConfig | None = None) -> TrainSummary:
     """Train a run to its end, from wherever it stands; return its summary.
 
     A finished run answers at once. Raises UsageError where it was begun with other settings,
     NoInputError where there is nothing to train on, TransientError when it was preempted or lost
     ranks too often (what is saved remains), FadaeError when the loss is not finite.
+
+    >>> config = fadae.TrainConfig(run="small", widths=(32, 8), epochs=3, ranks=1)
+    >>> done = fadae.train(workspace, config)
+    >>> done.run, done.steps, done.train_frames, done.holdout_frames
+    ('small', 3, 13, 13)
     """
+    location, config = Location.of(workspace), config or TrainConfig()
     run = Run(location, config.run)
     if config.launcher == "auto":
         launcher = "torchrun" if in_environment() else "local"

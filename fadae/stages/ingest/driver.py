@@ -40,7 +40,7 @@ Bound = TypeVar("Bound", int, str)
 
 
 def ingest(
-    location: Location,
+    workspace: Location | str,
     sources: Sequence[Source],
     settings: Settings | None = None,
     *,
@@ -50,7 +50,12 @@ def ingest(
 
     Raises, each with the summary so far: TransientError while failures remain that may pass,
     NoInputError where nothing is usable, UsageError for a workspace of another sample rate.
+
+    >>> done = fadae.ingest(new_workspace, [fadae.FolderSource(folder)])
+    >>> done.ok, done.failed, done.quarantined, done.audio_seconds
+    (2, 0, 0, 8.0)
     """
+    location = Location.of(workspace)
     settings = settings or Settings()
     _ensure_rate(location, settings.rate_hz)
     for source in sources:
