@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from fadae.arrays import Array, Int64
-from fadae.data import CHUNK_ROWS, SHARD_ROWS, Read, RowSet, UnitReader, lanes_of
+from fadae.data import CHUNK_ROWS, SHARD_ROWS, RowSet, UnitReader, lanes_of
 from fadae.model import values_of
 from fadae.records import CodeSpec
 
@@ -92,47 +92,33 @@ def read_ahead(reader: UnitReader, work: Sequence[tuple[int, int]]) -> Iterator[
             yield lane, features
 
 
+def read_groups(
+    reader: UnitReader,
+    shared: SharedRows,
+    groups: Sequence[range],
+    prepared: Callable[[Array], Tensor],
+) -> list[list[Tensor]]:
+    """Return the values of all rows that groups of lanes hold, in blocks as they were read."""
+    return [
+        [prepared(found) for _, found in read_ahead(reader, shared.work(group))] for group in groups
+    ]
+
+
+@dataclass(frozen=True)
 class RankSample:
     """A model's `Sample`: this rank's part of a fixed sample, and sums over all ranks' parts."""
 
-    def __init__(
-        self,
-        rows: RowSet,
-        read: Read,
-        stored_rows: int,
-        lanes: int,
-        seed: int,
-        groups: Sequence[range],
-        total: Callable[[Sequence[Tensor]], Tensor],
-        total_frames: Callable[[int], int],
-        features: int,
-        device: torch.device,
-        code: CodeSpec,
-    ) -> None:
-        """Read this rank's lanes into memory; `groups` and `total` are the reduction's."""
-        shared = SharedRows(rows, lanes)
-        reader = UnitReader(read, shared, 0, stored_rows)
-        empty = torch.zeros(0, features, device=device)
-        self._parts = [
-            [
-                empty,
-                *(
-                    prepare(found, device, code).values
-                    for _, found in read_ahead(reader, shared.work(group))
-                ),
-            ]
-            for group in groups
-        ]
-        self._total = total
-        self.seed = seed
-        self.frames = total_frames(sum(len(block) for part in self._parts for block in part))
+    parts: list[list[Tensor]]  # for each of the reduction's groups at least one, if of no frame
+    frames: int  # over all ranks
+    seed: int
+    add: Callable[[Sequence[Tensor]], Tensor]  # the reduction's
 
     def total(self, function: Callable[[Tensor], Tensor]) -> Tensor:
         """Return the sum of function(values) over all parts of the sample."""
         sums = []
-        for blocks in self._parts:
+        for blocks in self.parts:
             part = function(blocks[0])
             for block in blocks[1:]:
                 part += function(block)
             sums.append(part)
-        return self._total(sums)
+        return self.add(sums)
