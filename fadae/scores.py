@@ -9,14 +9,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
-import numpy.typing as npt
 import scipy.fft
-from numpy.typing import NDArray
 
-Array = npt.NDArray[Any]
+from fadae.arrays import Array, Float32, Float64
 
 _PIECE_VALUES = 2**18
 _LSD_FRAME_SAMPLES = 2048
@@ -129,7 +127,7 @@ def log_spectral_distance_db(reference: Array, estimate: Array) -> float:
     return total / frames
 
 
-def _levels_db(signal: Array, first: int, count: int) -> npt.NDArray[np.float64]:
+def _levels_db(signal: Array, first: int, count: int) -> Float64:
     """Return [count, bins]: levels of frames first, first + 1, ...; 0 dB is a full-scale sine."""
     start = first * _LSD_HOP_SAMPLES
     needed = (count - 1) * _LSD_HOP_SAMPLES + _LSD_FRAME_SAMPLES
@@ -148,7 +146,7 @@ def _decibels(numerator: float, denominator: float) -> float:
     return 10 * math.log10(numerator / denominator) if numerator > 0 else -math.inf
 
 
-def audio_sums(reference: NDArray[np.float32], estimate: NDArray[np.float32]) -> Array:
+def audio_sums(reference: Float32, estimate: Float32) -> Array:
     """Return [rows, 4]: sum x^2, sum (x-y)^2, sum x(x-y) and the log-spectral distance, by hop.
 
     The distance of a hop is the RMS over FFT bins of the difference in level, dB, of the 2048
@@ -172,7 +170,7 @@ def audio_sums(reference: NDArray[np.float32], estimate: NDArray[np.float32]) ->
     return sums
 
 
-def _hop_levels_db(windowed: NDArray[np.float32]) -> NDArray[np.float32]:
+def _hop_levels_db(windowed: Float32) -> Float32:
     spectrum = scipy.fft.rfft(windowed)
     power = spectrum.real**2
     power += spectrum.imag**2

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fadae.arrays import Array
 from fadae.records import Commit
 from fadae.store.features import NO_RECORDING, NO_SAMPLE
 from fadae.store.frames import FrameStore
-from fadae.store.layout import BLOCK_FRAMES, CHUNK_FRAMES, Array
+from fadae.store.layout import BLOCK_FRAMES, CHUNK_FRAMES
 from fadae.store.location import Location
 from fadae.store.plan import Part
 from fadae.store.staging import LedgerPage, commit_names, commit_path, missing_digests, pcm_path

@@ -22,6 +22,7 @@ from zarr.core.array import AsyncArray
 from zarr.core.buffer import Buffer
 from zarr.core.group import AsyncGroup, GroupMetadata
 
+from fadae.arrays import Array
 from fadae.errors import FadaeError
 from fadae.records import canonical_json
 from fadae.store.layout import (
@@ -30,7 +31,6 @@ from fadae.store.layout import (
     FRAME,
     RECORDING,
     RECORDINGS_PER_CHUNK,
-    Array,
     ArraySpec,
     new_group,
 )
@@ -40,7 +40,6 @@ __all__ = [
     "BLOCK_FRAMES",
     "CHUNK_FRAMES",
     "RECORDINGS_PER_CHUNK",
-    "Array",
     "DamagedError",
     "FrameStore",
 ]
