@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
+
+from fadae.arrays import Float64
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -186,7 +187,7 @@ def _draw_curve(
         axes.plot(*points, line, color=colour, label=label, linewidth=1.6)
 
 
-def hertz_ticks(centre_hz: NDArray[np.float64]) -> tuple[list[float], list[str]]:
+def hertz_ticks(centre_hz: Float64) -> tuple[list[float], list[str]]:
     """Return positions on the band axis, and labels, of the round frequencies the bands span.
 
     >>> hertz_ticks(np.array([100.0, 200.0, 400.0]))

@@ -10,14 +10,12 @@ from __future__ import annotations
 import functools
 import math
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
-import numpy.typing as npt
 import scipy.fft
-from numpy.typing import NDArray
 
-Array = npt.NDArray[Any]
+from fadae.arrays import Array, Float32
 
 _PIECE_VALUES = 2**18
 _LSD_FRAME_SAMPLES = 2048
@@ -127,7 +125,7 @@ def log_spectral_distance_db(reference: Array, estimate: Array) -> float:
     return total / frames
 
 
-def _lsd_frames(signal: Array, frames: range) -> NDArray[np.float32]:
+def _lsd_frames(signal: Array, frames: range) -> Float32:
     """Return some frames [count, 2048] of a signal, zeros beyond its end."""
     start = frames.start * _LSD_HOP_SAMPLES
     stretch = np.zeros((len(frames) - 1) * _LSD_HOP_SAMPLES + _LSD_FRAME_SAMPLES, np.float32)
@@ -137,7 +135,7 @@ def _lsd_frames(signal: Array, frames: range) -> NDArray[np.float32]:
     return views[::_LSD_HOP_SAMPLES]
 
 
-def _level_distances_db(x: NDArray[np.float32], y: NDArray[np.float32]) -> NDArray[np.float32]:
+def _level_distances_db(x: Float32, y: Float32) -> Float32:
     """Return [rows]: the RMS over FFT bins of the difference in level, dB, of rows [rows, width].
 
     Hann-windowed. The one kernel of the log-spectral distance.
@@ -148,13 +146,13 @@ def _level_distances_db(x: NDArray[np.float32], y: NDArray[np.float32]) -> NDArr
 
 
 @functools.lru_cache(maxsize=8)
-def _level_window(width: int) -> NDArray[np.float32]:
+def _level_window(width: int) -> Float32:
     window = np.hanning(width).astype(np.float32)
     window *= 2 / window.sum()  # a full-scale sine on a bin has the power 1
     return window
 
 
-def _levels_db(windowed: NDArray[np.float32]) -> NDArray[np.float32]:
+def _levels_db(windowed: Float32) -> Float32:
     spectrum = scipy.fft.rfft(windowed)
     power = spectrum.real**2
     power += spectrum.imag**2
@@ -170,7 +168,7 @@ def _decibels(numerator: float, denominator: float) -> float:
     return 10 * math.log10(numerator / denominator) if numerator > 0 else -math.inf
 
 
-def audio_sums(reference: NDArray[np.float32], estimate: NDArray[np.float32]) -> Array:
+def audio_sums(reference: Float32, estimate: Float32) -> Array:
     """Return [rows, 4]: sum x^2, sum (x-y)^2, sum x(x-y) and the log-spectral distance, by hop.
 
     The distance of a hop is the RMS over FFT bins of the difference in level, dB, of the 2048

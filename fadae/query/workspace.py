@@ -15,6 +15,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from fadae.arrays import Float32, Float64
 from fadae.audio import from_pcm
 from fadae.errors import NoInputError, UsageError, unknown
 from fadae.query.recordings import Recording, Recordings, take_inventory
@@ -190,7 +191,7 @@ class Workspace:
             return self.codec(run).encode(features, start_seconds, prepared)
         return self._codes_in(self.select(recording_id, seconds, source=run), start_seconds)
 
-    def decode(self, encoding: xr.Dataset) -> NDArray[np.float32]:
+    def decode(self, encoding: xr.Dataset) -> Float32:
         """Return the features [F, C] of a (slice of a) run's `select`, from its codes alone."""
         return self.codec(encoding.attrs["run"]).decode(self._codes_in(encoding))
 
@@ -256,7 +257,7 @@ class Workspace:
 
     def audio(
         self, recording_id: str, seconds: Range = None, source: str = ORIGINAL, hz: Range = None
-    ) -> NDArray[np.float32]:
+    ) -> Float32:
         """Return exactly round(seconds * rate) samples, float32 in [-1, 1].
 
         source: "original" (the decoded PCM), "transform" (synthesised from the features) or a
@@ -277,7 +278,7 @@ class Workspace:
         offset = span.start - first * hop
         return hops.reshape(-1)[offset : offset + span.count]
 
-    def _synthesize(self, source: str, start: int, stop: int, hz: Range) -> NDArray[np.float32]:
+    def _synthesize(self, source: str, start: int, stop: int, hz: Range) -> Float32:
         """Return the hops of rows [start, stop), as the bands that overlap hz sound."""
         c = self._coefficient_rows(source, start, stop + 1)  # a hop is heard from two frames
         heard = self._coefficients(self._bands(hz))
@@ -286,7 +287,7 @@ class Workspace:
         floor = 0.0 if source in (ORIGINAL, TRANSFORM) else self.transform.model_floor
         return np.clip(self.transform.synthesize_hops(c, floor=floor), -1, 1)
 
-    def _coefficient_rows(self, source: str, start: int, stop: int) -> NDArray[np.float32]:
+    def _coefficient_rows(self, source: str, start: int, stop: int) -> Float32:
         """Return coefficients [stop - start, C] of the features or of a run's reconstruction."""
         if source in (ORIGINAL, TRANSFORM):
             return self._set.read("features", start, stop).astype(np.float32)
@@ -362,7 +363,7 @@ class Workspace:
         # A run in progress may be read in the middle of its last line.
         return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
 
-    def scores(self, run: str | None = None) -> dict[str, NDArray[np.float64]]:
+    def scores(self, run: str | None = None) -> dict[str, Float64]:
         """Return a run's scores in dB by name, one value a recording; NaN where it has none.
 
         Which of them are of held-out recordings: `split(run).recording_held_out`.
@@ -382,7 +383,7 @@ class Workspace:
         seconds: float = 10.0,
         seed: int = 0,
         between: tuple[str, str] | None = None,
-    ) -> NDArray[np.float32]:
+    ) -> Float32:
         """Return round(seconds * rate) samples of sound that no recording holds.
 
         method: "normal" (independent codes with the run's mean and spread), "walk" (codes that

@@ -12,6 +12,7 @@ import logging
 import numpy as np
 
 from fadae._version import __version__
+from fadae.arrays import Array
 from fadae.errors import NoInputError, TransientError, UsageError
 from fadae.records import TransformConfig, canonical_json
 from fadae.store import (
@@ -21,7 +22,6 @@ from fadae.store import (
     NO_RECORDING,
     NO_SAMPLE,
     PCM_SCALE,
-    Array,
     BlockTask,
     DamagedError,
     FeatureSet,

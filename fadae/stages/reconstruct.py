@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from fadae.arrays import Array
 from fadae.data import RowSet
 from fadae.errors import NoInputError, TransientError, UsageError, unknown
 from fadae.records import canonical_json, sha256_hex
@@ -28,7 +29,6 @@ from fadae.store import (
     SCORES,
     SIDES,
     SUMS,
-    Array,
     FeatureSet,
     FrameStore,
     Location,

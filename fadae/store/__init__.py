@@ -17,7 +17,7 @@ if TYPE_CHECKING:
         spread,
     )
     from fadae.store.frames import DamagedError, FrameStore
-    from fadae.store.layout import BLOCK_FRAMES, CHUNK_FRAMES, Array
+    from fadae.store.layout import BLOCK_FRAMES, CHUNK_FRAMES
     from fadae.store.location import Location
     from fadae.store.mapping import Mapper, map_serially
     from fadae.store.paths import (
@@ -69,7 +69,7 @@ else:
                 "spread",
             ],
             "fadae.store.frames": ["DamagedError", "FrameStore"],
-            "fadae.store.layout": ["Array", "BLOCK_FRAMES", "CHUNK_FRAMES"],
+            "fadae.store.layout": ["BLOCK_FRAMES", "CHUNK_FRAMES"],
             "fadae.store.location": ["Location"],
             "fadae.store.mapping": ["Mapper", "map_serially"],
             "fadae.store.paths": [
@@ -121,7 +121,6 @@ __all__ = [
     "SCORES",
     "SIDES",
     "SUMS",
-    "Array",
     "BlockTask",
     "DamagedError",
     "FeatureSet",

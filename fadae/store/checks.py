@@ -12,10 +12,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fadae.arrays import Array
 from fadae.records import Commit
 from fadae.store.features import NO_RECORDING, NO_SAMPLE
 from fadae.store.frames import FrameStore
-from fadae.store.layout import BLOCK_FRAMES, CHUNK_FRAMES, Array
+from fadae.store.layout import BLOCK_FRAMES, CHUNK_FRAMES
 from fadae.store.location import Location
 from fadae.store.paths import commit_path, pcm_path, staged
 from fadae.store.plan import Part

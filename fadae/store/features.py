@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Self, cast
 import numpy as np
 
 from fadae._version import __version__
+from fadae.arrays import Array
 from fadae.errors import NoInputError
 from fadae.records import FeatureAttrs, TransformConfig
 from fadae.store.frames import FrameStore
-from fadae.store.layout import Array, ArraySpec, fixed_array, frame_array, recording_array
+from fadae.store.layout import ArraySpec, fixed_array, frame_array, recording_array
 from fadae.store.location import Location
 from fadae.store.paths import FEATURES
 

@@ -17,6 +17,7 @@ from typing import Any, Self, TypedDict
 import numpy as np
 import zarr
 
+from fadae.arrays import Array
 from fadae.errors import FadaeError
 from fadae.records import canonical_json
 from fadae.store.layout import (
@@ -25,7 +26,6 @@ from fadae.store.layout import (
     FRAME,
     RECORDING,
     RECORDINGS_PER_CHUNK,
-    Array,
     ArraySpec,
     new_group,
 )
@@ -36,7 +36,6 @@ __all__ = [
     "BLOCK_FRAMES",
     "CHUNK_FRAMES",
     "RECORDINGS_PER_CHUNK",
-    "Array",
     "DamagedError",
     "FrameStore",
 ]

@@ -12,6 +12,7 @@ import zarr
 import zarr.storage
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
+from fadae.arrays import Array
 from fadae.records import canonical_json
 from fadae.store.zarr_internals import objects_of
 
@@ -19,8 +20,6 @@ FRAME, RECORDING = "frame", "recording"
 BLOCK_FRAMES = 1024  # frames an object (shard), one task's property
 CHUNK_FRAMES = 64  # frames a checksummed inner chunk: what reading one row costs
 RECORDINGS_PER_CHUNK = 16384
-
-Array = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True)

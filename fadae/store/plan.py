@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from typing import IO, Self
 
 import numpy as np
-import numpy.typing as npt
 
+from fadae.arrays import Int64
 from fadae.errors import FadaeError, UsageError
 from fadae.records import Commit, Decoded, Track, TransformConfig
 from fadae.store.features import NO_RECORDING, RecordingTable
@@ -213,9 +213,9 @@ class _Layout:
 
     start_row: int
     stop_row: int
-    frame_start: npt.NDArray[np.int64]
-    frame_count: npt.NDArray[np.int64]
-    same_as: npt.NDArray[np.int64]
+    frame_start: Int64
+    frame_count: Int64
+    same_as: Int64
 
 
 def _lay_out(
@@ -258,9 +258,9 @@ class _Published:
     """What duplicates may point at: the published recordings that have rows of their own."""
 
     digests: bytes
-    rows: npt.NDArray[np.int64]
-    frame_start: npt.NDArray[np.int64]
-    frame_count: npt.NDArray[np.int64]
+    rows: Int64
+    frame_start: Int64
+    frame_count: Int64
 
     @classmethod
     def of(cls, published: RecordingTable | None) -> Self:

@@ -19,6 +19,7 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
+from fadae.arrays import Int16
 from fadae.errors import NoInputError
 from fadae.records import Commit, canonical_json
 from fadae.store.location import Location
@@ -59,7 +60,7 @@ def read_commit(location: Location, recording_id: str) -> Commit | None:
         return None
 
 
-def read_pcm(location: Location, recording_id: str, start: int, stop: int) -> npt.NDArray[np.int16]:
+def read_pcm(location: Location, recording_id: str, start: int, stop: int) -> Int16:
     """Return samples [start, stop) of a recording's staged PCM.
 
     Raises NoInputError where they are not all there.

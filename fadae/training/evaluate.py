@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from fadae.data import Rows, UnitReader, lanes_of
+from fadae.arrays import Int64
+from fadae.data import UnitReader, lanes_of
 from fadae.model import (
     Measures,
     Model,
@@ -42,7 +42,7 @@ class Evaluation:
         rows: SharedRows,
         reader: UnitReader,
         ranks: Ranks,
-        recording_of: Callable[[Rows], NDArray[np.int64]],
+        recording_of: Callable[[Int64], Int64],
     ) -> None:
         """Take the rows, their reader, this rank's place, and how rows tell their recordings."""
         self._shared, self._reader, self._ranks = rows, reader, ranks

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from typing import Any, Self, cast
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fadae._version import __version__
+from fadae.arrays import Int64
 from fadae.config import TrainConfig, changed_settings
 from fadae.data import Split, split_rows
 from fadae.errors import AccessError, NoInputError, StorageError, UsageError
@@ -51,7 +51,7 @@ class Dataset:
     description: DatasetRecord  # as config.json records it
     stale_recordings: int = 0  # published since, unknown to the run
 
-    def recording_of(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    def recording_of(self, rows: Int64) -> Int64:
         """Return a number for each row [n] that is the same for all rows of a recording."""
         starts = np.sort(self.features.recordings.frame_start)
         return np.asarray(np.searchsorted(starts, rows, side="right"))

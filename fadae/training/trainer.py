@@ -24,7 +24,7 @@ from fadae.progress import Progress, track
 from fadae.records import Baseline, CodeSpec, finite
 from fadae.store import Location
 from fadae.summaries import TrainSummary
-from fadae.training.batches import Frames, RankSample, prepare
+from fadae.training.batches import Frames, RankSample, SharedRows, prepare, read_groups
 from fadae.training.checkpoint import Checkpoint, snapshot
 from fadae.training.context import (
     SAMPLE_FRAMES,
@@ -407,16 +407,13 @@ def _baseline(context: TrainingContext) -> Baseline:
 def _sample(context: TrainingContext, code: CodeSpec) -> RankSample:
     """Return the seeded sample of training frames that closed forms with such codes see."""
     reduction = make_reduction(nn.Module(), context.config, context.ranks, context.features)
-    return RankSample(
-        context.dataset.split.train.thinned(SAMPLE_FRAMES),
-        context.read,
-        context.dataset.rows,
-        context.config.lanes,
-        context.config.seed,
-        reduction.groups(),
-        reduction.total,
-        lambda frames: int(context.ranks.total([frames])[0]),
-        context.features,
-        context.ranks.device,
-        code,
+    device = context.ranks.device
+    shared = SharedRows(context.dataset.split.train.thinned(SAMPLE_FRAMES), context.config.lanes)
+    reader = UnitReader(context.read, shared, 0, context.dataset.rows)
+    found = read_groups(
+        reader, shared, reduction.groups(), lambda rows: prepare(rows, device, code).values
     )
+    empty = torch.zeros(0, context.features, device=device)
+    parts = [[empty, *blocks] for blocks in found]
+    (frames,) = context.ranks.total([sum(len(block) for part in parts for block in part)])
+    return RankSample(parts, int(frames), context.config.seed, reduction.total)

@@ -7,12 +7,9 @@ loudness. `compand` and `expand` do both in one go over pieces that stay in the 
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
 
-Array = npt.NDArray[Any]
+from fadae.arrays import Array
 
 MU = 255.0
 LOG_MU = float(np.log(1.0 + MU))

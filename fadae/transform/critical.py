@@ -25,15 +25,13 @@ import operator
 from typing import Any, Self
 
 import numpy as np
-import numpy.typing as npt
 import scipy.fft
 
+from fadae.arrays import Array, Float64
 from fadae.errors import UsageError
 from fadae.records import TransformConfig, canonical_json, sha256_hex
 from fadae.transform.framing import zero_extended
 from fadae.transform.rasterize import rasterize
-
-Array = npt.NDArray[Any]
 
 BLOCKS = 3  # blocks a row
 KIND = "mdct"
@@ -310,7 +308,7 @@ def preset_bands(sample_rate_hz: int) -> int:
     return 2 * int(scipy.fft.next_fast_len(-(-sample_rate_hz * 17 // 300), real=True))
 
 
-def kbd_slope(bins: int) -> npt.NDArray[np.float64]:
+def kbd_slope(bins: int) -> Float64:
     """Return the rising half [M] of the Kaiser-Bessel-derived window, alpha 4.
 
     w[t] = sqrt(sum_{u <= t} k[u] / sum k), k the Kaiser window of M + 1 points, beta = pi alpha.

@@ -19,8 +19,8 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import numpy as np
-from numpy.typing import NDArray
 
+from fadae.arrays import Float32
 from fadae.errors import NoInputError, UsageError, unknown
 from fadae.query import ORIGINAL, TRANSFORM, Workspace
 from fadae.store import Location, paths
@@ -206,7 +206,7 @@ class WorkspaceSession:
 
     def audio(
         self, recording_id: str, seconds: slice, source: str, hz: slice | None
-    ) -> tuple[NDArray[np.float32], int]:
+    ) -> tuple[Float32, int]:
         """Return samples of a span from a source, only of a range of bands if given."""
         workspace = self._with(source)
         return workspace.audio(recording_id, seconds, source=source, hz=hz), workspace.rate_hz
@@ -325,7 +325,7 @@ def _is_number(value: object) -> bool:
 class Generated:
     """A generated sound: samples [n] float32 and its picture."""
 
-    samples: NDArray[np.float32]
+    samples: Float32
     picture: Raster
 
 
@@ -342,7 +342,7 @@ def generate(
     return Generated(samples, _picture(workspace, samples))
 
 
-def _picture(workspace: Workspace, samples: NDArray[np.float32]) -> Raster:
+def _picture(workspace: Workspace, samples: Float32) -> Raster:
     """Return the sound's frequency-adaptive picture, as `Workspace.rasterize` draws recordings."""
     transform = workspace.transform
     rows = transform.analyze(samples)
