@@ -11,24 +11,19 @@ import contextlib
 import hashlib
 import itertools
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from fadae.arrays import Array
-from fadae.data import RowSet
 from fadae.errors import NoInputError, TransientError, UsageError, unknown
 from fadae.records import canonical_json, sha256_hex
-from fadae.scores import ErrorSums
+from fadae.stages.scoring import blocks_of, publish_scored, scores_of, totals_of
 from fadae.store import (
     BLOCK_FRAMES,
-    HOPS,
     PREPARED,
-    SCORES,
-    SIDES,
-    SUMS,
     FeatureSet,
     FrameStore,
     Location,
@@ -43,7 +38,7 @@ from fadae.store import (
     side_scores,
 )
 from fadae.summaries import ReconstructSummary
-from fadae.training import chosen_run, run_config, split_of
+from fadae.training import chosen_run
 
 log = logging.getLogger("fadae.reconstruct")
 _PREPARED_AT_A_TIME = 64  # recordings a task
@@ -106,7 +101,7 @@ def reconstruct(
     run = chosen_run(location) if run is None else run
     model_sha256 = _model_sha256(location, run)
     store = _begin(location, run, features, model_sha256)
-    blocks = range(_blocks(store.rows), _blocks(features.rows))
+    blocks = range(blocks_of(store.rows), blocks_of(features.rows))
     written: list[bool] = []
     if blocks:  # else no cluster need start
         prepared = _prepare(location, run, model_sha256, device, features, store, mapper)
@@ -140,14 +135,6 @@ def reconstruct_again(
     tasks = _tasks(location, run, model_sha256, device, features, blocks, prepared)
     for _ in mapper(reconstruct_shard, tasks, label="repair", unit="shards"):
         pass
-
-
-def _blocks(rows: int) -> int:
-    """Return how many blocks published rows lie in: the last one may be filled in part only.
-
-    What is published later begins at the next block, so a published block never changes.
-    """
-    return -(-rows // BLOCK_FRAMES)
 
 
 def reconstruct_shard(task: ReconstructTask) -> bool:
@@ -369,109 +356,16 @@ def _publish(run: str, store: FrameStore, features: FeatureSet, model_sha256: st
     recordings, known = len(features.recordings), store.recording_rows
     if store.rows >= features.rows and known >= recordings:
         return store  # nothing is new, or another driver published it
-    split = split_of(features, run_config(store.location, run))
-    sides = dict(zip(SIDES, (split.held_out_rows, split.trained_rows), strict=True))
-    sums, side_sums = _pooled_sums(store, features, sides)
-    totals = _totals(store, features) + [sum(column) for column in sums.T]
-    store.write_recordings(known, _score_columns(store, features, sums))
-    attrs: dict[str, object] = {
-        "totals": dict(zip((*SUMS, HOPS), map(float, totals), strict=True)),
-        "features_sha256": features_sha256(features, recordings),
-    }
-    known_sides = attrs_of(store).get("side_totals")
-    if known_sides is not None:  # else begun by an earlier fadae: what is missing stays so
-        attrs["side_totals"] = _added(known_sides, side_sums)
-    return store.publish(features.rows, recordings, attrs)
-
-
-def _totals(store: FrameStore, features: FeatureSet) -> Array:
-    """Return [sums + 1]: the sums over all published frames, and the hops they were taken of."""
-    totals = attrs_of(store)["totals"]
-    table, known = features.recordings, store.recording_rows
-    # A store from before hops were counted divided by all of them.
-    every = int(_hops(features)[:known][table.canonical[:known]].sum())
-    return np.array([*(totals[name] for name in SUMS), totals.get(HOPS, every)])
-
-
-def _hops(features: FeatureSet) -> Array:
-    """Return how many hops of each recording hold samples, [recordings]."""
-    return np.asarray(-(-features.recordings.samples // features.transform.hop_samples))
-
-
-def _pooled_sums(
-    store: FrameStore, features: FeatureSet, sides: dict[str, RowSet]
-) -> tuple[Array, dict[str, Array]]:
-    """Return the new frames' sums: [new recordings, sums + 1], and [sums] of each set of rows.
-
-    The last column counts the hops that a recording's sums are of. Added block after block.
-    """
-    known, hops = store.recording_rows, _hops(features)
-    starts = features.recordings.frame_start
-    sums = np.zeros((len(features.recordings) - known, len(SUMS) + 1))
-    of_sides = {side: np.zeros(len(SUMS)) for side in sides}
-    for number in range(_blocks(store.rows), _blocks(features.rows)):
-        start = number * BLOCK_FRAMES
-        recording = features.read("frame_recording", start, start + BLOCK_FRAMES)
-        block = store.read_block("frame_sums", number)[: len(recording)]
-        # A frame of features that are no numbers is no frame to judge a model by.
-        rows = np.flatnonzero((recording >= 0) & np.isfinite(block).all(axis=1))
-        found = recording[rows]
-        is_hop = start + rows - starts[found] < hops[found]  # the last frame ends the last hop
-        np.add.at(sums, found - known, np.column_stack([block[rows], is_hop]))
-        for side, side_rows in sides.items():
-            inside = side_rows.within(start, start + len(recording)) - start
-            of_sides[side] += block[np.intersect1d(rows, inside)].sum(axis=0)
-    return sums, of_sides
-
-
-def _added(
-    totals: dict[str, dict[str, float]], sums: dict[str, Array]
-) -> dict[str, dict[str, float]]:
-    """Return the totals of each side with new sums added."""
-    return {
-        side: {
-            name: totals[side][name] + float(value)
-            for name, value in zip(SUMS, values, strict=True)
-        }
-        for side, values in sums.items()
-    }
-
-
-def _score_columns(
-    store: FrameStore, features: FeatureSet, sums: Array
-) -> dict[str, Sequence[str] | Array]:
-    """Return the recording_* columns of the new recordings; repeated PCM has its own's scores."""
-    table, known = features.recordings, store.recording_rows
-    scores = [_scores(row) for row in sums]
-    columns: dict[str, Sequence[str] | Array] = {"recording_id": table.id[known:].tolist()}
-    for name in SCORES:
-        values = np.append(store.read(f"recording_{name}"), [score[name] for score in scores])
-        same_as = table.same_as
-        values = np.where(same_as >= 0, values[same_as], values)
-        columns[f"recording_{name}"] = values[known:]
-    return columns
-
-
-def _scores(sums: Array) -> dict[str, float]:
-    """Return the scores that sums over frames (columns SUMS, then hops) stand for."""
-    companded = ErrorSums(float(sums[0]), float(sums[1]))
-    audio = ErrorSums(*sums[2:5].tolist())
-    distance = float(sums[5] / sums[6]) if sums[6] else float("nan")
-    return {
-        "nmse_db": companded.nmse_db,
-        "snr_db": audio.snr_db,
-        "si_sdr_db": audio.si_sdr_db,
-        "log_spectral_distance_db": distance,
-    }
+    return publish_scored(run, store, features)
 
 
 def _summary(run: str, store: FrameStore, features: FeatureSet, written: int) -> ReconstructSummary:
-    scores, attrs = _scores(_totals(store, features)), attrs_of(store)
+    scores, attrs = scores_of(totals_of(store, features)), attrs_of(store)
     return ReconstructSummary(
         run=run,
         frames=features.frames,
         shards_written=written,
-        shards_kept=_blocks(features.rows) - written,
+        shards_kept=blocks_of(features.rows) - written,
         nmse_db=scores["nmse_db"],
         audio_snr_db=scores["snr_db"],
         audio_si_sdr_db=scores["si_sdr_db"],

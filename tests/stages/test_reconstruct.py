@@ -347,4 +347,6 @@ def test_a_store_without_a_count_of_hops_still_gives_its_scores(tmp_path: Path, 
     totals = {name: value for name, value in store.attrs["totals"].items() if name != "hops"}
     store.publish(store.rows, store.recording_rows, {"totals": totals})
     kept = {**summary, "shards_written": 0, "shards_kept": 2}
-    assert finite(reconstruct(old)) == finite(kept)  # NaN, of sides with no frame, equals nothing
+    assert finite(dict(reconstruct(old))) == finite(
+        kept
+    )  # NaN, of sides with no frame, equals nothing
