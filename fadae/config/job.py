@@ -109,7 +109,7 @@ class TrainConfig:
     cache_bytes: int = 4 * 2**30  # a rank's
     restarts: int = 3
     timeout_seconds: float = 300.0  # of every collective
-    shutdown_seconds: float = 20.0  # from SIGTERM to SIGKILL, below a pod's grace period of 30
+    shutdown_seconds: float = 20.0  # from SIGTERM, or a peer's loss, to SIGKILL; a pod has 30
     tensorboard: bool = False
     fresh: bool = False
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from fadae.config import TrainConfig
 from fadae.errors import UsageError
-from fadae.store import Location
+from fadae.store import FeatureSet, Location
 from fadae.training.run import Run
 
 _FROM_ENVIRONMENT = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
@@ -37,6 +37,7 @@ def train(location: Location, config: TrainConfig) -> dict[str, Any]:
     done = run.finished(config)
     if done is not None:
         return done
+    FeatureSet.open(location)  # said at once, not by ranks that have just loaded torch
     if config.launcher == "dask":
         from fadae.training.launch_dask import train_on_workers
 
