@@ -18,7 +18,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 @pytest.mark.parametrize(("failures", "longest"), [(1, 1), (2, 2), (5, 16), (7, 60), (1000, 60)])
 def test_backoff_is_full_jitter_capped_at_a_minute(failures: int, longest: float) -> None:
-    waits = [DEFAULT_POLICY.backoff(failures) for _ in range(500)]
+    waits = [DEFAULT_POLICY.retries.pause_seconds(failures) for _ in range(500)]
     assert 0 <= min(waits) < 0.1 * longest
     assert 0.9 * longest < max(waits) <= longest
 

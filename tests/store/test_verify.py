@@ -11,7 +11,7 @@ import pytest
 from fadae.errors import NoInputError
 from fadae.stages.extract import extract, extract_shard
 from fadae.store.location import Location
-from fadae.store.staging import commit_path, pcm_path
+from fadae.store.paths import commit_path, pcm_path
 from fadae.store.verify import verify
 from tests.command import fadae, summary
 from tests.store.staged import HOP, RATE_HZ, stage_all, stage_failure, tree
