@@ -24,6 +24,7 @@ from fadae.audio.write import encode
 from fadae.errors import UsageError
 from fadae.query import ORIGINAL, TRANSFORM, Recording, Workspace
 from fadae.records import SideScores, finite
+from fadae.store import paths
 from fadae.summaries import ReportSummary
 from fadae.training import pca_remark, run_summary
 
@@ -79,7 +80,7 @@ def report(
     chosen = chosen or _spread(workspace, scores["nmse_db"], limit)
     if not chosen or seconds <= 0:
         raise UsageError("a report is about at least one recording and some of its seconds")
-    folder = f"reports/{run}"
+    folder = paths.report_path(run)
     files: dict[str, bytes] = {}
     sections = [
         _recording(workspace, run, one, n, seconds, scores, files)

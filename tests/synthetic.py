@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fadae.audio.pcm import from_pcm, to_pcm
-from fadae.store.features import FEATURES, NO_SAMPLE, feature_attrs, feature_specs
+from fadae.store.features import NO_SAMPLE, feature_attrs, feature_specs
 from fadae.store.frames import FrameStore
 from fadae.store.layout import BLOCK_FRAMES
 from fadae.store.location import Location
-from fadae.store.staging import recording_key
+from fadae.store.paths import FEATURES, recording_key
 from fadae.transform.adaptive import FrequencyAdaptiveTransform
 from fadae.transform.half import to_float16
 

@@ -29,7 +29,7 @@ from fadae.model.contract import (
     model_class,
 )
 from fadae.records import CodeSpec, RunConfig
-from fadae.store import Location, spread
+from fadae.store import Location, paths, spread
 
 FRAMES_AT_A_TIME = 256
 # Frames go through a model in multiples of this. MKL multiplies up to seven rows, and rows beyond
@@ -121,8 +121,8 @@ class Codec:
         where the run has no model, UsageError where its files do not fit or no such device is here.
         """
         try:
-            tensors = location.read_bytes(f"runs/{run}/model.safetensors")
-            config = json.loads(location.read_bytes(f"runs/{run}/config.json"))
+            tensors = location.read_bytes(paths.run_path(run, "model.safetensors"))
+            config = json.loads(location.read_bytes(paths.run_path(run, "config.json")))
         except FileNotFoundError as error:
             raise NoInputError(
                 f"{location.url} holds no trained run {run!r}; run `fadae train --run {run}`"
@@ -132,7 +132,7 @@ class Codec:
             model.load_state_dict(safetensors.torch.load(tensors))
         except (RuntimeError, safetensors.SafetensorError) as error:
             raise UsageError(
-                f"runs/{run}/model.safetensors does not fit its config.json: {error}"
+                f"{paths.run_path(run, 'model.safetensors')} does not fit its config.json: {error}"
             ) from error
         return cls(model, config, device, hashlib.sha256(tensors).hexdigest())
 

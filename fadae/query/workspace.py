@@ -27,6 +27,7 @@ from fadae.store import (
     FrameStore,
     Location,
     attrs_of,
+    paths,
     reconstruction_path,
     side_scores,
 )
@@ -308,8 +309,8 @@ class Workspace:
     @cached_property
     def runs(self) -> list[str]:
         """Names of the training runs."""
-        names = self.location.names("runs")
-        return [name for name in names if self.location.exists(f"runs/{name}/config.json")]
+        names = self.location.names(paths.RUNS)
+        return [name for name in names if self.location.exists(paths.run_path(name, "config.json"))]
 
     @cached_property
     def default_run(self) -> str:
@@ -323,8 +324,9 @@ class Workspace:
     @cached_property
     def reconstructions(self) -> list[str]:
         """Names of the runs with published reconstructions."""
-        names = [name.removesuffix(".zarr") for name in self.location.names("reconstructions")]
-        return [name for name in names if self._find_reconstruction(name)]
+        names = self.location.names(paths.RECONSTRUCTIONS)
+        runs = [paths.reconstructed_run(name) for name in names]
+        return [run for run in runs if self._find_reconstruction(run)]
 
     @cached_property
     def default_reconstruction(self) -> str:
@@ -347,7 +349,7 @@ class Workspace:
         """Return a run's config.json."""
         run = self.default_run if run is None else run
         self._ensure_run(run)
-        config: RunConfig = json.loads(self.location.read_bytes(f"runs/{run}/config.json"))
+        config: RunConfig = json.loads(self.location.read_bytes(paths.run_path(run, "config.json")))
         return config
 
     def metrics(self, run: str | None = None) -> list[MetricsRow]:
@@ -355,7 +357,7 @@ class Workspace:
         run = self.default_run if run is None else run
         self._ensure_run(run)
         try:
-            text = self.location.read_bytes(f"runs/{run}/metrics.jsonl").decode()
+            text = self.location.read_bytes(paths.run_path(run, "metrics.jsonl")).decode()
         except FileNotFoundError:
             return []
         # A run in progress may be read in the middle of its last line.

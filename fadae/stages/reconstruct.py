@@ -36,6 +36,7 @@ from fadae.store import (
     attrs_of,
     features_sha256,
     map_serially,
+    paths,
     reconstruction_attrs,
     reconstruction_path,
     reconstruction_specs,
@@ -319,11 +320,13 @@ def _ensure_same_model(store: FrameStore, model_sha256: str) -> None:
 
 def _model_sha256(location: Location, run: str) -> str:
     """Return the SHA-256 of a run's model file."""
-    runs = location.names("runs")
+    runs = location.names(paths.RUNS)
     if runs and run not in runs:
         raise unknown("run", run, runs)
     try:
-        return hashlib.sha256(location.read_bytes(f"runs/{run}/model.safetensors")).hexdigest()
+        return hashlib.sha256(
+            location.read_bytes(paths.run_path(run, "model.safetensors"))
+        ).hexdigest()
     except FileNotFoundError as error:
         raise NoInputError(
             f"{location.url} holds no trained run {run!r}; run `fadae train --run {run}` first"

@@ -5,9 +5,8 @@ from typing import TYPE_CHECKING
 from fadae._lazy import lazily
 
 if TYPE_CHECKING:
-    from fadae.store import verify
+    from fadae.store import paths, verify
     from fadae.store.features import (
-        FEATURES,
         NO_RECORDING,
         NO_SAMPLE,
         PCM_SCALE,
@@ -21,6 +20,13 @@ if TYPE_CHECKING:
     from fadae.store.layout import BLOCK_FRAMES, CHUNK_FRAMES
     from fadae.store.location import Location
     from fadae.store.mapping import Mapper, map_serially
+    from fadae.store.paths import (
+        FEATURES,
+        pcm_path,
+        reconstruction_path,
+        recording_key,
+        source_path,
+    )
     from fadae.store.plan import BlockTask, Part, Plan, create_plan
     from fadae.store.publication import publish, published_plans
     from fadae.store.reconstruction import (
@@ -32,7 +38,6 @@ if TYPE_CHECKING:
         attrs_of,
         features_sha256,
         reconstruction_attrs,
-        reconstruction_path,
         reconstruction_specs,
         side_scores,
     )
@@ -43,21 +48,17 @@ if TYPE_CHECKING:
         fresh_names,
         improve_commit,
         known_digests,
-        pcm_path,
         read_commit,
         read_ledger,
         read_pcm,
-        recording_key,
-        source_path,
         write_commit,
     )
 else:
     __getattr__ = lazily(
         __name__,
         {
-            "fadae.store": ["verify"],
+            "fadae.store": ["paths", "verify"],
             "fadae.store.features": [
-                "FEATURES",
                 "FeatureSet",
                 "NO_RECORDING",
                 "NO_SAMPLE",
@@ -71,6 +72,13 @@ else:
             "fadae.store.layout": ["BLOCK_FRAMES", "CHUNK_FRAMES"],
             "fadae.store.location": ["Location"],
             "fadae.store.mapping": ["Mapper", "map_serially"],
+            "fadae.store.paths": [
+                "FEATURES",
+                "pcm_path",
+                "reconstruction_path",
+                "recording_key",
+                "source_path",
+            ],
             "fadae.store.plan": ["BlockTask", "Part", "Plan", "create_plan"],
             "fadae.store.publication": ["publish", "published_plans"],
             "fadae.store.reconstruction": [
@@ -82,7 +90,6 @@ else:
                 "attrs_of",
                 "features_sha256",
                 "reconstruction_attrs",
-                "reconstruction_path",
                 "reconstruction_specs",
                 "side_scores",
             ],
@@ -93,12 +100,9 @@ else:
                 "fresh_names",
                 "improve_commit",
                 "known_digests",
-                "pcm_path",
                 "read_commit",
                 "read_ledger",
                 "read_pcm",
-                "recording_key",
-                "source_path",
                 "write_commit",
             ],
         },
@@ -137,6 +141,7 @@ __all__ = [
     "improve_commit",
     "known_digests",
     "map_serially",
+    "paths",
     "pcm_path",
     "publish",
     "published_plans",

@@ -14,11 +14,11 @@ from fadae.records import FeatureAttrs, TransformConfig
 from fadae.store.frames import FrameStore
 from fadae.store.layout import ArraySpec, fixed_array, frame_array, recording_array
 from fadae.store.location import Location
+from fadae.store.paths import FEATURES
 
 if TYPE_CHECKING:
     from fadae.transform import Transform
 
-FEATURES = "features.zarr"
 PCM_SCALE = 1 / 32768  # float sample = int16 sample / 32768
 NO_SAMPLE = -32768  # beyond a recording's end and in padding rows; PCM clips at -32767
 NO_RECORDING = -1

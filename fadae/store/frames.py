@@ -9,7 +9,6 @@ dataset or the new one, never a part of one.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
@@ -17,10 +16,6 @@ from typing import Any, Self, TypedDict
 
 import numpy as np
 import zarr
-import zarr.storage
-from zarr.core.array import AsyncArray
-from zarr.core.buffer import Buffer
-from zarr.core.group import AsyncGroup, GroupMetadata
 
 from fadae.arrays import Array
 from fadae.errors import FadaeError
@@ -35,6 +30,7 @@ from fadae.store.layout import (
     new_group,
 )
 from fadae.store.location import Location
+from fadae.store.zarr_internals import first_object, group_of, object_key, with_rows
 
 __all__ = [
     "BLOCK_FRAMES",
@@ -181,7 +177,7 @@ class FrameStore:
                 )
 
         def write(name: str) -> None:
-            data = self._encoded(name, rows[name])
+            data = first_object(self.array(name), rows[name])
             self.location.write_bytes(self.block_path(name, block), data)
 
         for _ in self.location.concurrently(write, rows):
@@ -190,18 +186,16 @@ class FrameStore:
 
     def block_path(self, name: str, block: int) -> str:
         """Return the path of the one object a block of an array is."""
-        return self._object_path(name, (block,))
+        return self._object_path(name, block)
 
     def object_paths(self, name: str) -> list[str]:
         """Return the paths of an array's published objects along its first axis."""
         shape, grid = self._metadata[name]["shape"], self._metadata[name]["chunk_grid"]
         length = grid["configuration"]["chunk_shape"][0]
-        return [self._object_path(name, (i,)) for i in range(-(-shape[0] // length))]
+        return [self._object_path(name, i) for i in range(-(-shape[0] // length))]
 
-    def _object_path(self, name: str, index: tuple[int]) -> str:
-        array = self.array(name)
-        key = array.metadata.encode_chunk_key(index + (0,) * (array.ndim - 1))
-        return f"{self.path}/{name}/{key}"
+    def _object_path(self, name: str, index: int) -> str:
+        return f"{self.path}/{name}/{object_key(self.array(name), index)}"
 
     def has_block(self, block: int, under: str) -> bool:
         """Return whether a block is complete under its own plan."""
@@ -279,34 +273,8 @@ class FrameStore:
 
     @cached_property
     def _group(self) -> zarr.Group:
-        # From the root document read once, so that all arrays are of one publication.
-        store = self.location.zarr_store(self.path)
-        metadata = GroupMetadata.from_dict(json.loads(json.dumps(self._root)))
-        return zarr.Group(AsyncGroup(metadata=metadata, store_path=zarr.storage.StorePath(store)))
+        return group_of(self._root, self.location.zarr_store(self.path))
 
-    def _encoded(self, name: str, rows: Array) -> memoryview:
-        """Return the one object that a block of an array is.
-
-        Made in memory: zarr itself would first read what an earlier attempt, or damage, left.
-        """
-        objects: dict[str, Buffer] = {}
-        memory = zarr.storage.StorePath(zarr.storage.MemoryStore(objects))
-        array = self._view(name, BLOCK_FRAMES, memory)
-        array[:] = rows
-        return memoryview(
-            objects[array.metadata.encode_chunk_key((0,) * array.ndim)].as_buffer_like()
-        )
-
-    def _view(
-        self, name: str, rows: int, at: zarr.storage.StorePath | None = None
-    ) -> zarr.Array[Any]:
+    def _view(self, name: str, rows: int) -> zarr.Array[Any]:
         """Return an array as if `rows` rows were published, empty chunks written too."""
-        opened = self.array(name)._async_array
-        shape = (rows, *opened.metadata.shape[1:])
-        return zarr.Array(
-            AsyncArray(
-                metadata=dataclasses.replace(opened.metadata, shape=shape),
-                store_path=at or opened.store_path,
-                config=dataclasses.replace(opened.config, write_empty_chunks=True),
-            )
-        )
+        return with_rows(self.array(name), rows)

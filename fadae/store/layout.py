@@ -14,6 +14,7 @@ from zarr.codecs import Crc32cCodec, ZstdCodec
 
 from fadae.arrays import Array
 from fadae.records import canonical_json
+from fadae.store.zarr_internals import objects_of
 
 FRAME, RECORDING = "frame", "recording"
 BLOCK_FRAMES = 1024  # frames an object (shard), one task's property
@@ -73,7 +74,7 @@ def new_group(specs: list[ArraySpec], attrs: Mapping[str, Any]) -> dict[str, byt
         )
         if spec.values is not None:
             array[:] = spec.values
-    documents = {key: value.to_bytes() for key, value in store._store_dict.items()}
+    documents = objects_of(store)
     metadata = {spec.name: json.loads(documents[f"{spec.name}/zarr.json"]) for spec in specs}
     for name, values in metadata.items():
         documents[f"{name}/zarr.json"] = canonical_json(values).encode()

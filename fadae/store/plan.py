@@ -26,10 +26,9 @@ from fadae.records import Commit, Decoded, Track, TransformConfig
 from fadae.store.features import NO_RECORDING, RecordingTable
 from fadae.store.layout import BLOCK_FRAMES
 from fadae.store.location import Location
+from fadae.store.paths import plan_path
 from fadae.store.staging import LedgerRuns, encoded
 from fadae.transform import Transform
-
-FOLDER = "plans"
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,15 +170,6 @@ def _sound(number: int) -> Iterator[None]:
             f"{plan_path(number)} is damaged ({error!r}); restore it from a copy, or remove it "
             "if nothing was published from it"
         ) from error
-
-
-def plan_path(number: int) -> str:
-    """Return a plan's path in the workspace.
-
-    >>> plan_path(3)
-    'plans/00003.jsonl.gz'
-    """
-    return f"{FOLDER}/{number:05d}.jsonl.gz"
 
 
 def create_plan(

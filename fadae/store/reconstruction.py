@@ -35,11 +35,6 @@ PREPARED = "recording_prepared"  # an array there only where the model `Prepares
 _IDENTITY = ("id", "pcm_sha256", "frame_start", "frame_count", "samples")
 
 
-def reconstruction_path(run: str) -> str:
-    """Return where a run's reconstructions lie, relative to the workspace."""
-    return f"reconstructions/{run}.zarr"
-
-
 def reconstruction_specs(
     features: FeatureSet, code: CodeSpec, prepares: bool = False
 ) -> list[ArraySpec]:

@@ -7,20 +7,28 @@ from collections.abc import Callable, Iterable, Iterator
 from fadae.errors import FadaeError, NoInputError
 from fadae.records import ProblemLine
 from fadae.store.checks import BlockCheck, Problem, check_array, check_block, check_page
-from fadae.store.features import FEATURES, FeatureSet, feature_specs
+from fadae.store.features import FeatureSet, feature_specs
 from fadae.store.frames import FrameStore
 from fadae.store.layout import BLOCK_FRAMES
 from fadae.store.location import Location
 from fadae.store.mapping import Mapper, map_serially
-from fadae.store.plan import BlockTask, Plan, plan_path
+from fadae.store.paths import (
+    FEATURES,
+    RECONSTRUCTIONS,
+    STAGING,
+    commit_path,
+    plan_path,
+    reconstructed_run,
+    recording_key,
+    staged,
+)
+from fadae.store.plan import BlockTask, Plan
 from fadae.store.publication import published_plans, write_planned_recordings
 from fadae.store.staging import (
     PREFIXES,
     LedgerPage,
-    commit_path,
     key_digest,
     known_digests,
-    recording_key,
 )
 from fadae.summaries import VerifySummary
 from fadae.transform import transform_from_config
@@ -45,7 +53,7 @@ def verify(
     for the damaged blocks of reconstructions; without it they are named. Raises NoInputError where
     there is nothing to verify.
     """
-    if not {"staging", FEATURES} & set(location.names("")):
+    if not {STAGING, FEATURES} & set(location.names("")):
         location.ensure_workspace()
         raise NoInputError(f"{location.url} holds nothing to verify")
     return _Verification(location, recompute, reconstruct, mapper).run()
@@ -77,8 +85,8 @@ class _Verification:
             self._check_documents(store)
             self._check_small_arrays(store, plans)
             self._check_features(store, plans)
-            for name in self.location.names("reconstructions"):
-                self._check_reconstruction(f"reconstructions/{name}")
+            for name in self.location.names(RECONSTRUCTIONS):
+                self._check_reconstruction(name)
         return VerifySummary(
             recordings_checked=self.recordings,
             shards_checked=self.shards,
@@ -121,7 +129,7 @@ class _Verification:
 
     def _check_ledger(self, plans: list[Plan]) -> None:
         known = known_digests(_keys(plans))
-        used = sorted({*known, *self.location.names("staging")} & set(PREFIXES))
+        used = sorted({*known, *self.location.names(STAGING)} & set(PREFIXES))
         pages = [LedgerPage(self.location, prefix, known.get(prefix, b"")) for prefix in used]
         missing: set[tuple[str, int]] = set()
         for report in self.mapper(check_page, pages, label="verify ledger", unit="prefixes"):
@@ -135,7 +143,7 @@ class _Verification:
         for key in _keys(plans) if missing else ():
             prefix = key[-32:][:2]
             if (prefix, key_digest(key)) in missing:
-                path = f"staging/{prefix}/{key}.json"
+                path = staged(prefix, f"{key}.json")
                 self.lost.add(path)
                 self._note([Problem(path, "missing: published, but no longer in the ledger")])
 
@@ -231,13 +239,13 @@ class _Verification:
     def _needs_lost_pcm(self, task: BlockTask) -> bool:
         return any(commit_path(part.recording_id) in self.lost for part in task.parts)
 
-    def _check_reconstruction(self, path: str) -> None:
+    def _check_reconstruction(self, name: str) -> None:
+        path, run = f"{RECONSTRUCTIONS}/{name}", reconstructed_run(name)
         try:
             store = FrameStore.open(self.location, path)
         except (FileNotFoundError, FadaeError) as error:
             self._note([Problem(f"{path}/zarr.json", f"cannot be read: {error}")])
             return
-        run = path.removeprefix("reconstructions/").removesuffix(".zarr")
         blocks = range(-(-store.rows // BLOCK_FRAMES))
         damaged = self._check_blocks(_checks(store, blocks), len(blocks))
         repaired = self._repair_reconstruction(store, run, damaged) if damaged else set()

@@ -30,7 +30,7 @@ from fadae.records import (
     finite,
     sha256_hex,
 )
-from fadae.store import FeatureSet, Location
+from fadae.store import FeatureSet, Location, paths
 from fadae.summaries import TrainSummary
 
 log = logging.getLogger("fadae.training")
@@ -65,8 +65,8 @@ def open_dataset(location: Location, config: TrainConfig, rows: int | None) -> D
     features = FeatureSet.open(location)
     if rows is not None and rows > features.rows:
         raise UsageError(
-            f"runs/{config.run} was begun on {rows} rows, the store has {features.rows}: it is "
-            "another one; train under another --run, or --fresh"
+            f"{paths.run_path(config.run)} was begun on {rows} rows, the store has "
+            f"{features.rows}: it is another one; train under another --run, or --fresh"
         )
     rows = features.rows if rows is None else rows
     stale = stale_recordings(features, rows, config.run)
@@ -132,7 +132,7 @@ class Run:
 
     def path(self, *parts: str) -> str:
         """Return a path in the run's folder."""
-        return self.location.join("runs", self.name, *parts)
+        return paths.run_path(self.name, *parts)
 
     def read(self, name: str) -> Any:
         """Return a JSON document of the run, None where there is none."""
@@ -204,7 +204,7 @@ class Run:
         changed = changed_settings(dict(recorded["recipe"]), config.recipe())
         if changed:
             raise UsageError(
-                f"runs/{self.name} was begun with other settings: {'; '.join(changed)}. Ask for "
+                f"{self.path()} was begun with other settings: {'; '.join(changed)}. Ask for "
                 "the same, train under another --run, or discard it with --fresh"
             )
 
@@ -317,7 +317,7 @@ class Metrics:
 
     def __init__(self, location: Location, run: str, step: int, tensorboard: bool = False) -> None:
         """Take up a run at a step: lines of later steps, from before a kill, are dropped."""
-        self._location, self._path = location, f"runs/{run}/metrics.jsonl"
+        self._location, self._path = location, paths.run_path(run, "metrics.jsonl")
         self._lines = [line for line in self._written() if line["step"] <= step]
         self._last_write = time.monotonic()
         self._last_failure = float("-inf")
@@ -371,4 +371,4 @@ def _events(location: Location, run: str, step: int) -> Any:
         raise UsageError(f"--tensorboard writes to local folders only, not to {location.url}")
     from torch.utils.tensorboard import SummaryWriter
 
-    return SummaryWriter(location.full(f"runs/{run}/tensorboard"), purge_step=step + 1)
+    return SummaryWriter(location.full(paths.run_path(run, "tensorboard")), purge_step=step + 1)

@@ -14,7 +14,7 @@ import numpy as np
 from fadae.data import RowSet
 from fadae.errors import NoInputError
 from fadae.records import RunConfig
-from fadae.store import FeatureSet, Location
+from fadae.store import FeatureSet, Location, paths
 from fadae.summaries import TrainSummary
 from fadae.training.run import Run, divide
 
@@ -177,9 +177,9 @@ def run_config(location: Location, run: str) -> RunConfig | None:
 
 def trained_runs(location: Location) -> list[str]:
     """Return the names of the runs that have a model, sorted."""
-    names = location.names("runs")
-    paths = [f"runs/{name}/model.safetensors" for name in names]
-    there = location.concurrently(location.exists, paths)
+    names = location.names(paths.RUNS)
+    models = [paths.run_path(name, "model.safetensors") for name in names]
+    there = location.concurrently(location.exists, models)
     return [name for name, found in zip(names, there, strict=True) if found]
 
 
@@ -193,7 +193,7 @@ def _written(location: Location, run: str) -> float:
     """Return when a run's model was written, or the run begun, in seconds since 1970."""
     for name in ("model.safetensors", "config.json"):
         try:
-            return location.modified_seconds(f"runs/{run}/{name}")
+            return location.modified_seconds(paths.run_path(run, name))
         except FileNotFoundError:
             continue
     return -math.inf

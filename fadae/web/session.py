@@ -23,7 +23,7 @@ import numpy as np
 from fadae.arrays import Float32
 from fadae.errors import NoInputError, UsageError, unknown
 from fadae.query import ORIGINAL, TRANSFORM, Workspace
-from fadae.store import FEATURES, Location, reconstruction_path
+from fadae.store import Location, paths
 from fadae.training import Role, pca_remark, run_summary
 from fadae.transform import mu_law
 from fadae.web import pictures
@@ -67,17 +67,17 @@ class WorkspaceSession:
 
     def _look(self) -> str:
         """Return a hash of what says that rows, runs or reconstructions have come or gone."""
-        runs = self.location.names("runs")
+        runs = self.location.names(paths.RUNS)
         trained = list(self.location.concurrently(self._has_model, runs))
         digest = hashlib.sha256(repr((runs, trained)).encode())
-        paths = [f"{FEATURES}/zarr.json"]
+        documents = [f"{paths.FEATURES}/zarr.json"]
         for run in runs:
             # A run trained afresh may have the same config; its summary has its model's hash.
-            paths += [f"runs/{run}/config.json", f"runs/{run}/summary.json"]
-        for name in self.location.names("reconstructions"):
-            paths.append(f"{reconstruction_path(name.removesuffix('.zarr'))}/zarr.json")
-        contents = self.location.concurrently(self._bytes_of, paths)
-        for path, content in zip(paths, contents, strict=True):
+            documents += [paths.run_path(run, name) for name in ("config.json", "summary.json")]
+        for name in self.location.names(paths.RECONSTRUCTIONS):
+            documents.append(f"{paths.RECONSTRUCTIONS}/{name}/zarr.json")
+        contents = self.location.concurrently(self._bytes_of, documents)
+        for path, content in zip(documents, contents, strict=True):
             digest.update(path.encode())
             digest.update(content)
         return digest.hexdigest()[:16]
@@ -89,7 +89,7 @@ class WorkspaceSession:
             return b""
 
     def _has_model(self, run: str) -> bool:
-        return self.location.exists(f"runs/{run}/model.safetensors")
+        return self.location.exists(paths.run_path(run, "model.safetensors"))
 
     def _keep(self, key: Hashable, make: Callable[[], _Value]) -> _Value:
         """Return what was made for the key, or make it now: once, whoever else asks waits."""

@@ -25,7 +25,8 @@ from fadae.audio.decode import decode  # noqa: E402
 from fadae.records import Commit, Decoded, Track  # noqa: E402
 from fadae.stages.extract import extract  # noqa: E402
 from fadae.store.location import Location  # noqa: E402
-from fadae.store.staging import pcm_path, write_commit  # noqa: E402
+from fadae.store.paths import pcm_path  # noqa: E402
+from fadae.store.staging import write_commit  # noqa: E402
 from tests.conftest import shared_dir  # noqa: E402
 
 RATE_HZ = 11025

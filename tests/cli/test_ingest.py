@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from fadae.store.location import Location
 from tests.audio.sounds import music, save
+from tests.command import fadae
 
 KEYS = {"recordings", "ok", "failed", "quarantined", "audio_seconds", "bytes", "failures"}
-
-
-def fadae(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "fadae", *arguments], capture_output=True, text=True
-    )
 
 
 @pytest.fixture

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 import signal
 import subprocess
 import sys
@@ -21,6 +19,7 @@ from fadae.store.mapping import map_serially
 from fadae.store.plan import Plan
 from fadae.store.publication import publish
 from fadae.store.staging import read_pcm
+from tests.command import fadae, summary
 from tests.store.staged import HOP, RATE_HZ, noise, stage, stage_all, stage_failure, tree
 
 SECOND = RATE_HZ
@@ -305,14 +304,15 @@ def test_workers_need_no_torch() -> None:
     assert done.stdout.strip() == b"False"
 
 
-def test_the_command_reports_and_refuses(location: Location) -> None:
-    env = {**os.environ, "FADAE_WORKSPACE": location.url}
-    command = [sys.executable, "-m", "fadae", "extract", "--workers", "1", "--json"]
-    done = subprocess.run(command, env=env, capture_output=True, timeout=120)
-    assert done.returncode == 0, done.stderr.decode()
-    summary = json.loads(done.stdout.splitlines()[-1])
-    assert {"frames", "audio_seconds", "shards_written", "shards_kept"} <= set(summary)
-    assert summary["shards_written"] == 2
-    refused = subprocess.run([*command, "--dtype", "float32"], env=env, capture_output=True)
+def test_the_command_reports_and_refuses(
+    location: Location, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FADAE_WORKSPACE", location.url)
+    done = fadae("extract", "--workers", "1", "--json")
+    assert done.returncode == 0, done.stderr
+    told = summary(done)
+    assert {"frames", "audio_seconds", "shards_written", "shards_kept"} <= set(told)
+    assert told["shards_written"] == 2
+    refused = fadae("extract", "--workers", "1", "--json", "--dtype", "float32")
     assert refused.returncode == 2
-    assert b"--dtype float16" in refused.stderr.splitlines()[-1]
+    assert "--dtype float16" in refused.stderr.splitlines()[-1]

@@ -25,10 +25,11 @@ from fadae.errors import NoInputError, TransientError, UsageError
 from fadae.model.companding import compand
 from fadae.records import finite
 from fadae.stages.reconstruct import ReconstructTask, reconstruct, reconstruct_shard
-from fadae.store.features import FEATURES, NO_SAMPLE, FeatureSet
+from fadae.store.features import NO_SAMPLE, FeatureSet
 from fadae.store.frames import FrameStore
 from fadae.store.location import Location
-from fadae.store.reconstruction import SUMS, reconstruction_path
+from fadae.store.paths import FEATURES, reconstruction_path
+from fadae.store.reconstruction import SUMS
 from fadae.summaries import ReconstructSummary
 from fadae.transform.adaptive import MODEL_FLOOR
 from tests.synthetic import music, write_features, write_run

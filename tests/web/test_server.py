@@ -13,6 +13,7 @@ import pytest
 import urllib3
 
 from fadae.store.location import Location
+from tests.command import fadae
 from tests.web.conftest import Served
 
 
@@ -44,19 +45,17 @@ def test_serves_on_loopback_until_a_signal(location: Location, sent: signal.Sign
 
 
 def test_no_workspace_is_one_line(tmp_path: Path) -> None:
-    server = serve("-w", str(tmp_path / "none"), "--port", "0")
-    _, complained = server.communicate(timeout=60)
-    assert server.returncode == 2
-    assert "no workspace" in complained
-    assert len(complained.splitlines()) == 1
+    ended = fadae("serve", "-w", str(tmp_path / "none"), "--port", "0")
+    assert ended.returncode == 2
+    assert "no workspace" in ended.stderr
+    assert len(ended.stderr.splitlines()) == 1
 
 
 def test_a_port_that_is_taken_is_one_line(room: Served, location: Location) -> None:
-    server = serve("-w", location.url, "--port", room.address.rpartition(":")[2])
-    _, complained = server.communicate(timeout=60)
-    assert server.returncode == 2
-    assert "Address already in use" in complained
-    assert len(complained.splitlines()) == 1
+    ended = fadae("serve", "-w", location.url, "--port", room.address.rpartition(":")[2])
+    assert ended.returncode == 2
+    assert "Address already in use" in ended.stderr
+    assert len(ended.stderr.splitlines()) == 1
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", ""])

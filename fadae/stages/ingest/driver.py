@@ -19,12 +19,11 @@ from fadae.errors import NoInputError, TransientError, UsageError
 from fadae.records import Commit, Failure, FailureClass, FailureLine, Track, canonical_json
 from fadae.stages.ingest.listing import Listing, SelectionTotals
 from fadae.stages.ingest.recording import Job, Outcome, ingest_recording
-from fadae.store import Location, Mapper, improve_commit, map_serially, recording_key
+from fadae.store import Location, Mapper, improve_commit, map_serially, paths
 from fadae.summaries import IngestSummary
 
 log = logging.getLogger("fadae.ingest")
 
-RATE_PATH = "staging/rate.json"
 # Of so many recordings tried, more than half failing in passing is an outage, not bad luck.
 OUTAGE_BATCH = 32
 
@@ -98,7 +97,7 @@ def _judge(totals: IngestTotals, unkept: list[Failure]) -> None:
 
 def _ensure_rate(location: Location, rate_hz: int) -> None:
     """Bind the workspace to one sample rate, or hold it to the one it has."""
-    there = _bound(location, RATE_PATH, "sample_rate_hz", rate_hz)
+    there = _bound(location, paths.RATE, "sample_rate_hz", rate_hz)
     if there != rate_hz:
         raise UsageError(
             f"workspace {location.url} holds recordings at {there} Hz; this call asks for "
@@ -110,7 +109,7 @@ def _ensure_own_name(location: Location, source: Source) -> None:
     """Refuse a folder named like another one here: their recordings' ids would be the same."""
     if not isinstance(source, FolderSource):
         return
-    path = f"ingests/folders/{recording_key(source.item)}.json"
+    path = paths.folder_name(source.item)
     there = _bound(location, path, "folder", source.url)
     if there != source.url:
         raise UsageError(

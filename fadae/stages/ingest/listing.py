@@ -25,9 +25,7 @@ from fadae.records import (
     canonical_json,
     sha256_hex,
 )
-from fadae.store import Location
-
-INGESTS = "ingests"
+from fadae.store import Location, paths
 
 
 class SelectionTotals(TypedDict):
@@ -58,7 +56,7 @@ class Listing:
     @property
     def path(self) -> str:
         """Where the listing lies in the workspace."""
-        return f"{INGESTS}/{sha256_hex(canonical_json(self.selection))[:32]}"
+        return paths.listing(sha256_hex(canonical_json(self.selection)))
 
     def forget(self) -> None:
         """Remove what is remembered, so that the source is asked again."""

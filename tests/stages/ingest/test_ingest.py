@@ -21,7 +21,8 @@ from fadae.errors import FadaeError, NoInputError, OwnFaultError, TransientError
 from fadae.records import FailureClass
 from fadae.stages.ingest.driver import ingest
 from fadae.store.location import Location
-from fadae.store.staging import pcm_path, read_commit, source_path
+from fadae.store.paths import pcm_path, source_path
+from fadae.store.staging import read_commit
 from fadae.summaries import IngestSummary
 from tests.audio.sounds import music, save
 from tests.stages.ingest.conftest import NAMES, QUICK, Staged, committed

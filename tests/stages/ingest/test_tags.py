@@ -18,9 +18,10 @@ from fadae.records import Track
 from fadae.stages.extract import extract
 from fadae.stages.ingest.driver import ingest
 from fadae.stages.ingest.recording import with_tags
-from fadae.store.features import FEATURES, RecordingTable
+from fadae.store.features import RecordingTable
 from fadae.store.frames import FrameStore
 from fadae.store.location import Location
+from fadae.store.paths import FEATURES
 from tests.audio.sounds import music
 from tests.stages.ingest.conftest import QUICK, committed
 
