@@ -142,6 +142,18 @@ def test_an_error_of_a_rank_is_the_errors_and_not_restarted(location: Location) 
     assert told.value.exit_code == 1
 
 
+def test_the_environments_threads_change_no_bit(location: Location) -> None:
+    """A run is bound to the threads of its own configuration."""
+    three = {f"{name}_NUM_THREADS": "3" for name in ("OMP", "MKL", "OPENBLAS")}
+    asked = command(location, "--ranks", "1", "--max-steps", "8")
+    ended = subprocess.run(asked, env=os.environ | three, stdout=subprocess.PIPE, check=True)
+    told = json.loads(ended.stdout.splitlines()[-1])
+    here = train(location, small(run="here", max_steps=8, **LONG))
+    assert model_hash(location) == model_hash(location, "here")
+    for score in ("holdout_nmse_db", "holdout_nmse_linear_db", "pca_nmse_db"):
+        assert told[score] == here[score]
+
+
 def command(location: Location, *more: str) -> list[str]:
     return [
         sys.executable,
