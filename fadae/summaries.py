@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+from fadae.errors import Summary
 from fadae.records import FailureLine, ProblemLine, RecordingCounts
 
 
@@ -158,6 +159,19 @@ class JobSummary(StageSummary):
     extract: ExtractSummary | None = None
     train: TrainSummary | None = None
     reconstruct: ReconstructSummary | None = None
+
+    def including(self, summary: Summary | None) -> Self:
+        """Return the summary with that of a stage in its place; without any it stays."""
+        match summary:
+            case IngestSummary():
+                return dataclasses.replace(self, ingest=summary)
+            case ExtractSummary():
+                return dataclasses.replace(self, extract=summary)
+            case TrainSummary():
+                return dataclasses.replace(self, train=summary)
+            case ReconstructSummary():
+                return dataclasses.replace(self, reconstruct=summary)
+        return self
 
     def to_dict(self) -> dict[str, object]:
         """Return an object for each stage that was reached."""

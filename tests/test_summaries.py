@@ -85,7 +85,7 @@ def test_values_are_attributes_and_items() -> None:
 
 
 def test_a_jobs_summary_nests_the_stages_that_were_reached() -> None:
-    job = JobSummary(ingest=INGEST, extract=EXTRACT)
+    job = JobSummary().including(INGEST).including(EXTRACT).including(None)
     assert list(job) == ["ingest", "extract"]
     assert json.loads(json.dumps(dict(job)))["extract"] == EXTRACT
     assert list(JobSummary()) == []

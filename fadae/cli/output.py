@@ -34,7 +34,7 @@ _LogFormat = Annotated[
 ]
 
 
-class Shown(dict[str, Any]):
+class Shown(dict[str, object]):
     """A summary with a text of its own: what a person reads instead of names and values."""
 
     def __init__(self, summary: Summary, text: str) -> None:

@@ -6,7 +6,6 @@ Read this file for the order of things; each stage's own file says what it does.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from fadae.archive import Source, sources_of
 from fadae.config import JobConfig
@@ -43,27 +42,23 @@ def run(
     chosen, training = config.extract, config.train
     settings = config.ingest.settings(chosen.sample_rate)
     chosen_sources = sources_of(config.ingest) if sources is None else sources
-    stages: dict[str, Callable[[], StageSummary]] = {
-        "ingest": lambda: ingest(location, chosen_sources, settings, mapper=mapper),
-        "extract": lambda: extract(
+    stages: tuple[Callable[[], StageSummary], ...] = (
+        lambda: ingest(location, chosen_sources, settings, mapper=mapper),
+        lambda: extract(
             location,
             preset=chosen.preset,
             sample_rate_hz=chosen.sample_rate,
             dtype=chosen.dtype,
             mapper=mapper,
         ),
-        "train": lambda: train(location, training),
-        "reconstruct": lambda: reconstruct(
-            location, training.run, device=training.device, mapper=mapper
-        ),
-    }
-    summaries: dict[str, Any] = {}
-    for name, stage in stages.items():
+        lambda: train(location, training),
+        lambda: reconstruct(location, training.run, device=training.device, mapper=mapper),
+    )
+    job = JobSummary()
+    for stage in stages:
         try:
-            summaries[name] = stage()
+            job = job.including(stage())
         except FadaeError as error:
-            if error.summary is not None:
-                summaries[name] = error.summary
-            error.summary = JobSummary(**summaries)
+            error.summary = job.including(error.summary)
             raise
-    return JobSummary(**summaries)
+    return job

@@ -7,7 +7,7 @@ import os
 
 from fadae.config import TrainConfig
 from fadae.errors import UsageError
-from fadae.store import Location
+from fadae.store import FeatureSet, Location
 from fadae.summaries import TrainSummary
 from fadae.training.run import Run
 
@@ -47,6 +47,7 @@ def train(workspace: Location | str, config: TrainConfig | None = None) -> Train
     done = run.finished(config)
     if done is not None:
         return done
+    FeatureSet.open(location)  # said at once, not by ranks that have just loaded torch
     if config.launcher == "dask":
         from fadae.training.launch_dask import train_on_workers
 

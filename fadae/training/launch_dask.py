@@ -43,7 +43,6 @@ _SECONDS_FOR_WORKERS = 120.0
 # Two gangs on the same workers would each hold half of them; but a lock whose driver was killed
 # is never given back, and a gang that does not come together ends by itself: so not for ever.
 _SECONDS_FOR_LOCK = 60.0
-_SECONDS_TO_END = 15.0
 
 
 def train_on_workers(location: Location, config: TrainConfig) -> TrainSummary:
@@ -142,7 +141,7 @@ def _watch(
             log.warning("lost worker %s", ", ".join(lost))
             return
         if failed and not passed_on:  # asked to stop, the others end before rank 0 has saved
-            deadline = min(deadline, time.monotonic() + _SECONDS_TO_END)
+            deadline = min(deadline, time.monotonic() + config.shutdown_seconds)
         if stopping() and not passed_on:
             passed_on = True
             log.info("stopping: the ranks save and end")

@@ -23,8 +23,6 @@ from fadae.training.worker import Ending, Order, read_ending
 log = logging.getLogger("fadae.training")
 
 _SECONDS_BETWEEN_LOOKS = 0.1
-# After one rank failed, the others get this long to say how they ended before they are killed.
-_SECONDS_TO_FOLLOW = 10.0
 
 
 def train_in_processes(location: Location, config: TrainConfig) -> TrainSummary:
@@ -83,9 +81,10 @@ def _watch(
             deadline = time.monotonic() + config.shutdown_seconds
             for process in ranks:
                 process.terminate()
-        # Ranks that were asked to stop end before rank 0 has saved: that is no failure.
+        # After one rank failed, the others get as long to say how they ended. Ranks that were
+        # asked to stop end before rank 0 has saved: that is no failure.
         if not passed_on and any(codes):
-            deadline = min(deadline, time.monotonic() + _SECONDS_TO_FOLLOW)
+            deadline = min(deadline, time.monotonic() + config.shutdown_seconds)
         if time.monotonic() > deadline:
             return
 

@@ -19,6 +19,7 @@ from fadae.audio.sandbox import Sandbox, borrowed
 from fadae.config.job import Limits
 from fadae.errors import OwnFaultError, PermanentFailure, RecordingFailure, TransientFailure
 from tests.audio.sounds import music, save, wav
+from tests.hangs import HANG_SECONDS
 
 
 @pytest.fixture
@@ -161,7 +162,7 @@ def test_threads_have_a_child_each(song: Path) -> None:
 
     def run() -> None:
         with borrowed() as sandbox:
-            both_inside.wait(5)
+            both_inside.wait(HANG_SECONDS)
             results.append(staged(sandbox, song))
 
     threads = [threading.Thread(target=run) for _ in range(2)]
@@ -180,11 +181,10 @@ def test_the_child_ends_with_its_parent(song: Path) -> None:
     )
     ran = subprocess.run([sys.executable, "-c", code, str(song)], capture_output=True, text=True)
     child = int(ran.stdout)
-    for _ in range(100):
-        if not Path(f"/proc/{child}").exists():
-            return
+    deadline = time.monotonic() + HANG_SECONDS
+    while Path(f"/proc/{child}").exists():
+        assert time.monotonic() < deadline, f"child {child} outlives its parent"
         time.sleep(0.05)
-    pytest.fail(f"child {child} outlives its parent")
 
 
 def test_the_child_loads_only_what_decoding_needs() -> None:

@@ -279,9 +279,7 @@ def test_a_job_takes_the_options_of_its_command(
 ) -> None:
     monkeypatch.setenv("COLUMNS", "200")
     script = Path(__file__).resolve().parents[2] / "jobs" / f"{job_name}.py"
-    told = subprocess.run(
-        [sys.executable, str(script), "--help"], capture_output=True, text=True, timeout=100
-    )
+    told = subprocess.run([sys.executable, str(script), "--help"], capture_output=True, text=True)
     expected = fadae(job_name, "--help")
     assert told.returncode == expected.returncode == 0
     options = re.compile(r"--[a-z-]+")

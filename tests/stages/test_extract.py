@@ -216,7 +216,7 @@ def test_killed_again_and_again_it_ends_with_the_same_bytes(tmp_path: Path) -> N
     # In turn: in the documents, in a shard's objects, in the next one's, twice in publication.
     for number in (20, 25, 37, 5, 20):
         process = drive(location, number)
-        kills += process.wait(timeout=60) == -signal.SIGKILL
+        kills += process.wait() == -signal.SIGKILL
     assert kills == 5
     summary = extract(location)
     assert summary["shards_written"] + summary["shards_kept"] == 2
@@ -228,7 +228,7 @@ def test_a_kill_before_publication_then_more_ingest_ends_with_the_same_bytes(
 ) -> None:
     location = Location(str(tmp_path / "workspace"))
     stage_all(location, LENGTHS)
-    assert drive(location, 36).wait(timeout=60) == -signal.SIGKILL  # planned, a block written
+    assert drive(location, 36).wait() == -signal.SIGKILL  # planned, a block written
     assert (folder(location) / "plans/00000.jsonl.gz").exists()
     stage_all(location, MORE, first_seed=10)
     summary = extract(location)
@@ -240,7 +240,7 @@ def test_two_drivers_at_once_make_one_dataset(tmp_path: Path) -> None:
     location = Location(str(tmp_path / "workspace"))
     stage_all(location, LENGTHS)
     drivers = [drive(location) for _ in range(2)]
-    assert [driver.wait(timeout=60) for driver in drivers] == [0, 0]
+    assert [driver.wait() for driver in drivers] == [0, 0]
     assert tree(folder(location) / "features.zarr") == undisturbed(tmp_path, LENGTHS)
 
 
@@ -258,7 +258,7 @@ def test_a_driver_that_publishes_late_takes_nothing_back(tmp_path: Path) -> None
 
 
 def test_blocks_are_kept_only_under_their_own_plan(location: Location, tmp_path: Path) -> None:
-    assert drive(location, 40).wait(timeout=60) == -signal.SIGKILL
+    assert drive(location, 40).wait() == -signal.SIGKILL
     (folder(location) / "plans/00000.jsonl.gz").unlink()
     stage_all(location, MORE, first_seed=10)  # sorts before: every row moves
     summary = extract(location)

@@ -243,12 +243,11 @@ def test_a_process_killed_at_any_moment_ends_with_the_same_bytes(done: Any, tmp_
         process = spawn.Process(target=reconstruct, args=(location,))
         process.start()
         root = location.full("reconstructions")
-        deadline = time.monotonic() + 60
-        while process.is_alive() and time.monotonic() < deadline:
+        while process.is_alive():
             if sum(len(files) for _, _, files in os.walk(root)) >= objects_seen:
                 os.kill(process.pid or 0, signal.SIGKILL)
             time.sleep(0.002)
-        process.join(10)
+        process.join()
     reconstruct(location)
     left = {name: hash_ for name, hash_ in objects(location).items() if ".partial-" not in name}
     assert left == objects(done[0])

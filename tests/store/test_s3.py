@@ -177,7 +177,6 @@ def test_a_bucket_without_credentials_is_one_line_and_2(s3: S3Server) -> None:
             env=env,
             capture_output=True,
             text=True,
-            timeout=100,
         )
         last = done.stderr.splitlines()[-1]
         assert done.returncode == 2, done.stderr

@@ -23,9 +23,9 @@ QUICK = RequestPolicy(
     backoff_seconds=0.01,
     backoff_cap_seconds=0.05,
     block_seconds=0.1,
-    connect_seconds=2.0,
-    read_seconds=2.0,
-    deadline_seconds=20.0,
+    connect_seconds=20.0,
+    read_seconds=20.0,
+    deadline_seconds=500.0,
 )
 
 NAMES = [
