@@ -28,7 +28,8 @@ from fadae.embedded.server import EmbeddedArchive
 from tests.command import fadae, fadae_process, summary
 
 # As small as a whole job can be: two pieces, two steps, a narrow code.
-SMALL = ("--max-steps", "2", "--batch-size", "8", "--workers", "1")
+LEARNING = ("--max-steps", "2", "--batch-size", "8", "--widths", "32,16")
+SMALL = (*LEARNING, "--workers", "1")
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +68,7 @@ def test_a_run_tells_what_each_stage_did(job: tuple[Path, list[str], dict[str, A
     features = xr.open_zarr(workspace / "features.zarr")
     assert int((features.frame_recording >= 0).sum()) == told["extract"]["frames"]
     made = xr.open_zarr(workspace / "reconstructions" / "default.zarr")
-    assert made.encoded.shape == (features.sizes["frame"], 256)
+    assert made.encoded.shape == (features.sizes["frame"], 16)
     assert all(
         "units" in array.attrs and "long_name" in array.attrs
         for dataset in (features, made)
@@ -220,7 +221,7 @@ def test_a_file_and_a_recipe_are_read_and_a_wrong_one_is_one_line(tmp_path: Path
 
 def test_changed_settings_are_named(job: tuple[Path, list[str], dict[str, Any]]) -> None:
     workspace = job[0]
-    other_lr = fadae("train", "-w", str(workspace), *SMALL[:4], "--lr", "0.5")
+    other_lr = fadae("train", "-w", str(workspace), *LEARNING, "--lr", "0.5")
     assert other_lr.returncode == 2
     assert "learning_rate" in other_lr.stderr and other_lr.stderr.count("\n") == 1
     other_preset = fadae("extract", "-w", str(workspace), "--preset", "full")
@@ -232,7 +233,7 @@ def test_the_library_reads_the_same(job: tuple[Path, list[str], dict[str, Any]])
     first = workspace.recordings[0]
     assert len(workspace.audio(first.id, slice(1, 3))) == 2 * 11025
     codes = workspace.codec("default").encode(workspace.select(first.id).features.values)
-    assert codes.values.shape == (first.frame_count, 256)
+    assert codes.values.shape == (first.frame_count, 16)
 
 
 @pytest.mark.parametrize(

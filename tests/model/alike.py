@@ -1,11 +1,10 @@
 """Checks that no frame's code or coefficients depend on the frames computed beside it.
 
-python -m tests.model.alike THREADS, in a process of its own: MKL chooses its kernels once.
+python -m tests.model.alike, in a process of its own: MKL chooses its kernels once.
 """
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,12 @@ SIZE = 2048
 
 
 def main() -> None:
-    torch.set_num_threads(int(sys.argv[1]))
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        check()
+
+
+def check() -> None:
     torch.manual_seed(0)
     config: Any = {"dataset": {"hop_seconds": 0.25}, "model": {"name": "dense", "features": SIZE}}
     codec = Codec(Dense(SIZE, (256, 128, 64)), config)

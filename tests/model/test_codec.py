@@ -71,11 +71,10 @@ def test_a_slice_of_codes_decodes_to_the_slice(codec: Codec) -> None:
         codes[::2]
 
 
-@pytest.mark.parametrize("threads", ["1", "2"])
 @pytest.mark.parametrize("kernel", [{}, {"MKL_CBWR": "COMPATIBLE"}, {"MKL_CBWR": "AVX2"}])
-def test_no_frame_depends_on_those_beside_it(kernel: dict[str, str], threads: str) -> None:
+def test_no_frame_depends_on_those_beside_it(kernel: dict[str, str]) -> None:
     child = subprocess.run(
-        [sys.executable, "-m", "tests.model.alike", threads],
+        [sys.executable, "-m", "tests.model.alike"],
         env=os.environ | kernel,
         capture_output=True,
         text=True,
