@@ -20,11 +20,13 @@ from fadae.coding.bitstream import ESCAPE_BITS, Pulled, Pushed
 from fadae.coding.context import Context, Side
 from fadae.coding.errors import CodeError
 from fadae.coding.layout import grid, phases, ungrid
-from fadae.coding.model import ESCAPE, EntropyModel, probabilities
+from fadae.coding.model import ESCAPE, TOTAL, EntropyModel, probabilities
 from fadae.coding.quantise import CENTROIDS, MOST, STEP, dequantise, quantise
 
 Array = npt.NDArray[Any]
 
+LENGTH_UNIT = 1024  # code lengths are counted in such parts of a bit
+_ROW_BITS = 8 + 1 + 3.5  # step, sentinel, and what fills up the last byte on average
 # What a bit is worth in squared error, in steps: the slope of the best such trade.
 WORTH = 0.1
 _GROUP_ROWS = 16  # computed at a time: their network inputs stay in the caches
@@ -75,8 +77,10 @@ class ByteCoder:
         self._bandwidth = probabilities(model.bandwidth)
         self._count = probabilities(model.count)
         self._centroids = model.centroids.astype(np.float32) / np.float32(1024)
-        self._bits = -np.log2(self._probabilities)
-        self._bits[:, 1:] += 1  # the sign
+        # Code lengths are whole numbers too: what an encoder chooses depends on no rounding.
+        self._lengths = _lengths(model.distributions)
+        self._lengths[:, 1:] += LENGTH_UNIT  # the sign
+        self._side_lengths = _lengths(model.bandwidth)[:, None] + _lengths(model.count)
 
     def encode(
         self, c: Array, step_index: npt.NDArray[np.uint8], *, q: npt.NDArray[np.int32] | None = None
@@ -115,17 +119,18 @@ class ByteCoder:
         """
         scaled = np.abs(c) / STEP[step_index][:, None]
         best = np.zeros_like(q)
+        price = np.float32(worth / LENGTH_UNIT)
         for rows, chosen in self._groups(q):
             wanted = chosen.in_order(self.model, grid(scaled[rows], self.model.blocks))
             at = np.nonzero(chosen.coded & (wanted > 0.5))
             index, exact = chosen.index[at], wanted[at]
             nearest = np.minimum(exact + 0.5, MOST).astype(np.int32)
-            least = exact * exact + worth * self._bits[index, 0]
+            least = exact * exact + price * self._lengths[index, 0]
             magnitude = np.zeros_like(nearest)
             for candidate in (nearest - 1, nearest):
                 error = exact - candidate - self._centroids[index, _centroid_class(candidate)]
-                bits = self._bits[index, np.minimum(candidate, ESCAPE)]
-                cost = error * error + worth * bits
+                bits = self._lengths[index, np.minimum(candidate, ESCAPE)]
+                cost = error * error + price * bits
                 better = (cost < least) & (candidate > 0)
                 least = np.where(better, cost, least)
                 magnitude = np.where(better, candidate, magnitude)
@@ -178,14 +183,15 @@ class ByteCoder:
     def _group_bits(self, chosen: Chosen) -> Array:
         magnitudes = np.abs(chosen.values)
         symbols = np.minimum(magnitudes, ESCAPE)
-        bits = np.where(chosen.coded, self._bits[chosen.index, symbols], 0).sum(axis=1)
+        lengths = self._lengths[chosen.index, symbols]
+        total = np.where(chosen.coded, lengths, 0).sum(axis=1, dtype=np.int64)
         beyond = magnitudes - ESCAPE
         rows, at = np.nonzero(beyond >= 0)
         classes = np.log2(beyond[rows, at] + 1.0).astype(np.int64)
-        np.add.at(bits, rows, ESCAPE_BITS[classes])
+        np.add.at(total, rows, np.rint(ESCAPE_BITS[classes] * LENGTH_UNIT).astype(np.int64))
         bandwidth, count = chosen.side.bandwidth, chosen.side.count
-        side = self._bandwidth[bandwidth] * self._count[bandwidth, count]
-        return np.asarray(bits - np.log2(side) + 13)  # step, sentinel, half a byte
+        total += self._side_lengths[bandwidth, count]
+        return np.asarray(total / LENGTH_UNIT + _ROW_BITS)
 
     def _push(self, chosen: Chosen, row: int) -> Pushed:
         coded = chosen.coded[row]
@@ -263,6 +269,12 @@ def _by_bandwidth(bandwidth: npt.NDArray[np.uint8]) -> Iterator[npt.NDArray[np.i
     order = np.argsort(bandwidth, kind="stable")
     for first in range(0, len(order), _GROUP_ROWS):
         yield order[first : first + _GROUP_ROWS]
+
+
+def _lengths(frequencies: npt.NDArray[np.uint16]) -> npt.NDArray[np.int32]:
+    """Return the lengths of symbols of these frequencies, in 1/LENGTH_UNIT bits."""
+    bits = np.log2(TOTAL) - np.log2(frequencies.astype(np.float64))
+    return np.asarray(np.rint(bits * LENGTH_UNIT), dtype=np.int32)
 
 
 def _centroid_class(magnitudes: Array) -> Array:

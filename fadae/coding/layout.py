@@ -91,7 +91,9 @@ def _known_offsets(
 
 def grid(rows: npt.NDArray[_Kind], blocks: int) -> npt.NDArray[_Kind]:
     """Return rows [F, size], ordered by frequency then block, as a grid [blocks, F, bins]."""
-    return np.ascontiguousarray(rows.reshape(len(rows), -1, blocks).transpose(2, 0, 1))
+    return np.ascontiguousarray(
+        rows.reshape(len(rows), rows.shape[1] // blocks, blocks).transpose(2, 0, 1)
+    )
 
 
 def ungrid(cells: npt.NDArray[_Kind]) -> npt.NDArray[_Kind]:

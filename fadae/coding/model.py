@@ -68,7 +68,7 @@ def to_frequencies(weights: Array) -> npt.NDArray[np.uint16]:
     """Return frequencies [..., n], 1 or more and TOTAL in all, of positive weights [..., n].
 
     >>> to_frequencies(np.array([3.0, 1.0, 0.0])).tolist()
-    [49150, 16385, 1]
+    [49151, 16384, 1]
     """
     shares = np.asarray(weights, dtype=np.float64)
     room = TOTAL - shares.shape[-1]

@@ -43,8 +43,12 @@ class Network:
 
     name = "network"
 
-    def __init__(self, tensors: Mapping[str, Array]) -> None:
-        """Take the arrays; raises ValueError where they do not fit or a sum could be inexact."""
+    def __init__(self, tensors: Mapping[str, Array], dtype: npt.DTypeLike = np.float32) -> None:
+        """Take the arrays; raises ValueError where they do not fit or a sum could be inexact.
+
+        dtype: float32 or float64, in which the whole numbers are computed: nothing else changes.
+        """
+        self._dtype = np.dtype(dtype)
         self._tensors = {key: np.ascontiguousarray(value) for key, value in tensors.items()}
         ensure_shapes(self._tensors)
         self.blocks = int(self._tensors["blocks"][0])
@@ -53,10 +57,10 @@ class Network:
         self.bandwidth = self._tensors["bandwidth"]
         self.count = self._tensors["count"]
         self._ensure_exact()
-        floats = {key: self._tensors[key].astype(np.float32) for key in _WEIGHTS + _BIASES}
+        floats = {key: self._tensors[key].astype(self._dtype) for key in _WEIGHTS + _BIASES}
         self._neighbours, self._side = floats["neighbours"], floats["side"]
         self._hidden, self._output = floats["hidden"], floats["output"][:, None, :]
-        embedded = self._tensors["embedding"].astype(np.float32) @ floats["frequency"].swapaxes(
+        embedded = self._tensors["embedding"].astype(self._dtype) @ floats["frequency"].swapaxes(
             1, 2
         )
         self._frequency = (embedded + floats["bias_1"][:, None, :]).swapaxes(1, 2).copy()
@@ -71,20 +75,22 @@ class Network:
     ) -> npt.NDArray[np.uint16]:
         """Return [F, n]: the distribution of each of a phase's symbols below bin `stop`."""
         rows, n = len(side.bandwidth), known.count(stop)
-        inputs = np.zeros((NEIGHBOURS + NEAR, rows, n), dtype=np.float32)
+        if n == 0:
+            return np.zeros((rows, 0), dtype=np.uint16)
+        inputs = np.zeros((NEIGHBOURS + NEAR, rows, n), dtype=self._dtype)
         context.neighbours(known, stop, inputs[:NEIGHBOURS])
-        np.multiply(inputs[:NEAR] > 0, np.float32(PRESENT), out=inputs[NEIGHBOURS:])
+        np.multiply(inputs[:NEAR] > 0, PRESENT, out=inputs[NEIGHBOURS:])
         h = self._neighbours[phase] @ inputs.reshape(len(inputs), rows * n)
         by_row = h.reshape(-1, rows, n)
-        by_row += (self._side[phase] @ side.inputs())[:, :, None]
+        by_row += (self._side[phase] @ side.inputs().astype(self._dtype))[:, :, None]
         by_row += self._frequency[phase][:, frequency_classes(known.bins(stop))][:, None, :]
         _activate(h)
         h = self._hidden[phase] @ h
         h += self._bias_2[phase]
         _activate(h)
         position = (self._output[phase] @ h)[0]
-        position += self._bias_3[phase] + np.float32(128)
-        position *= np.float32(1 / 256)
+        position += self._bias_3[phase] + 128
+        position *= 1 / 256
         np.floor(position, out=position)
         np.clip(position, 0, INDICES - 1, out=position)
         return np.asarray(position.reshape(rows, n), dtype=np.uint16)
@@ -122,8 +128,8 @@ class Network:
 
 def _activate(h: Array) -> None:
     """Round sums in 1/1024 to activations in 1/16, 0 .. 127, in place."""
-    h += np.float32(32)
-    h *= np.float32(1 / 64)
+    h += 32
+    h *= 1 / 64
     np.floor(h, out=h)
     np.clip(h, 0, 127, out=h)
 
