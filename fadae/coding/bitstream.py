@@ -98,6 +98,40 @@ class Pulled:
         return signs
 
 
+def pushed_uniform(
+    classes: npt.NDArray[np.int32], shares: npt.NDArray[np.uint8], rest: npt.NDArray[np.int32]
+) -> bytes:
+    """Return the bytes of classes [n] of these shares, and of a rest below 2^class for each."""
+    coder = stream.stack.AnsCoder(_words(b"\1"))
+    long = classes > 0
+    if long.any():
+        sizes = np.left_shift(1, classes[long]).astype(np.int32)
+        coder.encode_reverse(rest[long].astype(np.int32), _UNIFORM, sizes)
+    if len(shares) > 1:
+        coder.encode_reverse(classes, _of_shares(shares))
+    code: bytes = coder.get_compressed().astype("<u4").tobytes()
+    return code.rstrip(b"\0")
+
+
+def pulled_uniform(
+    code: bytes, shares: npt.NDArray[np.uint8], count: int
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+    """Return the `count` classes and rests of such bytes; of others, something."""
+    coder = stream.stack.AnsCoder(_words(code.rstrip(b"\0")))
+    classes = np.zeros(count, dtype=np.int32)
+    if len(shares) > 1 and count:
+        classes = coder.decode(_of_shares(shares), count)
+    rest = np.zeros(count, dtype=np.int32)
+    long = classes > 0
+    if long.any():
+        rest[long] = coder.decode(_UNIFORM, np.left_shift(1, classes[long]).astype(np.int32))
+    return classes, rest
+
+
+def _of_shares(shares: npt.NDArray[np.uint8]) -> Any:
+    return stream.model.Categorical(shares.astype(np.float32) + np.float32(2**-6), perfect=False)
+
+
 def _words(code: bytes) -> npt.NDArray[np.uint32]:
     padded = code + b"\0" * (-len(code) % 4)
     return np.frombuffer(padded, dtype="<u4").astype(np.uint32)
