@@ -102,7 +102,9 @@ class ByteCoder:
         """Return about how many bits each row of whole numbers [F, size] takes, [F]."""
         bits = np.zeros(len(q))
         for rows, chosen in self._groups(q):
-            bits[rows] = np.where(chosen.side.count > 0, self._group_bits(chosen), 0)
+            bits[rows] = np.where(
+                chosen.side.count > 0, self._group_bits(chosen, np.abs(chosen.values)), 0
+            )
         return bits
 
     def refine(
@@ -111,14 +113,17 @@ class ByteCoder:
         q: npt.NDArray[np.int32],
         step_index: npt.NDArray[np.uint8],
         worth: float = WORTH,
-    ) -> npt.NDArray[np.int32]:
+    ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float64]]:
         """Return whole numbers [F, size] that serve c [F, size] better than q, for their bytes.
+
+        Also returns about how many bits each row then takes, [F], each number being reckoned as
+        if the others were still those of `q`: within three in a hundred.
 
         Of the nearest magnitude, the one below it and zero, each becomes the one with the least
         squared error (in steps) plus `worth` times its bits, the rest being as in `q`.
         """
         scaled = np.abs(c) / STEP[step_index][:, None]
-        best = np.zeros_like(q)
+        best, bits = np.zeros_like(q), np.zeros(len(q))
         price = np.float32(worth / LENGTH_UNIT)
         for rows, chosen in self._groups(q):
             wanted = chosen.in_order(self.model, grid(scaled[rows], self.model.blocks))
@@ -129,8 +134,8 @@ class ByteCoder:
             magnitude = np.zeros_like(nearest)
             for candidate in (nearest - 1, nearest):
                 error = exact - candidate - self._centroids[index, _centroid_class(candidate)]
-                bits = self._lengths[index, np.minimum(candidate, ESCAPE)]
-                cost = error * error + price * bits
+                length = self._lengths[index, np.minimum(candidate, ESCAPE)]
+                cost = error * error + price * length
                 better = (cost < least) & (candidate > 0)
                 least = np.where(better, cost, least)
                 magnitude = np.where(better, candidate, magnitude)
@@ -139,7 +144,9 @@ class ByteCoder:
             cells = np.zeros((self.model.blocks, len(rows), self._bins), dtype=np.int32)
             self._spread(chosen.ends, ordered, cells)
             best[rows] = ungrid(cells)
-        return np.where(c < 0, -best, best)
+            held = ordered.any(axis=1)
+            bits[rows] = np.where(held, self._group_bits(chosen, ordered), 0)
+        return np.where(c < 0, -best, best), bits
 
     def decode(self, codes: Sequence[bytes], *, strict: bool = True) -> npt.NDArray[np.float32]:
         """Return the coefficients [F, size] float32 of rows' bytes.
@@ -180,8 +187,8 @@ class ByteCoder:
             group = np.ascontiguousarray(cells[:, rows])
             yield rows, Chosen(self.model, group, side.rows(rows))
 
-    def _group_bits(self, chosen: Chosen) -> Array:
-        magnitudes = np.abs(chosen.values)
+    def _group_bits(self, chosen: Chosen, magnitudes: npt.NDArray[np.int32]) -> Array:
+        """Return the bits [F] of magnitudes [F, n], were their distributions the chosen ones."""
         symbols = np.minimum(magnitudes, ESCAPE)
         lengths = self._lengths[chosen.index, symbols]
         total = np.where(chosen.coded, lengths, 0).sum(axis=1, dtype=np.int64)

@@ -23,9 +23,11 @@ CAP = 4  # times N: the most bytes of a row at an average rate
 SAMPLE_ROWS = 256  # of a recording, by which its step is found
 LEAST_BYTES, MOST_BYTES = 16, 8192  # a row's N may be
 
-_COARSE_ROWS = 48  # of those, by which it is found nearly
+COARSE_ROWS = 48  # of those, by which it is found nearly
 _GOLDEN = 0.6180339887498949  # its multiples are spread evenly over [0, 1)
-_HALVING = 20  # step indices for half the bytes, about
+_TRIES = 4
+HALVING = 20  # step indices for half the bytes, about
+_LEAST_CHANGE = 0.02  # of the bytes, from one step to the next
 _BITS_EACH = 5.5  # a coefficient that is not zero takes, about
 
 
@@ -55,30 +57,44 @@ def find_step(coder: ByteCoder, c: Array, code_bytes: float) -> Step:
     Give all rows, or those of `sample_rows`. Rows that would take more than CAP times as much
     count as that. The finest step there is, where everything fits.
     """
-    if not np.any(c):
-        return Step(0, 0.0)
-    few = c[sample_rows(len(c), _COARSE_ROWS)]
-
-    def mean_of(rows: Array, k: int) -> float:
-        lengths = _bytes(coder, rows, np.full(len(rows), k, dtype=np.uint8))
-        return float(np.minimum(lengths, CAP * code_bytes).mean()) if len(rows) else 0.0
-
-    start = _guess(few.reshape(1, -1), code_bytes * len(few))
-    coarse = _finest(lambda _, k: np.array([mean_of(few, int(k[0]))]), start, code_bytes)
-    fine = int(coarse[0])
-    means: dict[int, float] = {}
-    while True:  # the few rows are nearly right: move until the step and its next enclose N
-        means |= {k: mean_of(c, k) for k in (fine - 1, fine) if k >= 0 and k not in means}
-        if means[fine] > code_bytes and fine < STEPS - 1:
-            fine += 1
-        elif fine > 0 and means[fine - 1] <= code_bytes:
-            fine -= 1
-        else:
+    index, wanted = (
+        near_step(coder, c[sample_rows(len(c), COARSE_ROWS)], code_bytes),
+        len(c) * code_bytes,
+    )
+    step = Step(index, 0.0)
+    for _ in range(_TRIES):
+        step = exact_step(index, total_bytes(coder, c, index, code_bytes), wanted)
+        if abs(step.index + step.share - index) <= 1:
             break
-    if fine == 0:
+        index = round(step.index + step.share)
+    return step
+
+
+def near_step(coder: ByteCoder, few: Array, code_bytes: float) -> int:
+    """Return about the step index with which these rows take `code_bytes` on average."""
+    if not np.any(few):
+        return 0
+    total = len(few) * code_bytes
+    guess = _guess(few.reshape(1, -1), total)
+
+    def bytes_of(_: Array, k: Array) -> Array:
+        return np.array([total_bytes(coder, few, int(k[0]), code_bytes)])
+
+    return int(_finest(bytes_of, guess, total)[0])
+
+
+def total_bytes(coder: ByteCoder, c: Array, index: int, code_bytes: float) -> float:
+    """Return about how many bytes all rows take with one step, none more than the cap."""
+    lengths = _refined(coder, c, np.full(len(c), index, dtype=np.uint8))[1]
+    return float(np.minimum(lengths, CAP * code_bytes).sum())
+
+
+def exact_step(index: int, taken: float, wanted: float) -> Step:
+    """Return the step with which `wanted` bytes are taken, where `index` takes `taken`."""
+    if taken <= 0 or (index == 0 and taken <= wanted):
         return Step(0, 0.0)
-    share = (means[fine - 1] - code_bytes) / (means[fine - 1] - means[fine])
-    return Step(fine - 1, min(1.0, share))
+    at = float(np.clip(index + HALVING * np.log2(taken / wanted), 0, STEPS - 1))
+    return Step(int(at), at % 1)
 
 
 def sample_rows(rows: int, most: int = SAMPLE_ROWS) -> npt.NDArray[np.int64]:
@@ -101,34 +117,41 @@ def encode_average(
 
 def encode_constant(coder: ByteCoder, c: Array, code_bytes: int) -> list[bytes]:
     """Return the bytes of rows c [F, size], each with the finest step that fits `code_bytes`."""
-    index = _finest_that_fit(coder, c, code_bytes)
-    codes = _encode(coder, c, index)
-    return _fit(coder, c, index, codes, code_bytes)
+    index, q = _finest_that_fit(coder, c, code_bytes)
+    return _fit(coder, c, index, coder.encode(c, index, q=q), code_bytes)
 
 
 def _encode(coder: ByteCoder, c: Array, index: npt.NDArray[np.uint8]) -> list[bytes]:
-    q = coder.refine(c, quantise(c, index), index)
-    return coder.encode(c, index, q=q)
+    return coder.encode(c, index, q=_refined(coder, c, index)[0])
 
 
-def _bytes(coder: ByteCoder, c: Array, index: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
-    """Return about how many bytes rows take with the given steps, [F]."""
-    return coder.bits(coder.refine(c, quantise(c, index), index)) / 8
+def _refined(
+    coder: ByteCoder, c: Array, index: npt.NDArray[np.uint8]
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float64]]:
+    """Return whole numbers [F, size] for rows with the given steps, and about their bytes [F]."""
+    q, bits = coder.refine(c, quantise(c, index), index)
+    return q, bits / 8
 
 
-def _finest_that_fit(coder: ByteCoder, c: Array, code_bytes: int) -> npt.NDArray[np.uint8]:
-    """Return for each row the least step index with which it takes `code_bytes`, about, [F]."""
-    return _finest(
-        lambda rows, k: _bytes(coder, c[rows], k.astype(np.uint8)),
-        _guess(c, code_bytes),
-        code_bytes,
-    )
+def _finest_that_fit(
+    coder: ByteCoder, c: Array, code_bytes: int
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32]]:
+    """Return for each row about the least step index that fits, [F], and its numbers [F, size]."""
+    kept = np.zeros(c.shape, dtype=np.int32)
+
+    def bytes_of(rows: Array, k: Array) -> Array:
+        q, lengths = _refined(coder, c[rows], k.astype(np.uint8))
+        fits = lengths <= code_bytes
+        kept[rows[fits]] = q[fits]  # what fits is always finer than what fitted before
+        return lengths
+
+    return _finest(bytes_of, _guess(c, code_bytes), code_bytes), kept
 
 
 def _finest(
-    bytes_of: Callable[[Array, Array], Array], guess: Array, code_bytes: float
+    bytes_of: Callable[[Array, Array], Array], guess: Array, wanted: float
 ) -> npt.NDArray[np.uint8]:
-    """Return for each of n problems the least step index with which it takes `code_bytes`.
+    """Return for each of n problems about the least step index with which it takes `wanted`.
 
     bytes_of(problems, step indices) -> bytes, falling with the index. The greatest index where
     none fits.
@@ -138,11 +161,13 @@ def _finest(
     while len(unsettled := np.flatnonzero(high - low > 1)):
         k = guess[unsettled]
         lengths = bytes_of(unsettled, k)
-        fits = lengths <= code_bytes
+        fits = lengths <= wanted
         high[unsettled[fits]], low[unsettled[~fits]] = k[fits], k[~fits]
-        # Where N would be reached if the bytes halved every `_HALVING` indices.
-        away = np.log2(np.maximum(lengths, 1) / code_bytes) * _HALVING
-        ahead = k + np.where(fits, np.minimum(np.floor(away), -1), np.maximum(np.ceil(away), 1))
+        close = unsettled[fits & (lengths * (1 + _LEAST_CHANGE) > wanted)]
+        low[close] = high[close] - 1  # the next finer step would not fit
+        # Where the bytes would be those wanted if they halved every `HALVING` indices.
+        away = np.ceil(np.log2(np.maximum(lengths, 1) / wanted) * HALVING)
+        ahead = k + np.where(fits, np.minimum(away, -1), np.maximum(away, 1))
         guess[unsettled] = np.clip(ahead, low[unsettled] + 1, high[unsettled] - 1)
     return high.astype(np.uint8)
 
@@ -164,7 +189,7 @@ def _fit(
     over = np.array([row for row, code in enumerate(codes) if len(code) > cap], dtype=np.int64)
     if len(over) == 0:
         return codes
-    coarser = np.maximum(_finest_that_fit(coder, c[over], cap), index[over])
+    coarser = np.maximum(_finest_that_fit(coder, c[over], cap)[0], index[over])
     while len(over):
         for row, code in zip(over, _encode(coder, c[over], coarser), strict=True):
             codes[row] = code

@@ -119,8 +119,9 @@ class TestRefinement:
             return float(np.sum(error.astype(np.float64) ** 2) + 0.1 * coder.bits(q).sum())
 
         plain = quantise(c, index)
-        refined = coder.refine(c, plain, index)
+        refined, bits = coder.refine(c, plain, index)
         assert cost(refined) < cost(plain)
+        assert bits.sum() == pytest.approx(coder.bits(refined).sum(), rel=0.03)
         assert cost(refined) < cost(quantise(c, index, rounding=0.5))
 
 
@@ -173,7 +174,7 @@ class TestExactness:
         "coder = ByteCoder(Network(models.network().tensors(), {dtype!r}), models.SIZE)\n"
         "c = models.rows(40, seed=13)\n"
         "index = models.steps(40, 120)\n"
-        "q = coder.refine(c, quantise(c, index), index)\n"
+        "q, _ = coder.refine(c, quantise(c, index), index)\n"
         "codes = coder.encode(c, index, q=q)\n"
         "digest = hashlib.sha256(b''.join(codes))\n"
         "digest.update(coder.decode(codes).tobytes())\n"
