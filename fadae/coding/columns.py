@@ -29,6 +29,7 @@ def pack_column(numbers: npt.NDArray[np.int64]) -> bytes:
     folded = np.where(numbers < 0, -2 * numbers - 1, 2 * numbers).astype(np.int32)
     classes = np.floor(np.log2(folded + 1.0)).astype(np.int32)
     counts = np.bincount(classes, minlength=1)
+    counts[0] = max(counts[0], 1)  # where there are no numbers at all
     shares = np.ceil(counts * 255 / max(1, counts.max())).astype(np.uint8)
     code = pushed_uniform(classes, shares, folded + 1 - np.left_shift(1, classes))
     return bytes([len(shares), *shares.tolist()]) + code
