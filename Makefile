@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 
-.PHONY: demo test lint types layers k8s bench clean
+.PHONY: demo test lint types layers k8s bench model clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -37,6 +37,10 @@ k8s: $(VENV)/.installed
 
 bench: $(VENV)/.installed
 	$(BIN)/python -m tests.benchmarks
+
+# The packaged entropy model and its card: make model MUSIC=FOLDER [JUDGE=FOLDER] [LICENCE=...]
+model: $(VENV)/.installed
+	$(BIN)/python -m fadae.coding.making $(MUSIC) $(if $(JUDGE),--judge $(JUDGE)) --licence "$(LICENCE)"
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache build *.egg-info

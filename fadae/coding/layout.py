@@ -21,8 +21,10 @@ NEIGHBOURS = 32  # earlier-coded coefficients that a symbol's probability may de
 REACH_BINS = 32  # ... and how far away in frequency; grids are padded by so many zeros
 _BLOCK_DISTANCE = 1.7  # how far the next block is, in bins
 
-# Residues in coding order: (first bin, stride).
+# Residues in coding order: (first bin, stride). A row of one block starts coarser, its bins being
+# three times as many.
 _RESIDUES = ((0, 16), (8, 16), (4, 8), (2, 4), (1, 4), (3, 4))
+_RESIDUES_OF_ONE = ((0, 32), (16, 32), (8, 16), (4, 8), (2, 4), (1, 4), (3, 4))
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,8 @@ def phases(blocks: int) -> tuple[Phase, ...]:
     >>> [(p.residue, p.stride, p.block, len(p.offsets)) for p in phases(3)[:4]]
     [(0, 16, 1, 0), (0, 16, 0, 5), (0, 16, 2, 10), (8, 16, 1, 12)]
     """
-    order = [(r, s, b) for r, s in _RESIDUES for b in block_order(blocks)]
+    residues = _RESIDUES_OF_ONE if blocks == 1 else _RESIDUES
+    order = [(r, s, b) for r, s in residues for b in block_order(blocks)]
     return tuple(
         Phase(r, s, b, _known_offsets(order[:i], (r, s, b), blocks))
         for i, (r, s, b) in enumerate(order)
@@ -75,7 +78,7 @@ def _known_offsets(
 ) -> tuple[tuple[int, int], ...]:
     """Return the offsets to neighbours that are coded before a phase, nearest first."""
     residue, stride, block = phase
-    period = max(s for _, s in _RESIDUES)
+    period = max(stride, *(s for _, s, _ in earlier)) if earlier else stride
     known = np.zeros((blocks, period), dtype=bool)
     for r, s, b in earlier:
         known[b, r::s] = True

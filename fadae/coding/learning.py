@@ -108,7 +108,7 @@ class LearnedNetwork(nn.Module):
         np.multiply(inputs[:NEAR] > 0, np.float32(PRESENT), out=inputs[NEIGHBOURS:])
         x = torch.from_numpy(inputs.reshape(len(inputs), -1)) / 16
         neighbours, frequency, side = (w[number] for w in weights)
-        classes = torch.from_numpy(frequency_classes(phase.bins(most)))
+        classes = torch.from_numpy(frequency_classes(phase.bins(most), self.blocks))
         bias = _rounded(self.bias_1[number], 1024)
         h = (neighbours @ x).reshape(-1, rows, n)
         h = h + (side @ row)[:, :, None]

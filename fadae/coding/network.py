@@ -83,7 +83,9 @@ class Network:
         h = self._neighbours[phase] @ inputs.reshape(len(inputs), rows * n)
         by_row = h.reshape(-1, rows, n)
         by_row += (self._side[phase] @ side.inputs().astype(self._dtype))[:, :, None]
-        by_row += self._frequency[phase][:, frequency_classes(known.bins(stop))][:, None, :]
+        by_row += self._frequency[phase][:, frequency_classes(known.bins(stop), self.blocks)][
+            :, None, :
+        ]
         _activate(h)
         h = self._hidden[phase] @ h
         h += self._bias_2[phase]
@@ -134,8 +136,8 @@ def _activate(h: Array) -> None:
     np.clip(h, 0, 127, out=h)
 
 
-def frequency_classes(bins: slice) -> npt.NDArray[np.int64]:
-    """Return the class of each bin: the whole part of 48 sqrt(bin / 1250)."""
-    at = np.arange(bins.start, bins.stop, bins.step)
+def frequency_classes(bins: slice, blocks: int) -> npt.NDArray[np.int64]:
+    """Return the class of each bin: the whole part of 48 sqrt(bin / 1250), of three blocks'."""
+    at = np.arange(bins.start, bins.stop, bins.step) * blocks // 3
     edges = -(-(np.arange(1, CLASSES) ** 2) * _CLASSES_END // CLASSES**2)
     return np.searchsorted(edges, at, side="right")

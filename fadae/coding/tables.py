@@ -76,7 +76,7 @@ class Tables:
         sums = (weights @ levels.reshape(len(weights), rows * n)).reshape(rows, n)
         mean = sums.astype(np.int32) // max(1, int(weights.sum()))
         bins = np.arange(known.residue, stop, known.stride)
-        frequency = np.searchsorted(_FREQUENCY_EDGES, bins, side="right")
+        frequency = np.searchsorted(_FREQUENCY_EDGES, bins * self.blocks // 3, side="right")
         # Both classes in eighths of an octave: their difference is the symbols a bin.
         density = side.count.astype(np.int32) * 8 // 3 - side.bandwidth.astype(np.int32) - 24
         dense = np.searchsorted(_DENSITY_EDGES, density, side="right")
