@@ -1,0 +1,1 @@
+"""Byte codes: quantised coefficients, their learned probabilities, and an entropy coder."""

@@ -1,0 +1,163 @@
+"""Makes the packaged model from a folder of music: `python -m fadae.coding.making FOLDER`.
+
+Writes music.safetensors and its card, music.json: which files it was trained on and judged by,
+each by its SHA-256, and the figures. The same files give the same bytes, on one kind of CPU.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import logging
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fadae.audio.pcm import from_pcm
+from fadae.audio.sandbox import Sandbox
+from fadae.config import Limits
+from fadae.coding import files, kept
+from fadae.coding.fitting import finish, own_step
+from fadae.coding.learning import ITERATIONS, learn
+from fadae.coding.model import EntropyModel
+from fadae.errors import NoInputError, PermanentFailure
+from fadae.scores import snr_db
+from fadae.transform.critical import BLOCKS, CriticalTransform
+
+logger = logging.getLogger(__name__)
+
+RATE_HZ = 11025
+CODE_BYTES = (128, 256, 512)
+_SHIFTS = (0, 1234)  # samples at which framing starts: as many views of each recording
+_COUNTED_ROWS = 4000
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A file's sound: pcm [n] int16 at RATE_HZ, and the SHA-256 of the file."""
+
+    name: str
+    sha256: str
+    pcm: npt.NDArray[np.int16]
+
+
+def read_folder(folder: Path) -> list[Recording]:
+    """Return the recordings of a folder, ordered by hash, each once; others are left out."""
+    found: dict[str, Recording] = {}
+    sandbox = Sandbox()
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+        with tempfile.TemporaryFile() as pcm:
+            try:
+                sandbox.decode(path, RATE_HZ, Limits(), pcm.write)
+            except PermanentFailure as failure:
+                logger.info("%s is left out: %s", path.name, failure)
+                continue
+            pcm.seek(0)
+            samples = np.frombuffer(pcm.read(), dtype="<i2").astype(np.int16)
+        found.setdefault(sha256, Recording(path.name, sha256, samples))
+    sandbox.close()
+    if not found:
+        raise NoInputError(f"{folder} holds no recording that can be decoded")
+    return [found[sha256] for sha256 in sorted(found)]
+
+
+def make_model(
+    recordings: Sequence[Recording], *, iterations: int = ITERATIONS, seed: int = 0
+) -> EntropyModel:
+    """Return the network trained on recordings."""
+    transform = CriticalTransform(RATE_HZ)
+    rows, steps = [], []
+    for recording in recordings:
+        for shift in _SHIFTS:
+            c = transform.analyze(from_pcm(recording.pcm[shift:]))
+            rows.append(c)
+            steps.append(np.full(len(c), own_step(c), dtype=np.uint8))
+    c, step_index = np.concatenate(rows), np.concatenate(steps)
+    loud = np.abs(c).max(axis=1) > 1e-4
+    c, step_index = c[loud], step_index[loud]
+
+    def report(iteration: int, loss: float) -> None:
+        if iteration % 500 == 0:
+            logger.info("iteration %d: %.3f", iteration, loss)
+
+    network = learn(
+        c, step_index, blocks=BLOCKS, iterations=iterations, seed=seed, report=report
+    ).network()
+    some = np.random.default_rng(seed).permutation(len(c))[:_COUNTED_ROWS]
+    return finish(network, c[some], step_index[some])
+
+
+def judge(model: EntropyModel, recordings: Sequence[Recording]) -> dict[str, Any]:
+    """Return the mean over recordings of SNR in dB, by rate and bytes a row, all bytes counted."""
+    figures: dict[str, Any] = {}
+    for rate_kind in ("average", "constant"):
+        for code_bytes in CODE_BYTES:
+            scores, spent, rows = [], 0, 0
+            for recording in recordings:
+                code = files.compress(
+                    recording.pcm, RATE_HZ, model=model, code_bytes=code_bytes, rate_kind=rate_kind
+                )
+                sound, _ = files.decompress(code, model=model)
+                scores.append(snr_db(from_pcm(recording.pcm), sound))
+                spent += len(code)
+                rows += CriticalTransform(RATE_HZ).frame_count(len(recording.pcm))
+            figures[f"{rate_kind} {code_bytes}"] = {
+                "snr_db": round(float(np.mean(scores)), 3),
+                "bytes_a_row": round(spent / rows, 2),
+            }
+            logger.info("%s %d: %s", rate_kind, code_bytes, figures[f"{rate_kind} {code_bytes}"])
+    return figures
+
+
+def card(
+    model: EntropyModel,
+    trained: Sequence[Recording],
+    judged: Sequence[Recording],
+    licence: str,
+    iterations: int,
+    seed: int,
+) -> dict[str, Any]:
+    """Return what is to be known of a model, JSON-able."""
+    return {
+        "fingerprint": kept.identify(model).hex(),
+        "sample_rate_hz": RATE_HZ,
+        "licence_of_the_music": licence,
+        "iterations": iterations,
+        "seed": seed,
+        "trained_on": [{"name": one.name, "sha256": one.sha256} for one in trained],
+        "judged_by": [{"name": one.name, "sha256": one.sha256} for one in judged],
+        "figures": judge(model, judged),
+    }
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Make the model of a folder and write it with its card."""
+    parser = argparse.ArgumentParser(prog="python -m fadae.coding.making", description=__doc__)
+    parser.add_argument("folder", type=Path, help="music to train on")
+    parser.add_argument("--judge", type=Path, help="music to measure on, never trained on")
+    parser.add_argument("--to", type=Path, default=Path(__file__).parent, help="where to write")
+    parser.add_argument("--licence", default="unknown", help="of the music, for the card")
+    parser.add_argument("--iterations", type=int, default=ITERATIONS)
+    parser.add_argument("--seed", type=int, default=0)
+    asked = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    trained = read_folder(asked.folder)
+    hashes = {one.sha256 for one in trained}
+    judged = read_folder(asked.judge) if asked.judge else []
+    judged = [one for one in judged if one.sha256 not in hashes]
+    model = make_model(trained, iterations=asked.iterations, seed=asked.seed)
+    asked.to.mkdir(parents=True, exist_ok=True)
+    (asked.to / "music.safetensors").write_bytes(kept.to_bytes(model))
+    written = card(model, trained, judged, asked.licence, asked.iterations, asked.seed)
+    (asked.to / "music.json").write_text(json.dumps(written, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
