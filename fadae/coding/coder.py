@@ -17,11 +17,20 @@ import numpy as np
 import numpy.typing as npt
 
 from fadae.coding.bitstream import ESCAPE_BITS, Pulled, Pushed
-from fadae.coding.context import Context, Side
-from fadae.coding.errors import CodeError
-from fadae.coding.layout import grid, phases, ungrid
-from fadae.coding.model import ESCAPE, TOTAL, EntropyModel, probabilities
-from fadae.coding.quantise import CENTROIDS, MOST, STEP, dequantise, quantise
+from fadae.coding.entropy import ESCAPE, TOTAL, EntropyModel, probabilities
+from fadae.coding.symbols import (
+    CENTROIDS,
+    MOST,
+    STEP,
+    Context,
+    Side,
+    dequantise,
+    grid,
+    phases,
+    quantise,
+    ungrid,
+)
+from fadae.errors import CodeError
 
 Array = npt.NDArray[Any]
 

@@ -39,9 +39,9 @@ from typing import BinaryIO, Literal
 import numpy as np
 import numpy.typing as npt
 
-from fadae.coding.columns import pack_column, unpack_column
-from fadae.coding.errors import CodeError
+from fadae.coding.bitstream import pack_column, unpack_column
 from fadae.coding.rate import Step
+from fadae.errors import CodeError
 
 MAGIC = b"\x89FADAE\r\n"
 VERSION = 1

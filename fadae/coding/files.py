@@ -1,27 +1,62 @@
-"""Recordings to `.fadae` files and back: what `fadae encode` and `fadae decode` do."""
+"""Entropy models and recordings as files: what `fadae encode` and `fadae decode` do.
+
+A model is a safetensors file, nothing but named arrays of whole numbers.
+"""
 
 from __future__ import annotations
 
+import functools
 import io
 import tempfile
 from collections.abc import Iterator
+from importlib import resources
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
+import safetensors
+import safetensors.numpy
 
-from fadae.audio.pcm import from_pcm
-from fadae.audio.sandbox import borrowed
-from fadae.config import Limits
-from fadae.coding import container, kept, rate
+from fadae.audio import borrowed, from_pcm
+from fadae.coding import container, rate
 from fadae.coding.coder import ByteCoder
 from fadae.coding.container import Header, Rate
-from fadae.coding.errors import CodeError
-from fadae.coding.model import EntropyModel
+from fadae.coding.entropy import EntropyModel, Network, fingerprint
 from fadae.coding.rate import Step
-from fadae.errors import UsageError
-from fadae.transform.critical import CriticalTransform
+from fadae.coding.tables import Tables
+from fadae.config import Limits
+from fadae.errors import CodeError, UsageError
+from fadae.transform import CriticalTransform
+
+_PACKAGED = "music.safetensors"
+
+
+def to_bytes(model: EntropyModel) -> bytes:
+    """Return the file of a model, a pure function of it."""
+    kept: bytes = safetensors.numpy.save(model.tensors())
+    return kept
+
+
+def from_bytes(kept: bytes) -> EntropyModel:
+    """Return the model of a file's bytes; raises CodeError where they are not one."""
+    try:
+        tensors = safetensors.numpy.load(kept)
+        return (Network if "hidden" in tensors else Tables)(tensors)
+    except (safetensors.SafetensorError, KeyError, ValueError, TypeError, IndexError) as error:
+        raise CodeError(f"not an entropy model: {error}") from error
+
+
+@functools.cache
+def packaged() -> EntropyModel:
+    """Return the model that comes with fadae."""
+    return from_bytes(resources.files("fadae.coding").joinpath(_PACKAGED).read_bytes())
+
+
+def identify(model: EntropyModel) -> bytes:
+    """Return the 8 bytes by which files know their model."""
+    return fingerprint(model.name, model.tensors())
+
 
 _PIECE_ROWS = 256  # analyzed, coded or decoded at a time
 _AIM = 0.997  # of the bytes asked for
@@ -68,7 +103,7 @@ def compress(
         raise UsageError(
             f"--code-bytes is {rate.LEAST_BYTES} to {rate.MOST_BYTES}, not {code_bytes}"
         )
-    model = kept.packaged() if model is None else model
+    model = packaged() if model is None else model
     encoder = _Encoder(model, samples, sample_rate_hz, code_bytes, rate_kind)
     return encoder.constant() if rate_kind == "constant" else encoder.average()
 
@@ -89,7 +124,7 @@ class _Encoder:
         self._rows = self._transform.frame_count(len(samples))
         self._coder = ByteCoder(model, self._transform.size)
         self._header = Header(
-            kept.identify(model),
+            identify(model),
             sample_rate_hz,
             len(samples),
             self._rows,
@@ -163,8 +198,8 @@ class Decoder:
         """Open a file; raises CodeError where it is none, or was made with another model."""
         self._reader = container.Reader(file)
         header = self._reader.header
-        model = kept.packaged() if model is None else model
-        known = kept.identify(model)
+        model = packaged() if model is None else model
+        known = identify(model)
         if header.fingerprint != known:
             raise CodeError(
                 f"made with model {header.fingerprint.hex()}, and this is model {known.hex()}: "

@@ -17,20 +17,20 @@ import torch
 from torch import Tensor, nn
 
 from fadae.coding.bitstream import ESCAPE_BITS
-from fadae.coding.context import Context, Side
-from fadae.coding.layout import NEIGHBOURS, Phase, grid, phases
-from fadae.coding.model import ALPHABET, ESCAPE, to_frequencies
-from fadae.coding.network import (
+from fadae.coding.entropy import (
+    ALPHABET,
     CLASSES,
+    ESCAPE,
     INDICES,
     NEAR,
     PRESENT,
     SIDE_INPUTS,
     Network,
     frequency_classes,
+    to_frequencies,
 )
-from fadae.coding.quantise import STEPS, quantise
-from fadae.coding.statistics import Statistics
+from fadae.coding.symbols import NEIGHBOURS, STEPS, Context, Phase, Side, grid, phases, quantise
+from fadae.coding.tables import Statistics
 
 Array = npt.NDArray[Any]
 

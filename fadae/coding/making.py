@@ -19,16 +19,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fadae.audio.pcm import from_pcm
-from fadae.audio.sandbox import Sandbox
-from fadae.config import Limits
-from fadae.coding import files, kept
-from fadae.coding.fitting import finish, own_step
+from fadae.audio import borrowed, from_pcm
+from fadae.coding import files
+from fadae.coding.entropy import EntropyModel
 from fadae.coding.learning import ITERATIONS, learn
-from fadae.coding.model import EntropyModel
+from fadae.coding.tables import finish, own_step
+from fadae.config import Limits
 from fadae.errors import NoInputError, PermanentFailure
 from fadae.scores import snr_db
-from fadae.transform.critical import BLOCKS, CriticalTransform
+from fadae.transform import CriticalTransform
 
 logger = logging.getLogger(__name__)
 
@@ -50,10 +49,9 @@ class Recording:
 def read_folder(folder: Path) -> list[Recording]:
     """Return the recordings of a folder, ordered by hash, each once; others are left out."""
     found: dict[str, Recording] = {}
-    sandbox = Sandbox()
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-        with tempfile.TemporaryFile() as pcm:
+        with tempfile.TemporaryFile() as pcm, borrowed() as sandbox:
             try:
                 sandbox.decode(path, RATE_HZ, Limits(), pcm.write)
             except PermanentFailure as failure:
@@ -62,7 +60,6 @@ def read_folder(folder: Path) -> list[Recording]:
             pcm.seek(0)
             samples = np.frombuffer(pcm.read(), dtype="<i2").astype(np.int16)
         found.setdefault(sha256, Recording(path.name, sha256, samples))
-    sandbox.close()
     if not found:
         raise NoInputError(f"{folder} holds no recording that can be decoded")
     return [found[sha256] for sha256 in sorted(found)]
@@ -88,7 +85,12 @@ def make_model(
             logger.info("iteration %d: %.3f", iteration, loss)
 
     network = learn(
-        c, step_index, blocks=BLOCKS, iterations=iterations, seed=seed, report=report
+        c,
+        step_index,
+        blocks=transform.hop_samples // transform.bands,
+        iterations=iterations,
+        seed=seed,
+        report=report,
     ).network()
     some = np.random.default_rng(seed).permutation(len(c))[:_COUNTED_ROWS]
     return finish(network, c[some], step_index[some])
@@ -126,7 +128,7 @@ def card(
 ) -> dict[str, Any]:
     """Return what is to be known of a model, JSON-able."""
     return {
-        "fingerprint": kept.identify(model).hex(),
+        "fingerprint": files.identify(model).hex(),
         "sample_rate_hz": RATE_HZ,
         "licence_of_the_music": licence,
         "iterations": iterations,
@@ -154,7 +156,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     judged = [one for one in judged if one.sha256 not in hashes]
     model = make_model(trained, iterations=asked.iterations, seed=asked.seed)
     asked.to.mkdir(parents=True, exist_ok=True)
-    (asked.to / "music.safetensors").write_bytes(kept.to_bytes(model))
+    (asked.to / "music.safetensors").write_bytes(files.to_bytes(model))
     written = card(model, trained, judged, asked.licence, asked.iterations, asked.seed)
     (asked.to / "music.json").write_text(json.dumps(written, indent=2) + "\n")
 

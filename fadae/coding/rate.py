@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fadae.coding.coder import ByteCoder
-from fadae.coding.quantise import ROUNDING, STEP, STEPS, quantise
+from fadae.coding.symbols import ROUNDING, STEP, STEPS, quantise
 
 Array = npt.NDArray[Any]
 

@@ -1,20 +1,41 @@
-"""Entropy model `tables`: distributions counted by phase, frequency, density and neighbours.
+"""Entropy model `tables`, and what is counted to make or finish a model: sums over any sample.
 
-Closed form: one pass over a sample, whose counts add up over any number of machines.
+Distributions by phase, frequency, density and neighbours, in closed form: one pass over a sample,
+whose counts add up over any number of machines.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from fadae.coding.context import BANDWIDTHS, COUNTS, Context, Side
-from fadae.coding.layout import NEIGHBOURS, Phase, phases
-from fadae.coding.model import ALPHABET, ensure_shapes, to_frequencies
-from fadae.coding.quantise import CENTROIDS
+from fadae.coding.coder import Chosen
+from fadae.coding.entropy import (
+    ALPHABET,
+    ESCAPE,
+    EntropyModel,
+    Network,
+    ensure_shapes,
+    to_frequencies,
+)
+from fadae.coding.symbols import (
+    BANDWIDTHS,
+    CENTROIDS,
+    COUNTS,
+    NEIGHBOURS,
+    STEP,
+    STEPS,
+    Context,
+    Phase,
+    Side,
+    grid,
+    phases,
+    quantise,
+)
 
 Array = npt.NDArray[Any]
 
@@ -24,7 +45,7 @@ _LEVEL_EDGES = np.array([1, 2, 3, 4, 5, 7, 9, 11, 14, 17, 20, 24, 28, 33, 38, 44
 _FREQUENCIES, _DENSITIES = len(_FREQUENCY_EDGES) + 1, len(_DENSITY_EDGES) + 1
 _LEVELS = len(_LEVEL_EDGES) + 1
 _DISTANCE = 1.7  # of the next block, in bins; see layout
-_PRIOR = 30.0  # symbols' worth of the distribution over all frequencies and densities
+_SMOOTHING = 30.0  # symbols' worth of the distribution over all frequencies and densities
 
 
 class Tables:
@@ -90,7 +111,7 @@ class Tables:
         grouped = counts.reshape(-1, _FREQUENCIES * _DENSITIES, _LEVELS, counts.shape[1])
         common = grouped.sum(axis=1, keepdims=True) + 0.02
         common /= common.sum(axis=-1, keepdims=True)
-        return np.asarray((grouped + _PRIOR * common).reshape(counts.shape))
+        return np.asarray((grouped + _SMOOTHING * common).reshape(counts.shape))
 
 
 def _weights(phase: Phase) -> npt.NDArray[np.float32]:
@@ -98,3 +119,139 @@ def _weights(phase: Phase) -> npt.NDArray[np.float32]:
     offsets = np.array(phase.offsets[:NEIGHBOURS], dtype=np.float64).reshape(-1, 2)
     away = np.hypot(offsets[:, 0], _DISTANCE * offsets[:, 1])
     return np.rint(256 / (0.5 + away**2)).astype(np.float32)
+
+
+_PRIOR = 20.0  # symbols' worth of the centroid over all distributions
+
+
+@dataclass
+class Statistics:
+    """Counts: of symbols [D, ALPHABET], of side information, and sums for the centroids."""
+
+    symbols: npt.NDArray[np.float64]
+    bandwidth: npt.NDArray[np.float64]
+    count: npt.NDArray[np.float64]
+    held: npt.NDArray[np.float64]
+    excess: npt.NDArray[np.float64]
+
+    @classmethod
+    def none(cls, distributions: int) -> Statistics:
+        """Return the counts of nothing."""
+        return cls(
+            np.zeros((distributions, ALPHABET)),
+            np.zeros(BANDWIDTHS),
+            np.zeros((BANDWIDTHS, COUNTS)),
+            np.zeros((distributions, CENTROIDS)),
+            np.zeros((distributions, CENTROIDS)),
+        )
+
+    def add(self, model: EntropyModel, c: Array, step_index: npt.NDArray[np.uint8]) -> None:
+        """Count rows of coefficients [F, size] at a step each [F]."""
+        q = quantise(c, step_index)
+        loud = q.any(axis=1)
+        c, q, step_index = c[loud], q[loud], step_index[loud]
+        scaled = (np.abs(c) / STEP[step_index][:, None] - np.abs(q)).astype(np.float32)
+        for first in range(0, len(q), 16):
+            rows = slice(first, first + 16)
+            cells = grid(q[rows], model.blocks)
+            side = Side.of(cells)
+            chosen = Chosen(model, cells, side)
+            excess = grid(scaled[rows].view(np.int32), model.blocks).view(np.float32)
+            self._add(chosen, chosen.in_order(model, excess))
+            np.add.at(self.bandwidth, side.bandwidth, 1)
+            np.add.at(self.count, (side.bandwidth, side.count), 1)
+
+    def _add(self, chosen: Chosen, excess: Array) -> None:
+        magnitudes = np.abs(chosen.values[chosen.coded])
+        index = chosen.index[chosen.coded].astype(np.int64)
+        size = self.symbols.shape
+        at = index * ALPHABET + np.minimum(magnitudes, ESCAPE)
+        self.symbols += np.bincount(at, minlength=self.symbols.size).reshape(size)
+        held = magnitudes > 0
+        at = index[held] * CENTROIDS + np.minimum(magnitudes[held], CENTROIDS) - 1
+        weights = excess[chosen.coded][held]
+        self.held += np.bincount(at, minlength=self.held.size).reshape(self.held.shape)
+        self.excess += np.bincount(at, weights, minlength=self.held.size).reshape(self.held.shape)
+
+    def side_tables(self) -> dict[str, Array]:
+        """Return the frequencies of `bandwidth` and `count`, smoothed over neighbouring classes."""
+        bandwidth = _smooth(self.bandwidth) + 0.05
+        near = self.count + 0.01
+        for shift in (-3, -2, -1, 1, 2, 3):
+            near += 0.5 ** abs(shift) * np.roll(self.count, shift, axis=0)
+        return {
+            "bandwidth": to_frequencies(bandwidth),
+            "count": to_frequencies(_smooth(near) + 0.02),
+        }
+
+    def centroids(self) -> npt.NDArray[np.int16]:
+        """Return the centroids [D, CENTROIDS] in 1/1024 of a step."""
+        common = self.excess.sum(axis=0) / np.maximum(self.held.sum(axis=0), 1)
+        mean = (self.excess + _PRIOR * common) / (self.held + _PRIOR)
+        return np.asarray(np.rint(mean * 1024), dtype=np.int16)
+
+
+def _smooth(counts: Array) -> Array:
+    padded = np.pad(counts, [(0, 0)] * (counts.ndim - 1) + [(1, 1)])
+    return np.asarray(0.5 * counts + 0.25 * padded[..., :-2] + 0.25 * padded[..., 2:])
+
+
+# Step indices around a recording's own at which rows are counted: about 700 to 60 bytes a row.
+OFFSETS = (-24, -12, 0, 12, 24)
+_TYPICAL_DB = 18.0  # a recording's own step gives about this
+
+
+def own_step(c: Array) -> int:
+    """Return the step index at which rows c [F, size] of a recording have about 18 dB."""
+    energy = float(np.sum(c.astype(np.float64) ** 2))
+    low, high = -1, STEPS - 1
+    while high - low > 1:
+        middle = (low + high) // 2
+        steps = np.full(len(c), middle, dtype=np.uint8)
+        coarse = np.abs(quantise(c, steps)) * STEP[middle]
+        error = float(np.sum((np.abs(c) - coarse).astype(np.float64) ** 2))
+        if error * 10 ** (_TYPICAL_DB / 10) > energy:
+            high = middle
+        else:
+            low = middle
+    return high
+
+
+def fit_tables(
+    c: Array, step_index: npt.NDArray[np.uint8], blocks: int, offsets: tuple[int, ...] = OFFSETS
+) -> Tables:
+    """Return tables counted over rows [F, size], around a step a row [F]."""
+    empty = Tables.empty(blocks)
+    return tables_of(count(empty, c, step_index, offsets), blocks)
+
+
+def tables_of(statistics: Statistics, blocks: int) -> Tables:
+    """Return the tables of counts, which may be the sum of many machines'."""
+    tensors = Tables.empty(blocks).tensors()
+    tensors |= {
+        "distributions": to_frequencies(Tables.smoothed(statistics.symbols)),
+        "centroids": statistics.centroids(),
+        **statistics.side_tables(),
+    }
+    return Tables(tensors)
+
+
+def finish(network: Network, c: Array, step_index: npt.NDArray[np.uint8]) -> Network:
+    """Return a trained network with centroids and side information counted over rows."""
+    statistics = count(network, c, step_index)
+    counted = {"centroids": statistics.centroids(), **statistics.side_tables()}
+    return Network(network.tensors() | counted)
+
+
+def count(
+    model: EntropyModel,
+    c: Array,
+    step_index: npt.NDArray[np.uint8],
+    offsets: tuple[int, ...] = OFFSETS,
+) -> Statistics:
+    """Return what is counted over rows [F, size] at steps around their own [F]."""
+    statistics = Statistics.none(len(model.distributions))
+    for offset in offsets:
+        steps = np.clip(step_index.astype(np.int64) + offset, 0, STEPS - 1)
+        statistics.add(model, c, steps.astype(np.uint8))
+    return statistics

@@ -7,7 +7,6 @@ from fadae._lazy import lazily
 if TYPE_CHECKING:
     from fadae.model.codec import FRAMES_AT_A_TIME, Codec, Codes, pass_through, prepared_from
     from fadae.model.companding import values_of
-    from fadae.model.config import ModelConfig
     from fadae.model.contract import (
         PREPARED_FRAMES,
         ClosedForm,
@@ -15,6 +14,7 @@ if TYPE_CHECKING:
         Generates,
         Measures,
         Model,
+        ModelConfig,
         OwnLoss,
         Prepares,
         StoredCodes,
@@ -33,13 +33,13 @@ else:
                 "prepared_from",
             ],
             "fadae.model.companding": ["values_of"],
-            "fadae.model.config": ["ModelConfig"],
             "fadae.model.contract": [
                 "ClosedForm",
                 "FrameShape",
                 "Generates",
                 "Measures",
                 "Model",
+                "ModelConfig",
                 "OwnLoss",
                 "PREPARED_FRAMES",
                 "Prepares",

@@ -8,11 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fadae.coding.fitting import fit_tables
+from fadae.coding.entropy import Network
 from fadae.coding.learning import LearnedNetwork
-from fadae.coding.network import Network
-from fadae.coding.statistics import Statistics
-from fadae.coding.tables import Tables
+from fadae.coding.tables import Statistics, Tables, fit_tables
 
 SIZE = 3750
 Array = npt.NDArray[Any]

@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fadae.coding.coder import ByteCoder, pack, unpack
-from fadae.coding.errors import CodeError
-from fadae.coding.network import Network
-from fadae.coding.quantise import STEP, quantise
+from fadae.coding.entropy import Network
+from fadae.coding.symbols import STEP, quantise
+from fadae.errors import CodeError
 from tests.coding import models
 from tests.coding.models import SIZE, rows, steps
 
@@ -168,8 +168,8 @@ class TestExactness:
     SCRIPT = (
         "import hashlib, numpy as np\n"
         "from fadae.coding.coder import ByteCoder\n"
-        "from fadae.coding.quantise import quantise\n"
-        "from fadae.coding.network import Network\n"
+        "from fadae.coding.symbols import quantise\n"
+        "from fadae.coding.entropy import Network\n"
         "from tests.coding import models\n"
         "coder = ByteCoder(Network(models.network().tensors(), {dtype!r}), models.SIZE)\n"
         "c = models.rows(40, seed=13)\n"

@@ -11,13 +11,12 @@ import numpy as np
 import pytest
 
 from fadae.audio.write import encode as encode_audio
-from fadae.coding import container, files, kept
+from fadae.coding import container, files
+from fadae.coding.bitstream import pack_column, unpack_column
 from fadae.coding.coder import ByteCoder
-from fadae.coding.columns import pack_column, unpack_column
 from fadae.coding.container import Header, Reader
-from fadae.coding.errors import CodeError
 from fadae.coding.rate import Step
-from fadae.errors import UsageError
+from fadae.errors import CodeError, UsageError
 from fadae.scores import snr_db
 from fadae.transform.critical import CriticalTransform
 from tests.coding import models
@@ -87,7 +86,7 @@ class TestFormat:
     def test_header_is_as_documented(self, code: bytes) -> None:
         assert code[:8] == b"\x89FADAE\r\n"
         assert code[8:12] == bytes([1, 0, 1, 0])
-        assert code[12:20] == kept.identify(models.tables())
+        assert code[12:20] == files.identify(models.tables())
         assert int.from_bytes(code[20:24], "little") == RATE_HZ
         assert int.from_bytes(code[24:32], "little") == 60 * RATE_HZ
         assert int.from_bytes(code[32:36], "little") == 178
@@ -168,7 +167,7 @@ class TestFiles:
 
 class TestWhatIsNoCode:
     def test_another_model_is_named(self, code: bytes) -> None:
-        with pytest.raises(CodeError, match=kept.identify(models.tables()).hex()) as refused:
+        with pytest.raises(CodeError, match=files.identify(models.tables()).hex()) as refused:
             files.decompress(code, model=models.network())
         assert refused.value.exit_code == 65
 
@@ -211,8 +210,8 @@ class TestWhatIsNoCode:
 class TestKeptModels:
     @pytest.mark.parametrize("model", [models.tables, models.network])
     def test_a_kept_model_codes_the_same(self, model: Any) -> None:
-        again = kept.from_bytes(kept.to_bytes(model()))
-        assert kept.identify(again) == kept.identify(model())
+        again = files.from_bytes(files.to_bytes(model()))
+        assert files.identify(again) == files.identify(model())
         c, index = models.rows(4, seed=30), models.steps(4)
         expected = ByteCoder(model(), models.SIZE).encode(c, index)
         assert ByteCoder(again, models.SIZE).encode(c, index) == expected
@@ -220,4 +219,4 @@ class TestKeptModels:
     @pytest.mark.parametrize("junk", [b"", b"x" * 100, b"\10\0\0\0\0\0\0\0{}      "])
     def test_other_bytes_are_refused(self, junk: bytes) -> None:
         with pytest.raises(CodeError):
-            kept.from_bytes(junk)
+            files.from_bytes(junk)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fadae.coding.context import Context, Side
-from fadae.coding.layout import NEIGHBOURS, REACH_BINS, grid, phases, ungrid
+from fadae.coding.symbols import NEIGHBOURS, REACH_BINS, Context, Side, grid, phases, ungrid
 
 every_layout = pytest.mark.parametrize("blocks", [1, 3, 5, 15])
 

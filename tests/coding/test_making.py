@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from fadae.audio.write import encode as encode_audio
-from fadae.coding import kept, making
+from fadae.coding import files, making
 from fadae.coding.coder import ByteCoder
 from fadae.errors import NoInputError
 from tests.coding.models import SIZE, rows, steps
@@ -50,12 +50,12 @@ def test_a_folder_makes_a_model_and_its_card(folder: Path, tmp_path: Path) -> No
     assert made[0] == made[1]
     assert len(made[0]) < 100_000
     card = json.loads((tmp_path / "one" / "music.json").read_text())
-    assert card["fingerprint"] == kept.identify(kept.from_bytes(made[0])).hex()
+    assert card["fingerprint"] == files.identify(files.from_bytes(made[0])).hex()
     assert [one["name"] for one in card["judged_by"]] == ["c.wav"]  # a.wav was trained on
     assert len(card["trained_on"]) == 2
     assert card["licence_of_the_music"] == "CC0"
     assert card["figures"]["average 256"]["bytes_a_row"] <= 256
-    coder = ByteCoder(kept.from_bytes(made[0]), SIZE)
+    coder = ByteCoder(files.from_bytes(made[0]), SIZE)
     codes = coder.encode(rows(3), steps(3))
     assert np.all(np.isfinite(coder.decode(codes)))
 

@@ -13,13 +13,13 @@ from torch import Tensor, nn
 
 from fadae.errors import UsageError
 from fadae.model.codec import pass_through
-from fadae.model.config import ModelConfig
 from fadae.model.contract import (
     ClosedForm,
     FrameShape,
     Generates,
     Measures,
     Model,
+    ModelConfig,
     Prepares,
     StoredCodes,
     model_class,

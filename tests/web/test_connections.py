@@ -11,7 +11,7 @@ from urllib.parse import quote_plus
 import pytest
 
 from fadae.store.location import Location
-from fadae.web.connections import MOST_CONNECTIONS
+from fadae.web.server import MOST_CONNECTIONS
 from tests.web.conftest import LONG, Served, serving
 
 WHOLE = b"GET /static/icon.svg HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -22,7 +22,7 @@ HALF_BODY = WHOLE[:-2] + b"Content-Length: 1000\r\n\r\n"
 @pytest.fixture
 def hasty_room(location: Location, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
     """A room that waits half a second, not fifteen."""
-    monkeypatch.setattr("fadae.web.connections.REQUEST_SECONDS", 0.5)
+    monkeypatch.setattr("fadae.web.server.REQUEST_SECONDS", 0.5)
     with serving(location) as served:
         yield served
 
