@@ -32,6 +32,7 @@ def test_a_folder_makes_a_model_and_its_card(folder: Path, tmp_path: Path) -> No
     (judge / "c.wav").write_bytes(encode_audio(music(3, 3) / 32768, RATE_HZ, "wav"))
     (judge / "a.wav").write_bytes((folder / "a.wav").read_bytes())
     made = []
+    options = ["--iterations", "3", "--licence", "CC0"]
     for to in (tmp_path / "one", tmp_path / "two"):
         making.main(
             [
