@@ -34,19 +34,7 @@ def test_a_folder_makes_a_model_and_its_card(folder: Path, tmp_path: Path) -> No
     made = []
     options = ["--iterations", "3", "--licence", "CC0"]
     for to in (tmp_path / "one", tmp_path / "two"):
-        making.main(
-            [
-                str(folder),
-                "--judge",
-                str(judge),
-                "--to",
-                str(to),
-                "--iterations",
-                "3",
-                "--licence",
-                "CC0",
-            ]
-        )
+        making.main([str(folder), "--judge", str(judge), "--to", str(to), *options])
         made.append((to / "music.safetensors").read_bytes())
     assert made[0] == made[1]
     assert len(made[0]) < 100_000
