@@ -32,20 +32,9 @@ def test_a_folder_makes_a_model_and_its_card(folder: Path, tmp_path: Path) -> No
     (judge / "c.wav").write_bytes(encode_audio(music(3, 3) / 32768, RATE_HZ, "wav"))
     (judge / "a.wav").write_bytes((folder / "a.wav").read_bytes())
     made = []
+    options = ["--iterations", "3", "--licence", "CC0"]
     for to in (tmp_path / "one", tmp_path / "two"):
-        making.main(
-            [
-                str(folder),
-                "--judge",
-                str(judge),
-                "--to",
-                str(to),
-                "--iterations",
-                "3",
-                "--licence",
-                "CC0",
-            ]
-        )
+        making.main([str(folder), "--judge", str(judge), "--to", str(to), *options])
         made.append((to / "music.safetensors").read_bytes())
     assert made[0] == made[1]
     assert len(made[0]) < 100_000
