@@ -26,7 +26,7 @@ from fadae.coding.entropy import EntropyModel, Network, fingerprint
 from fadae.coding.rate import Step
 from fadae.coding.tables import Tables
 from fadae.config import Limits
-from fadae.errors import CodeError, UsageError
+from fadae.errors import CodeError, NoInputError, PermanentFailure, UsageError
 from fadae.transform import CriticalTransform
 
 _PACKAGED = "music.safetensors"
@@ -75,10 +75,14 @@ def encode_file(
 ) -> bytes:
     """Return the `.fadae` file of an audio file, mixed to mono at `sample_rate_hz`.
 
-    Raises PermanentFailure where the audio cannot be decoded, UsageError for impossible options.
+    The decoder runs in a sandbox. Raises NoInputError where the audio cannot be decoded,
+    UsageError for impossible options.
     """
     with tempfile.TemporaryFile() as pcm, borrowed() as sandbox:
-        sandbox.decode(path, sample_rate_hz, Limits(), pcm.write)
+        try:
+            sandbox.decode(path, sample_rate_hz, Limits(), pcm.write)
+        except PermanentFailure as failure:
+            raise NoInputError(f"{path}: {failure}") from failure
         pcm.seek(0)
         samples = np.frombuffer(pcm.read(), dtype="<i2")
     return compress(
@@ -205,12 +209,28 @@ class Decoder:
                 f"made with model {header.fingerprint.hex()}, and this is model {known.hex()}: "
                 "pass the one that it was made with"
             )
+        self.fingerprint = known
+        self.rows = header.rows
         self.sample_rate_hz = header.sample_rate_hz
         self.samples = header.samples
         self._transform = CriticalTransform(self.sample_rate_hz)
         if header.rows != self._transform.frame_count(self.samples):
             raise CodeError(f"damaged: {header.rows:,} rows do not make {self.samples:,} samples")
         self._coder = ByteCoder(model, self._transform.size)
+
+    def span(self, start_seconds: float | None, stop_seconds: float | None) -> tuple[int, int]:
+        """Return the samples [start, stop) of a stretch of time, as far as there are any.
+
+        Raises UsageError for one that begins past the end or stops before it begins.
+        """
+        rate_hz, end = self.sample_rate_hz, self.samples
+        low = 0.0 if start_seconds is None else start_seconds
+        high = end / rate_hz if stop_seconds is None else stop_seconds
+        if not 0 <= low <= high or low * rate_hz > end:
+            raise UsageError(
+                f"no stretch from {low:g} to {high:g} s in {end / rate_hz:.2f} s of sound"
+            )
+        return round(low * rate_hz), round(min(high * rate_hz, end))
 
     def blocks(self, start: int = 0, stop: int | None = None) -> Iterator[npt.NDArray[np.float32]]:
         """Yield samples start .. stop as blocks [n] float32 of about a minute and a half.
@@ -236,7 +256,5 @@ def decompress(
     """Return the samples [n] float32 of a `.fadae` file's bytes, and their rate in Hz."""
     decoder = Decoder(io.BytesIO(code), model)
     rate_hz = decoder.sample_rate_hz
-    start = max(0, round(start_seconds * rate_hz))
-    stop = None if stop_seconds is None else round(stop_seconds * rate_hz)
-    blocks = list(decoder.blocks(start, stop))
+    blocks = list(decoder.blocks(*decoder.span(start_seconds, stop_seconds)))
     return np.concatenate([np.zeros(0, dtype=np.float32), *blocks]), rate_hz

@@ -110,7 +110,13 @@ def encode_average(
 
     A row that takes more than `cap` bytes gets the finest step with which it does not.
     """
-    index = step.of_rows(first_row, len(c))
+    return encode_with_steps(coder, c, step.of_rows(first_row, len(c)), cap)
+
+
+def encode_with_steps(
+    coder: ByteCoder, c: Array, index: npt.NDArray[np.uint8], cap: int
+) -> list[bytes]:
+    """Return the bytes of rows c [F, size] with a step each [F], coarser where `cap` needs it."""
     codes = _encode(coder, c, index)
     return _fit(coder, c, index, codes, cap)
 

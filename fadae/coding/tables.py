@@ -145,6 +145,10 @@ class Statistics:
             np.zeros((distributions, CENTROIDS)),
         )
 
+    def arrays(self) -> tuple[npt.NDArray[np.float64], ...]:
+        """Return the sums, in the order of the fields: they add up over any parts of a sample."""
+        return self.symbols, self.bandwidth, self.count, self.held, self.excess
+
     def add(self, model: EntropyModel, c: Array, step_index: npt.NDArray[np.uint8]) -> None:
         """Count rows of coefficients [F, size] at a step each [F]."""
         q = quantise(c, step_index)
@@ -215,6 +219,20 @@ def own_step(c: Array) -> int:
         else:
             low = middle
     return high
+
+
+def own_steps(c: Array) -> npt.NDArray[np.uint8]:
+    """Return for each row of c [F, size] the step index at which it alone has about 18 dB."""
+    most = np.sum(c.astype(np.float64) ** 2, axis=1) / 10 ** (_TYPICAL_DB / 10)
+    low, high = np.full(len(c), -1), np.full(len(c), STEPS - 1)
+    for _ in range(STEPS.bit_length() - 1):
+        middle = (low + high) // 2
+        steps = np.maximum(middle, 0).astype(np.uint8)
+        coarse = np.abs(quantise(c, steps)) * STEP[steps][:, None]
+        error = np.sum((np.abs(c) - coarse).astype(np.float64) ** 2, axis=1)
+        over = (error > most) & (middle >= 0)
+        high, low = np.where(over, middle, high), np.where(over, low, middle)
+    return np.asarray(np.clip(high, 0, STEPS - 1), dtype=np.uint8)
 
 
 def fit_tables(

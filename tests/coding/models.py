@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fadae.coding.entropy import Network
-from fadae.coding.learning import LearnedNetwork
 from fadae.coding.tables import Statistics, Tables, fit_tables
+from fadae.model.byte_codes import LearnedNetwork
 
 SIZE = 3750
 Array = npt.NDArray[Any]

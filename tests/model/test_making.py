@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from fadae.audio.write import encode as encode_audio
-from fadae.coding import files, making
+from fadae.coding import files
 from fadae.coding.coder import ByteCoder
 from fadae.errors import NoInputError
+from fadae.model import making
 from tests.coding.models import SIZE, rows, steps
 from tests.coding.test_container import RATE_HZ, music
 
