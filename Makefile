@@ -21,7 +21,7 @@ ifeq ($(shell uname -s)$(wildcard /dev/nvidia* /dev/dxg),Linux)
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 endif
 
-.PHONY: demo test test-newest fuzz lint types layers docs k8s bench clean
+.PHONY: demo test test-newest fuzz lint types layers docs k8s bench model clean
 
 # $(call install,VENV,CONSTRAINT OPTIONS)
 define install
@@ -73,6 +73,10 @@ k8s: $(VENV)/.installed
 
 bench: $(VENV)/.installed
 	$(BIN)/python -m tests.benchmarks
+
+# The packaged entropy model and its card: make model MUSIC=FOLDER [JUDGE=FOLDER] [LICENCE=...]
+model: $(VENV)/.installed
+	$(BIN)/python -m fadae.model.making $(MUSIC) $(if $(JUDGE),--judge $(JUDGE)) --licence "$(LICENCE)"
 
 clean:
 	rm -rf $(VENV) $(NEWEST) .mypy_cache .ruff_cache .pytest_cache build *.egg-info

@@ -123,7 +123,7 @@ def query(
     if recording_id is None:
         found = opened.search(search)
         return _listing(found, limit)
-    span, bands = _pair(seconds, "--seconds"), _pair(hz, "--hz")
+    span, bands = pair_of(seconds, "--seconds"), pair_of(hz, "--hz")
     opened.ensure_source(source)
     # What a run makes has the original's shape; where none is written, exporting computes it.
     chosen = opened.select(recording_id, span, bands)
@@ -195,10 +195,10 @@ def _export(
     return written
 
 
-def _pair(text: str | None, option: str) -> Pair | None:
+def pair_of(text: str | None, option: str) -> Pair | None:
     """Return the two numbers of "A:B", either of which may be left out.
 
-    >>> _pair("1:2.5", "--seconds"), _pair(":900", "--hz")
+    >>> pair_of("1:2.5", "--seconds"), pair_of(":900", "--hz")
     ((1.0, 2.5), (None, 900.0))
     """
     if text is None:

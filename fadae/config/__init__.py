@@ -4,6 +4,7 @@ from fadae.config.files import FILE, TOP, FileSettings, load_recipe, load_settin
 from fadae.config.job import (
     DEFAULT_ITEM,
     SECTIONS,
+    EncodeConfig,
     ExtractConfig,
     IngestConfig,
     Job,
@@ -23,6 +24,7 @@ __all__ = [
     "SECTIONS",
     "TOP",
     "Declared",
+    "EncodeConfig",
     "ExtractConfig",
     "FileSettings",
     "IngestConfig",

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 from fadae.config.files import build, load_recipe, load_settings
 from fadae.config.options import Section, check, option
@@ -352,6 +352,39 @@ class TrainConfig:
     def from_dict(cls, values: dict[str, Any]) -> Self:
         """Return the config that `to_dict` wrote."""
         return cls(**values)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncodeConfig:
+    """How `fadae encode` compresses a file; no job has it."""
+
+    section: ClassVar[str] = "encode"
+    code_bytes: int = option(
+        256,
+        minimum=16,
+        maximum=8192,
+        unit="bytes",
+        shared=False,
+        help="Bytes a row of 0.34 s, on average or at most; 256 are 6 kbps.",
+    )
+    rate: Literal["average", "constant"] = option(
+        "average",
+        choices=("average", "constant"),
+        shared=False,
+        help="average: bytes go where the sound needs them; constant: no row takes more.",
+    )
+    sample_rate: int | None = option(
+        None,
+        minimum=100,
+        maximum=384_000,
+        unit="Hz",
+        shared=False,
+        help="Sample rate of the code; default the run's, else 11025.",
+    )
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be meant."""
+        check(self)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import safetensors.torch
@@ -17,11 +17,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fadae.arrays import Array, Float32, Float64
+from fadae.audio import to_pcm
+from fadae.coding import EntropyModel, compress, decompress
 from fadae.errors import CodeError, FadaeError, NoInputError, UsageError
 from fadae.model.companding import compand, compand_by, expand, values_of
 from fadae.model.config import resolve_device
 from fadae.model.contract import (
     PREPARED_FRAMES,
+    ByteCoding,
     Generates,
     Model,
     Prepares,
@@ -230,6 +233,50 @@ class Codec:
         codes = self.model.generate(method, frames, seed)
         lengths = None if codes.lengths is None else codes.lengths.cpu().numpy().astype(np.int32)
         return Codes(codes.values.cpu().numpy(), None, self.hop_seconds, code_bytes=lengths)
+
+    @property
+    def sample_rate_hz(self) -> int:
+        """Rate of the sound that the frames are of."""
+        return int(self.config["dataset"]["transform"]["sample_rate_hz"])
+
+    @property
+    def entropy(self) -> EntropyModel:
+        """The probabilities of a model of byte codes; raises UsageError for another model."""
+        return self._byte_coding().entropy
+
+    def compress(self, samples: NDArray[Any]) -> bytes:
+        """Return the .fadae file of a recording, [n] float in [-1, 1] or int16, at this rate.
+
+        As many bytes as the run's options say. Raises UsageError where the model makes no bytes.
+        """
+        model, pcm = self._byte_coding(), np.asarray(samples)
+        return compress(
+            pcm if pcm.dtype == np.int16 else to_pcm(pcm),
+            self.sample_rate_hz,
+            model=model.entropy,
+            code_bytes=model.code_bytes,
+            rate_kind=model.rate,
+        )
+
+    def decompress(
+        self, code: bytes, start_seconds: float = 0.0, stop_seconds: float | None = None
+    ) -> Array:
+        """Return the samples [n] float32 of a .fadae file, or of a stretch of it.
+
+        Raises CodeError where it is damaged, or another model's.
+        """
+        return decompress(
+            code,
+            model=self.entropy,
+            start_seconds=start_seconds,
+            stop_seconds=stop_seconds,
+        )[0]
+
+    def _byte_coding(self) -> ByteCoding:
+        if not isinstance(self.model, ByteCoding):
+            name = self.config["model"]["name"]
+            raise UsageError(f"model {name!r} makes no bytes: train `bytes` or `tables`")
+        return self.model
 
     def _stored(self, codes: Codes, part: slice) -> StoredCodes:
         lengths = None

@@ -15,11 +15,12 @@ from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, Self, runtime_checkable
+from typing import Any, ClassVar, Literal, Protocol, Self, runtime_checkable
 
 import torch
 from torch import Tensor
 
+from fadae.coding import EntropyModel
 from fadae.errors import UsageError
 from fadae.records import CodeSpec
 
@@ -155,6 +156,18 @@ class Prepares(Protocol):
 
 
 @runtime_checkable
+class ByteCoding(Protocol):
+    """A model of rows of preset `critical` that files can be compressed with too."""
+
+    code_bytes: int
+    rate: Literal["average", "constant"]
+
+    @property
+    def entropy(self) -> EntropyModel:
+        """Its probabilities, in whole numbers."""
+
+
+@runtime_checkable
 class Measures(Protocol):
     """A model with figures of its own, which evaluations report beside the errors."""
 
@@ -180,23 +193,30 @@ class Generates(Protocol):
 
 def model_names() -> list[str]:
     """Return the names of all models: fadae's own, then those of other packages."""
-    own = _own_names()
+    own = sorted(_own_modules())
     return own + sorted(entry_points(group=ENTRY_POINTS).names - set(own))
 
 
 def model_class(name: str) -> type[Model]:
     """Return the class of the model of a name; raises UsageError for an unknown one."""
-    if name in _own_names():
-        own: type[Model] = import_module(f"fadae.model.{name}").MODEL
-        return own
+    own = _own_modules()
+    if name in own:
+        made: type[Model] = import_module(own[name]).MODEL
+        return made
     for found in entry_points(group=ENTRY_POINTS, name=name):
         return _plugged_in(found)
     raise UsageError(f"there is no model {name!r}; there are {', '.join(model_names())}")
 
 
-def _own_names() -> list[str]:
+def _own_modules() -> dict[str, str]:
+    """Return fadae's own models: names, which are their files' unless these say NAME, and files."""
     files = [module.name for module in pkgutil.iter_modules([str(Path(__file__).parent)])]
-    return [name for name in files if hasattr(import_module(f"fadae.model.{name}"), "MODEL")]
+    found = {file: import_module(f"fadae.model.{file}") for file in files}
+    return {
+        getattr(module, "NAME", file): module.__name__
+        for file, module in found.items()
+        if hasattr(module, "MODEL")
+    }
 
 
 def _plugged_in(entry: EntryPoint) -> type[Model]:

@@ -30,8 +30,10 @@ from fadae.model.pca import PcaOptions
 from fadae.records import CodeSpec
 
 OPTIONS: dict[str, dict[str, object]] = {
+    "bytes": {"code_bytes": 64},
     "dense": {"widths": [32, 8]},
     "pca": {"widths": [32, 8]},
+    "tables": {"code_bytes": 64},
     "toy": {"keep": 5},
 }
 MODELS = list(OPTIONS)
@@ -209,7 +211,7 @@ def test_the_seeds_model_has_its_size() -> None:
 
 
 def test_an_unknown_model_is_named_with_those_there_are() -> None:
-    with pytest.raises(UsageError, match="'conv'; there are dense, pca"):
+    with pytest.raises(UsageError, match="'conv'; there are bytes, dense, pca, tables"):
         model_class("conv")
 
 
@@ -231,6 +233,8 @@ def test_a_package_that_brings_no_model_is_named() -> None:
         ("dense", {"widths": [8, 0.5]}, "option widths"),
         ("dense", {"widths": []}, "one or more above 0"),
         ("pca", {"widths": [0]}, "one or more above 0"),
+        ("bytes", {"code_bytes": 15}, "code_bytes 15: from 16 to 8192"),
+        ("tables", {"rate": "fast"}, "rate 'fast': average or constant"),
     ],
 )
 def test_options_that_make_no_sense_are_said(

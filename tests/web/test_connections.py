@@ -12,7 +12,7 @@ import pytest
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from fadae.store.location import Location
-from fadae.web.connections import MOST_CONNECTIONS
+from fadae.web.server import MOST_CONNECTIONS
 from tests.hangs import HANG_SECONDS
 from tests.web.conftest import LONG, Served, serving
 
@@ -24,7 +24,7 @@ HALF_BODY = WHOLE[:-2] + b"Content-Length: 1000\r\n\r\n"
 @pytest.fixture
 def hasty_room(location: Location, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
     """A room that waits half a second, not fifteen."""
-    monkeypatch.setattr("fadae.web.connections.REQUEST_SECONDS", 0.5)
+    monkeypatch.setattr("fadae.web.server.REQUEST_SECONDS", 0.5)
     with serving(location) as served:
         yield served
 

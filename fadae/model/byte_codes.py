@@ -1,0 +1,377 @@
+"""Model `bytes`: the entropy model `network`, trained with its rounding in the forward pass.
+
+Rounding has no useful gradient, so the backward pass pretends it were not there (straight
+through). The 64 distributions are learned with the weights; between two of them the code length
+is interpolated, so that the network's one output has a gradient.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from fadae.coding import (
+    ALPHABET,
+    BANDWIDTHS,
+    CENTROIDS,
+    CLASSES,
+    COUNTS,
+    ESCAPE,
+    ESCAPE_BITS,
+    INDICES,
+    NEAR,
+    NEIGHBOURS,
+    PRESENT,
+    ROUNDING,
+    SIDE_INPUTS,
+    STEP,
+    STEPS,
+    Context,
+    EntropyModel,
+    Network,
+    Phase,
+    Side,
+    Statistics,
+    frequency_classes,
+    grid,
+    own_steps,
+    phases,
+    quantise,
+    to_frequencies,
+)
+from fadae.model.contract import FrameShape, ModelOptions
+from fadae.model.tables import (
+    BLOCKS,
+    ByteModel,
+    ByteOptions,
+    PreparesStep,
+    as_kept,
+    stored,
+)
+
+Array = npt.NDArray[Any]
+
+NAME = "bytes"  # of the model; a file of that name would hide the builtin
+HIDDEN = 24
+EMBEDDED = 8
+OFFSETS = (-42, 34)  # of a row's step: about 1,200 to 50 bytes
+_SOFT_BYTES = 25.0
+_CENTROIDS_WORTH = 1e-4  # in the loss; nothing else moves them, so any worth will do
+_WHOLE = "whole_"  # before the names of whole numbers among a model's tensors
+_SCALES = (0.08, 14.0)  # of the geometric distributions that training starts from
+
+
+class LearnedNetwork(nn.Module):
+    """The network while it is being trained: real weights, used as if they were rounded."""
+
+    def __init__(self, blocks: int, hidden: int = HIDDEN, seed: int = 0) -> None:
+        """Start from small random weights, all drawn from `seed`."""
+        super().__init__()
+        self.blocks = blocks
+        count = len(phases(blocks))
+        generator = torch.Generator().manual_seed(seed)
+
+        def drawn(*shape: int, scale: float) -> nn.Parameter:
+            return nn.Parameter(torch.randn(*shape, generator=generator) * scale)
+
+        self.neighbours = drawn(count, hidden, NEIGHBOURS + NEAR, scale=0.12)
+        self.frequency = drawn(count, hidden, EMBEDDED, scale=0.15)
+        self.side = drawn(count, hidden, SIDE_INPUTS, scale=0.1)
+        self.hidden = drawn(count, hidden, hidden, scale=0.25)
+        self.output = drawn(count, hidden, scale=0.25)
+        self.bias_1 = nn.Parameter(torch.zeros(count, hidden))
+        self.bias_2 = nn.Parameter(torch.zeros(count, hidden))
+        self.bias_3 = nn.Parameter(torch.full((count,), 6.0))
+        self.embedding = nn.Parameter(3.5 + torch.randn(CLASSES, EMBEDDED, generator=generator))
+        self.logits = nn.Parameter(torch.from_numpy(_geometric()).float())
+        self.centroids = nn.Parameter(torch.zeros(INDICES, CENTROIDS))
+        self.bandwidth = nn.Parameter(torch.zeros(BANDWIDTHS))
+        self.count = nn.Parameter(torch.from_numpy(_near_bandwidth()).float())
+
+    def bits(self, q: npt.NDArray[np.int32]) -> Tensor:
+        """Return about how many bits each row of whole numbers [F, size] takes, [F].
+
+        Without its side information; the centroids are not asked for.
+        """
+        return self.passed(q, None)[0]
+
+    def passed(
+        self, q: npt.NDArray[np.int32], excess: npt.NDArray[np.float32] | None
+    ) -> tuple[Tensor, Tensor]:
+        """Return the bits of rows [F, size], and the squared error of their centroids, both [F].
+
+        excess: |c| / step - |q| [F, size], which a centroid stands for.
+        """
+        cells = grid(q, self.blocks)
+        side = Side.of(cells)
+        stops = side.stop
+        most = int(stops.max(initial=0))
+        context = Context.of(cells)
+        row = torch.from_numpy(side.inputs()).to(self.logits.device) / 16
+        weights = [_rounded(w, 64, 127) for w in (self.neighbours, self.frequency, self.side)]
+        embedding = _rounded(self.embedding.clamp(min=0), 16, 127)
+        lengths = -torch.log_softmax(self.logits, dim=1) / math.log(2)
+        total = (
+            self._side_bits(side) if excess is not None else torch.zeros(len(q), device=row.device)
+        )
+        error = torch.zeros(len(q), device=row.device)
+        beyond = None if excess is None else grid(excess, self.blocks)
+        for number, phase in enumerate(phases(self.blocks)):
+            if phase.count(most) == 0:
+                continue
+            position = self._position(number, phase, most, context, row, weights, embedding)
+            bins_of = phase.bins(most)
+            magnitudes = np.abs(cells[phase.block][:, bins_of])
+            coded = np.arange(most)[bins_of][None, :] < stops[:, None]
+            bits = _interpolated(lengths, position, np.minimum(magnitudes, ESCAPE))
+            plain = _plain_bits(magnitudes).to(row.device)
+            total = total + (bits * torch.from_numpy(coded).to(row.device)).sum(dim=1) + plain
+            if beyond is not None:
+                wanted = torch.from_numpy(beyond[phase.block][:, bins_of]).to(row.device)
+                error = error + self._centroid_error(position, magnitudes, wanted)
+        return total, error
+
+    def _side_bits(self, side: Side) -> Tensor:
+        """Return the bits of the rows' side information, [F]."""
+        bandwidth = torch.from_numpy(side.bandwidth).to(self.bandwidth.device).long()
+        count = torch.from_numpy(side.count).to(self.bandwidth.device).long()
+        shares = torch.log_softmax(self.bandwidth, 0)[bandwidth]
+        shares = shares + torch.log_softmax(self.count, 1)[bandwidth, count]
+        return -shares / math.log(2)
+
+    def _centroid_error(
+        self, position: Tensor, magnitudes: npt.NDArray[np.int32], excess: Tensor
+    ) -> Tensor:
+        """Return the squared error [F] of the centroids of a phase's symbols [F, n]."""
+        index = (position.detach() + 0.5).floor().clamp(max=INDICES - 1).long()
+        classes = torch.from_numpy(np.clip(magnitudes, 1, CENTROIDS) - 1).to(index.device)
+        held = torch.from_numpy(magnitudes > 0).to(index.device)
+        return ((self.centroids[index, classes.long()] - excess) * held).square().sum(dim=1)
+
+    def _position(
+        self,
+        number: int,
+        phase: Phase,
+        most: int,
+        context: Context,
+        row: Tensor,
+        weights: list[Tensor],
+        embedding: Tensor,
+    ) -> Tensor:
+        """Return where between the distributions each symbol of a phase lies, [F, n]."""
+        rows, n = row.shape[1], phase.count(most)
+        inputs = np.zeros((NEIGHBOURS + NEAR, rows, n), dtype=np.float32)
+        context.neighbours(phase, most, inputs[:NEIGHBOURS])
+        np.multiply(inputs[:NEAR] > 0, np.float32(PRESENT), out=inputs[NEIGHBOURS:])
+        x = torch.from_numpy(inputs.reshape(len(inputs), -1)).to(row.device) / 16
+        neighbours, frequency, side = (w[number] for w in weights)
+        classes = torch.from_numpy(frequency_classes(phase.bins(most), self.blocks)).to(row.device)
+        bias = _rounded(self.bias_1[number], 1024)
+        h = (neighbours @ x).reshape(-1, rows, n)
+        h = h + (side @ row)[:, :, None]
+        h = h + (frequency @ embedding.T + bias[:, None])[:, classes][:, None, :]
+        h = _activated(h).reshape(-1, rows * n)
+        bias = _rounded(self.bias_2[number], 1024)
+        h = _activated(_rounded(self.hidden[number], 64, 127) @ h + bias[:, None])
+        output = _rounded(self.output[number], 64, 127) @ h + _rounded(self.bias_3[number], 1024)
+        return (output * 4).clamp(0, INDICES - 1).reshape(rows, n)
+
+    def tensors(self, statistics: Statistics | None = None) -> dict[str, Array]:
+        """Return the arrays of a `Network`, with what `statistics` counted instead of learned."""
+        whole = {
+            "neighbours": _whole(self.neighbours, 64),
+            "frequency": _whole(self.frequency, 64),
+            "side": _whole(self.side, 64),
+            "hidden": _whole(self.hidden, 64),
+            "output": _whole(self.output, 64),
+            "embedding": _whole(self.embedding.clamp(min=0), 16).astype(np.uint8),
+        }
+        biases = {
+            key: np.rint(getattr(self, key).detach().double().cpu().numpy() * 1024).astype(np.int32)
+            for key in ("bias_1", "bias_2", "bias_3")
+        }
+        counted = self._learned_counts()
+        if statistics is not None:
+            counted = {"centroids": statistics.centroids(), **statistics.side_tables()}
+        return {
+            **whole,
+            **biases,
+            "blocks": np.array([self.blocks], dtype=np.int32),
+            "distributions": to_frequencies(_shares(self.logits)),
+            **counted,
+        }
+
+    def _learned_counts(self) -> dict[str, Array]:
+        centroids = self.centroids.detach().double().cpu().numpy() * 1024
+        return {
+            "centroids": np.asarray(np.clip(np.rint(centroids), -1024, 1024), dtype=np.int16),
+            "bandwidth": to_frequencies(_shares(self.bandwidth)),
+            "count": to_frequencies(_shares(self.count)),
+        }
+
+    def network(self, statistics: Statistics | None = None) -> Network:
+        """Return the network in whole numbers."""
+        return Network(self.tensors(statistics))
+
+
+@dataclass(frozen=True)
+class BytesOptions(ByteOptions):
+    """The options of `bytes`."""
+
+    def create(self, shape: FrameShape, frames: int) -> BytesModel:
+        """Return a network of drawn weights."""
+        self.ensure_fits(shape, NAME)
+        seed = int(torch.randint(2**31, ()))
+        return BytesModel.made(shape.size, self.code_bytes, self.rate, seed)
+
+
+class BytesModel(ByteModel):
+    """The network, and its whole numbers as they were when it was last coded with or saved.
+
+    The saved whole numbers are what codes: no other machine has to round the weights again.
+    """
+
+    Options: ClassVar[type[ModelOptions]] = BytesOptions
+
+    def __init__(self, features: int, code_bytes: int, rate: str, seed: int = 0) -> None:
+        """Start with a network of drawn weights."""
+        super().__init__(features, code_bytes, rate)
+        self.network = LearnedNetwork(BLOCKS, seed=seed)
+        for name, array in self.network.tensors().items():
+            self.register_buffer(_WHOLE + name, stored(array))
+        self._frozen = self._versions()
+        self.register_state_dict_pre_hook(  # type: ignore[no-untyped-call]
+            lambda module, *_: module._freeze()
+        )
+        self.register_load_state_dict_post_hook(  # type: ignore[no-untyped-call]
+            lambda module, _: module._trust()
+        )
+
+    @classmethod
+    def made(cls, features: int, code_bytes: int, rate: str, seed: int = 0) -> BytesModel:
+        """Return the model of a rate: only at an average one does it prepare a step."""
+        kind = AverageBytes if rate == "average" else BytesModel
+        return kind(features, code_bytes, rate, seed)
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> BytesModel:
+        """Return the model that `config` describes."""
+        return cls.made(config["features"], config["code_bytes"], config["rate"])
+
+    @property
+    def entropy(self) -> EntropyModel:
+        """The network in whole numbers."""
+        self._freeze()
+        whole = dict(self.named_buffers(recurse=False))
+        return Network(as_kept({n.removeprefix(_WHOLE): t for n, t in whole.items()}))
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Return the bits of frames [n, features], and the squared error of centroids: [n, 2].
+
+        While gradients are wanted, at random steps around each frame's own; else at its own.
+        """
+        c = np.ascontiguousarray(values.detach().cpu().numpy(), dtype=np.float32)
+        steps, rounding = own_steps(c).astype(np.int64), ROUNDING
+        if torch.is_grad_enabled():
+            steps += torch.randint(*OFFSETS, (len(c),)).numpy()
+            rounding = 0.3 + 0.12 * float(torch.rand(()))
+        index = np.clip(steps, 0, STEPS - 1).astype(np.uint8)
+        q = quantise(c, index, rounding=rounding)
+        excess = (np.abs(c) / STEP[index][:, None] - np.abs(q)).astype(np.float32)
+        bits, error = self.network.passed(q, excess)
+        nothing = sum((p.sum() * 0 for p in self.parameters()), torch.zeros_like(bits))
+        return torch.stack([bits + nothing, error], dim=1)
+
+    def loss(self, output: Tensor, values: Tensor) -> Tensor:
+        """Return the sum over frames of log2(25 + bytes), and next to nothing of the centroids'.
+
+        A saving of a hundredth counts the same in loud frames and in soft ones.
+        """
+        bits, error = output.unbind(dim=1)
+        return torch.log2(_SOFT_BYTES + bits / 8).sum() + _CENTROIDS_WORTH * error.sum()
+
+    def _versions(self) -> tuple[int, ...]:
+        return tuple(p._version for p in self.parameters())
+
+    def _trust(self) -> None:
+        """Take the whole numbers as they are: they came with the weights."""
+        self._frozen = self._versions()
+
+    def _freeze(self) -> None:
+        """Round the weights to whole numbers if they have changed since."""
+        if self._versions() != self._frozen:
+            for name, array in self.network.tensors().items():
+                self.get_buffer(_WHOLE + name).copy_(stored(array))
+            self._trust()
+
+
+class AverageBytes(PreparesStep, BytesModel):
+    """`bytes` at an average rate."""
+
+
+def _shares(logits: Tensor) -> npt.NDArray[np.float64]:
+    return torch.softmax(logits.detach().double().cpu(), dim=-1).numpy()
+
+
+def _near_bandwidth() -> npt.NDArray[np.float64]:
+    """Return logits [BANDWIDTHS, COUNTS] that expect a tenth of what lies below a bandwidth."""
+    bins = 8 * 2.0 ** (np.arange(BANDWIDTHS) / 8)
+    expected = 3 * np.log2(1 + 0.3 * bins)
+    away = np.arange(COUNTS) - expected[:, None]
+    return np.asarray(-(away**2) / (2 * 6.0**2))
+
+
+def _geometric() -> npt.NDArray[np.float64]:
+    """Return the logarithms of geometric distributions [INDICES, ALPHABET], from narrow to wide."""
+    ratio = np.exp(-1 / np.geomspace(*_SCALES, INDICES))[:, None]
+    shares = (1 - ratio) * ratio ** np.arange(ESCAPE)
+    beyond = ratio**ESCAPE
+    return np.asarray(np.log(np.concatenate([shares, beyond], axis=1) + 1e-6))
+
+
+def _round(x: Tensor) -> Tensor:
+    return x + (torch.round(x) - x).detach()
+
+
+def _rounded(x: Tensor, parts: int, most: int | None = None) -> Tensor:
+    """Return x rounded to 1/parts, at most `most` of them; the gradient is that of x."""
+    whole = _round(x * parts)
+    return (whole if most is None else whole.clamp(-most, most)) / parts
+
+
+def _activated(h: Tensor) -> Tensor:
+    return _round(torch.relu(h) * 16).clamp(max=127) / 16
+
+
+def _whole(x: Tensor, parts: int) -> Array:
+    scaled = np.rint(x.detach().double().cpu().numpy() * parts)
+    return np.asarray(np.clip(scaled, -127, 127), dtype=np.int8)
+
+
+def _interpolated(lengths: Tensor, position: Tensor, symbols: npt.NDArray[np.int32]) -> Tensor:
+    """Return bits [F, n] of symbols [F, n], between the two nearest distributions' lengths."""
+    below = position.detach().floor().clamp(max=INDICES - 2).long()
+    share = position - below
+    at = below * ALPHABET + torch.from_numpy(symbols).to(below.device)
+    flat = lengths.reshape(-1)
+    return flat[at] * (1 - share) + flat[at + ALPHABET] * share
+
+
+def _plain_bits(magnitudes: npt.NDArray[np.int32]) -> Tensor:
+    """Return the bits [F] of signs and of what exceeds the alphabet, which nothing predicts."""
+    bits = np.count_nonzero(magnitudes, axis=1).astype(np.float32)
+    beyond = magnitudes - ESCAPE
+    rows, at = np.nonzero(beyond >= 0)
+    classes = np.log2(beyond[rows, at] + 1.0).astype(np.int64)
+    np.add.at(bits, rows, ESCAPE_BITS[classes].astype(np.float32))
+    return torch.from_numpy(bits)
+
+
+MODEL = BytesModel

@@ -1,0 +1,222 @@
+"""The file format: exact, seekable, and one clear line about whatever is not one."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fadae.audio.write import encode as encode_audio
+from fadae.coding import container, files
+from fadae.coding.bitstream import pack_column, unpack_column
+from fadae.coding.coder import ByteCoder
+from fadae.coding.container import Header, Reader
+from fadae.coding.rate import Step
+from fadae.errors import CodeError, UsageError
+from fadae.scores import snr_db
+from fadae.transform.critical import CriticalTransform
+from tests.coding import models
+
+RATE_HZ = 11025
+
+
+def music(seconds: float, seed: int = 0) -> np.ndarray[Any, np.dtype[np.int16]]:
+    """Return a few decaying notes a second over a little noise."""
+    rng = np.random.default_rng(seed)
+    n = np.arange(int(seconds * RATE_HZ))
+    sound = 20 * rng.standard_normal(len(n))
+    for start in range(0, len(n), RATE_HZ // 4):
+        t = np.maximum(n - start, 0) / RATE_HZ
+        pitch_hz = 110 * 2 ** (rng.integers(0, 40) / 12)
+        sound += (n >= start) * 4000 * np.exp(-4 * t) * np.sin(2 * np.pi * pitch_hz * t)
+    return np.clip(sound, -32767, 32767).astype(np.int16)
+
+
+@pytest.fixture(scope="module")
+def pcm() -> np.ndarray[Any, np.dtype[np.int16]]:
+    return music(60)
+
+
+@pytest.fixture(scope="module")
+def code(pcm: np.ndarray[Any, np.dtype[np.int16]]) -> bytes:
+    return files.compress(pcm, RATE_HZ, model=models.tables(), code_bytes=256)
+
+
+class TestColumns:
+    @pytest.mark.parametrize("spread", [0, 1, 5, 300, 2**20])
+    def test_round_trip(self, spread: int) -> None:
+        numbers = np.random.default_rng(0).integers(-spread, spread + 1, 1000)
+        column = pack_column(numbers)
+        np.testing.assert_array_equal(unpack_column(column, 1000), numbers)
+        assert len(column) <= 40 + 1000 * np.log2(2 * spread + 2) / 8 * 1.35
+
+    def test_nothing(self) -> None:
+        empty = np.zeros(0, dtype=np.int64)
+        assert len(unpack_column(pack_column(empty), 0)) == 0
+
+    def test_damage_is_said_or_decodes_to_something(self) -> None:
+        rng = np.random.default_rng(1)
+        column = pack_column(rng.integers(-50, 50, 100))
+        for _ in range(300):
+            damaged = bytearray(column)
+            damaged[rng.integers(len(damaged))] ^= 1 << rng.integers(8)
+            with contextlib.suppress(CodeError):
+                assert len(unpack_column(bytes(damaged), 100)) == 100
+
+
+class TestFormat:
+    @pytest.mark.parametrize("rate", ["average", "constant"])
+    def test_rows_come_back(self, rate: container.Rate) -> None:
+        rng = np.random.default_rng(2)
+        codes = [
+            bytes([100 + row % 3]) + rng.bytes(int(rng.integers(1, 400))) if row % 5 else b""
+            for row in range(150)
+        ]
+        step = container.stored_step(Step(100, 0.3))
+        header = Header(b"12345678", RATE_HZ, 148 * 3750, 150, 256, rate, step)
+        reader = Reader(io.BytesIO(container.write(header, codes)))
+        assert reader.header == header
+        for first, stop in [(0, 150), (0, 1), (63, 65), (140, 150), (7, 7)]:
+            assert reader.rows(first, stop) == codes[first:stop]
+
+    def test_header_is_as_documented(self, code: bytes) -> None:
+        assert code[:8] == b"\x89FADAE\r\n"
+        assert code[8:12] == bytes([1, 0, 1, 0])
+        assert code[12:20] == files.identify(models.tables())
+        assert int.from_bytes(code[20:24], "little") == RATE_HZ
+        assert int.from_bytes(code[24:32], "little") == 60 * RATE_HZ
+        assert int.from_bytes(code[32:36], "little") == 178
+        assert int.from_bytes(code[36:38], "little") == 256
+
+
+class TestFiles:
+    @pytest.mark.parametrize("rate_kind", ["average", "constant"])
+    @pytest.mark.parametrize("code_bytes", [64, 256])
+    def test_takes_what_was_asked_for(
+        self,
+        pcm: np.ndarray[Any, np.dtype[np.int16]],
+        rate_kind: container.Rate,
+        code_bytes: int,
+    ) -> None:
+        code = files.compress(
+            pcm, RATE_HZ, model=models.tables(), code_bytes=code_bytes, rate_kind=rate_kind
+        )
+        rows = CriticalTransform(RATE_HZ).frame_count(len(pcm))
+        assert 0.9 * code_bytes <= len(code) / rows <= code_bytes
+        sound, rate_hz = files.decompress(code, model=models.tables())
+        assert (len(sound), rate_hz) == (len(pcm), RATE_HZ)
+        assert snr_db(pcm / 32768, sound) > 3
+
+    def test_any_stretch_is_that_of_the_whole(self, code: bytes) -> None:
+        whole, _ = files.decompress(code, model=models.tables())
+        for start, stop in [(0, 1), (17.3, 18.9), (59, None), (30, 30)]:
+            part, _ = files.decompress(
+                code, model=models.tables(), start_seconds=start, stop_seconds=stop
+            )
+            first = round(start * RATE_HZ)
+            last = None if stop is None else round(stop * RATE_HZ)
+            np.testing.assert_array_equal(part, whole[first:last])
+
+    def test_a_stretch_is_decoded_without_reading_the_rest(self, code: bytes) -> None:
+        # All rows but the last groups' are ruined, their checksums with them.
+        reader = Reader(io.BytesIO(code))
+        begin, end = int(reader._starts[0]), int(reader._starts[128])
+        ruined = code[:begin] + bytes(end - begin) + code[end:]
+        part, _ = files.decompress(ruined, model=models.tables(), start_seconds=50)
+        whole, _ = files.decompress(code, model=models.tables(), start_seconds=50)
+        np.testing.assert_array_equal(part, whole)
+        with pytest.raises(CodeError, match="rows 0 to 64"):
+            files.decompress(ruined, model=models.tables(), start_seconds=1, stop_seconds=2)
+
+    def test_the_same_input_gives_the_same_file(
+        self, pcm: np.ndarray[Any, np.dtype[np.int16]], code: bytes
+    ) -> None:
+        assert files.compress(pcm, RATE_HZ, model=models.tables(), code_bytes=256) == code
+
+    @pytest.mark.parametrize("rate_hz", [8000, 44100])
+    def test_other_sample_rates(self, rate_hz: int) -> None:
+        pcm = music(8)
+        code = files.compress(pcm, rate_hz, model=models.tables(), code_bytes=512)
+        sound, got_hz = files.decompress(code, model=models.tables())
+        assert (len(sound), got_hz) == (len(pcm), rate_hz)
+
+    @pytest.mark.parametrize("samples", [0, 1, 3750, 3751])
+    def test_short_and_silent_recordings(self, samples: int) -> None:
+        pcm = np.zeros(samples, dtype=np.int16)
+        code = files.compress(pcm, RATE_HZ, model=models.tables())
+        assert len(code) < 100
+        sound, _ = files.decompress(code, model=models.tables())
+        assert len(sound) == samples
+        assert not sound.any()
+
+    def test_an_audio_file(self, tmp_path: Path) -> None:
+        path = tmp_path / "notes.wav"
+        path.write_bytes(encode_audio(music(5) / 32768, RATE_HZ, "wav"))
+        code = files.encode_file(path, model=models.tables())
+        assert code == files.compress(music(5), RATE_HZ, model=models.tables())
+
+    @pytest.mark.parametrize("code_bytes", [0, 15, 8193])
+    def test_impossible_sizes_are_refused(self, code_bytes: int) -> None:
+        with pytest.raises(UsageError):
+            files.compress(music(1), RATE_HZ, model=models.tables(), code_bytes=code_bytes)
+
+
+class TestWhatIsNoCode:
+    def test_another_model_is_named(self, code: bytes) -> None:
+        with pytest.raises(CodeError, match=files.identify(models.tables()).hex()) as refused:
+            files.decompress(code, model=models.network())
+        assert refused.value.exit_code == 65
+
+    @pytest.mark.parametrize(
+        ("damage", "says"),
+        [
+            (lambda code: b"", "not a fadae code"),
+            (lambda code: b"RIFF" + code, "not a fadae code"),
+            (lambda code: code[:30], "header is not whole"),
+            (lambda code: code[:60], "index is not whole"),
+            (lambda code: code[:-1], "cut short"),
+            (lambda code: code + b"x", "too long"),
+            (lambda code: code[:8] + b"\2" + code[9:], "version 2"),
+            (lambda code: code[:52] + b"\0" + code[53:], "checksum"),
+        ],
+    )
+    def test_says_what_is_wrong(self, code: bytes, damage: Any, says: str) -> None:
+        with pytest.raises(CodeError, match=says) as refused:
+            files.decompress(damage(code), model=models.tables())
+        assert "\n" not in str(refused.value)
+
+    def test_every_flipped_bit_is_noticed(self, code: bytes) -> None:
+        rng = np.random.default_rng(3)
+        for at in [*range(60), *rng.integers(0, len(code), 140)]:
+            damaged = bytearray(code)
+            damaged[at] ^= 1 << rng.integers(8)
+            with pytest.raises(CodeError):
+                files.decompress(bytes(damaged), model=models.tables())
+
+    def test_500_forged_files_end_in_one_line(self, code: bytes) -> None:
+        rng = np.random.default_rng(4)
+        for trial in range(500):
+            forged = bytearray(code if trial % 2 else code[: rng.integers(1, len(code))])
+            for _ in range(rng.integers(1, 6)):
+                forged[rng.integers(min(len(forged), 120))] = rng.integers(256)
+            with pytest.raises(CodeError):
+                files.decompress(bytes(forged), model=models.tables())
+
+
+class TestKeptModels:
+    @pytest.mark.parametrize("model", [models.tables, models.network])
+    def test_a_kept_model_codes_the_same(self, model: Any) -> None:
+        again = files.from_bytes(files.to_bytes(model()))
+        assert files.identify(again) == files.identify(model())
+        c, index = models.rows(4, seed=30), models.steps(4)
+        expected = ByteCoder(model(), models.SIZE).encode(c, index)
+        assert ByteCoder(again, models.SIZE).encode(c, index) == expected
+
+    @pytest.mark.parametrize("junk", [b"", b"x" * 100, b"\10\0\0\0\0\0\0\0{}      "])
+    def test_other_bytes_are_refused(self, junk: bytes) -> None:
+        with pytest.raises(CodeError):
+            files.from_bytes(junk)
