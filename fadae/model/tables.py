@@ -94,7 +94,7 @@ class ByteModel(nn.Module):
     def entropy(self) -> EntropyModel:
         """The probabilities, in whole numbers."""
 
-    def config(self) -> dict[str, Any]:
+    def config(self) -> dict[str, object]:
         """Return what `from_config` needs."""
         return {"features": self.features, "code_bytes": self.code_bytes, "rate": self.rate}
 
