@@ -64,6 +64,11 @@ ABOVE_ZERO = (
 NOT_BELOW_ZERO = ("warmup_steps", "weight_decay", "restarts", "seed", "holdout")
 
 
+def with_one(name: str, value: Any) -> TrainConfig:
+    settings: dict[str, Any] = {name: value}
+    return TrainConfig(**settings)
+
+
 def test_every_field_is_tried() -> None:
     defaults = dataclasses.asdict(TrainConfig())
     assert set(OTHER) == set(defaults)
@@ -72,7 +77,7 @@ def test_every_field_is_tried() -> None:
 
 @pytest.mark.parametrize("name", OTHER)
 def test_a_field_survives_json_and_binds_a_run_or_does_not(name: str) -> None:
-    default, other = TrainConfig(), TrainConfig(**{name: OTHER[name]})
+    default, other = TrainConfig(), with_one(name, OTHER[name])
     assert TrainConfig.from_dict(json.loads(json.dumps(other.to_dict()))) == other != default
     changed = changed_settings(default.recipe(), other.recipe())
     assert [text.split()[0] for text in changed] == ([name] if name in RECIPE else [])
@@ -80,7 +85,7 @@ def test_a_field_survives_json_and_binds_a_run_or_does_not(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["epochs", "max_steps"])
 def test_a_run_may_grow_and_not_shrink(name: str) -> None:
-    short, long = (TrainConfig(**{name: count}).recipe() for count in (5, 6))
+    short, long = (with_one(name, count).recipe() for count in (5, 6))
     assert changed_settings(short, long) == []
     assert changed_settings(long, short) == [f"{name} 6 -> 5"]
 
@@ -89,14 +94,14 @@ def test_a_run_may_grow_and_not_shrink(name: str) -> None:
 @pytest.mark.parametrize("name", ABOVE_ZERO)
 def test_what_must_be_above_zero_is(name: str, value: float) -> None:
     with pytest.raises(UsageError, match=f"^{name} must be above 0$"):
-        TrainConfig(**{name: value})
+        with_one(name, value)
 
 
 @pytest.mark.parametrize("name", NOT_BELOW_ZERO)
 def test_what_may_be_zero_and_not_less(name: str) -> None:
-    assert getattr(TrainConfig(**{name: 0}), name) == 0
+    assert getattr(with_one(name, 0), name) == 0
     with pytest.raises(UsageError, match=name):
-        TrainConfig(**{name: -1})
+        with_one(name, -1)
 
 
 @pytest.mark.parametrize(
