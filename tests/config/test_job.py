@@ -66,6 +66,11 @@ OTHER: dict[str, Any] = {
 RECIPE = set(list(OTHER)[1 : list(OTHER).index("ranks")])
 
 
+def with_one(name: str, value: Any) -> TrainConfig:
+    settings: dict[str, Any] = {name: value}
+    return TrainConfig(**settings)
+
+
 def test_every_field_is_tried() -> None:
     defaults = dataclasses.asdict(TrainConfig())
     assert set(OTHER) == set(defaults) - {"model_option"}  # ends among the options
@@ -74,7 +79,7 @@ def test_every_field_is_tried() -> None:
 
 @pytest.mark.parametrize("name", OTHER)
 def test_a_field_survives_json_and_binds_a_run_or_does_not(name: str) -> None:
-    default, other = TrainConfig(), TrainConfig(**{name: OTHER[name]})
+    default, other = TrainConfig(), with_one(name, OTHER[name])
     assert TrainConfig.from_dict(json.loads(json.dumps(other.to_dict()))) == other != default
     changed = changed_settings(default.recipe(), other.recipe())
     assert [text.split()[0] for text in changed] == ([name] if name in RECIPE else [])
@@ -82,8 +87,7 @@ def test_a_field_survives_json_and_binds_a_run_or_does_not(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["epochs", "max_steps"])
 def test_a_run_may_grow_and_not_shrink(name: str) -> None:
-    grown: list[dict[str, Any]] = [{name: count} for count in (5, 6)]
-    short, long = (TrainConfig(**chosen).recipe() for chosen in grown)
+    short, long = (with_one(name, count).recipe() for count in (5, 6))
     assert changed_settings(short, long) == []
     assert changed_settings(long, short) == [f"{name} 6 -> 5"]
 

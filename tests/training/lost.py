@@ -17,8 +17,10 @@ import torch
 from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
 from fadae.training.ranks import Ranks, join_ranks, open_store
+from tests.hangs import HANG_SECONDS
 
-SECONDS = 10.0  # to wait for a peer that hangs
+# To wait for a peer, which only one that hangs takes.
+SECONDS = {"hung": 10.0}
 
 
 def first(how: str) -> None:
@@ -28,7 +30,7 @@ def first(how: str) -> None:
         try:
             assert peer.stdout is not None
             peer.stdout.readline()  # it is about to join
-            with join_ranks(0, 2, store, "cpu", SECONDS) as ranks:
+            with join_ranks(0, 2, store, "cpu", SECONDS.get(how, HANG_SECONDS)) as ranks:
                 assert ranks.total([2.0]) == [3.0]
                 for verb in verbs(ranks):
                     try:
@@ -51,9 +53,11 @@ def verbs(ranks: Ranks) -> list[Callable[[], Any]]:
 
 
 def second(how: str, port: int) -> None:
-    store = TCPStore("127.0.0.1", port, None, is_master=False, timeout=timedelta(seconds=60))
+    store = TCPStore(
+        "127.0.0.1", port, None, is_master=False, timeout=timedelta(seconds=HANG_SECONDS)
+    )
     print("ready", flush=True)
-    with join_ranks(1, 2, store, "cpu", 60) as ranks:
+    with join_ranks(1, 2, store, "cpu", HANG_SECONDS) as ranks:
         ranks.total([1.0])
         if how == "killed":
             os.kill(os.getpid(), signal.SIGKILL)

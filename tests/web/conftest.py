@@ -22,6 +22,7 @@ from fadae.web.app import create_app
 from fadae.web.guard import hosts_for
 from fadae.web.server import server_config
 from fadae.web.session import WorkspaceSession
+from tests.hangs import HANG_SECONDS
 from tests.synthetic import music, write_features, write_run
 
 if TYPE_CHECKING:
@@ -62,7 +63,9 @@ class Served:
 
     def connect(self) -> socket.socket:
         """Return a bare connection, for what no client would send."""
-        return socket.create_connection(("127.0.0.1", int(self.address.rpartition(":")[2])), 30)
+        return socket.create_connection(
+            ("127.0.0.1", int(self.address.rpartition(":")[2])), HANG_SECONDS
+        )
 
     def json(self, path: str) -> Any:
         """Return the JSON of an answer that must be a 200."""
@@ -85,7 +88,7 @@ def serving(location: Location, look_seconds: float = 0.0) -> Iterator[Served]:
             yield Served(f"http://127.0.0.1:{listener.getsockname()[1]}", server)
         finally:
             server.should_exit = True
-            thread.join(10)
+            thread.join()
 
 
 @pytest.fixture(scope="session")

@@ -33,7 +33,7 @@ def test_the_cap_on_transfers_holds_over_all_workers(item: Path, location: Locat
         mapper = functools.partial(map_bag, client)
         summary = ingest(location, [source], Settings(downloads=3), mapper=mapper)
         assert summary["ok"] == len(NAMES)
-        assert archive.most_transfers == 3
+        assert 1 < archive.most_transfers <= 3
 
 
 def test_a_worker_killed_in_the_middle_changes_no_byte(
