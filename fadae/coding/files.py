@@ -50,8 +50,14 @@ def from_bytes(kept: bytes) -> EntropyModel:
 
 @functools.cache
 def packaged() -> EntropyModel:
-    """Return the model that comes with fadae."""
-    return from_bytes(resources.files("fadae.coding").joinpath(_PACKAGED).read_bytes())
+    """Return the model that comes with fadae; raises NoInputError where it was left out."""
+    try:
+        return from_bytes(resources.files("fadae.coding").joinpath(_PACKAGED).read_bytes())
+    except FileNotFoundError as error:
+        raise NoInputError(
+            "this installation has no model of its own: pass --model FILE or --run RUN, or make "
+            "one with `make model MUSIC=FOLDER`"
+        ) from error
 
 
 def identify(model: EntropyModel) -> bytes:
