@@ -65,7 +65,7 @@ layers: $(VENV)/.installed
 	$(BIN)/lint-imports
 
 docs: $(VENV)/.installed
-	$(BIN)/python -m sphinx -W -n -b html docs docs/_build
+	$(BIN)/python -m sphinx -W -b html docs docs/_build
 
 k8s: $(VENV)/.installed
 	$(BIN)/python -m pytest tests/k8s

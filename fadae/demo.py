@@ -7,7 +7,6 @@ and goes through the same four stages as anything else.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import fadae
 from fadae import figures, report
@@ -18,6 +17,7 @@ from fadae.embedded import IDENTIFIER, EmbeddedArchive, bach_item
 from fadae.query import Workspace
 from fadae.stages import pipeline
 from fadae.store import Location, Mapper, map_serially
+from fadae.summaries import DemoSummary
 
 RUN = "demo"
 HEARD = slice(0.0, 15.0)
@@ -29,7 +29,7 @@ TRAINING = TrainConfig(
 )
 
 
-def demo(folder: Path, *, mapper: Mapper = map_serially) -> dict[str, Any]:
+def demo(folder: Path, *, mapper: Mapper = map_serially) -> DemoSummary:
     """Run the four stages in folder/workspace; write sounds and a picture beside it.
 
     Returns the stages' summaries and, under `wrote`, what lies where. Repeated, it trains nothing
@@ -42,7 +42,13 @@ def demo(folder: Path, *, mapper: Mapper = map_serially) -> dict[str, Any]:
             demo_location(folder), [source], JobConfig(train=TRAINING), mapper=mapper
         )
     opened = fadae.open(demo_location(folder).url)
-    return {**summaries, "wrote": _show(opened, folder)}
+    return DemoSummary(
+        summaries.ingest,
+        summaries.extract,
+        summaries.train,
+        summaries.reconstruct,
+        _show(opened, folder),
+    )
 
 
 def demo_location(folder: Path) -> Location:

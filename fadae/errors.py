@@ -4,10 +4,20 @@ from __future__ import annotations
 
 import difflib
 import itertools
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, Protocol
 
 _COMPARED = 20_000  # names; comparing a million takes a minute
+
+
+class Summary(Protocol):
+    """What a command had done, as a mapping of what `--json` prints: see `fadae.summaries`."""
+
+    def keys(self) -> Iterable[str]:
+        """Return the names of its values."""
+
+    def __getitem__(self, key: str, /) -> Any:
+        """Return a value by its name."""
 
 
 class FadaeError(Exception):
@@ -18,7 +28,7 @@ class FadaeError(Exception):
 
     exit_code = 1
 
-    def __init__(self, message: str, summary: dict[str, Any] | None = None) -> None:
+    def __init__(self, message: str, summary: Summary | None = None) -> None:
         """Take the one-line message and, where there is one, the stage's summary."""
         super().__init__(message)
         self.summary = summary

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
+
+from fadae.arrays import Float64
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -52,7 +53,7 @@ def bands(picture: xr.DataArray, title: str = "") -> bytes:
     return _png(figure)
 
 
-def training_curves(metrics: Sequence[dict[str, Any]], title: str = "") -> bytes:
+def training_curves(metrics: Sequence[Mapping[str, object]], title: str = "") -> bytes:
     """Return a PNG of a run's loss and NMSE over its steps; metrics: lines of metrics.jsonl."""
     figure = _figure(9.0, 3.4, title)
     loss, nmse = figure.subplots(1, 2)
@@ -69,17 +70,18 @@ def training_curves(metrics: Sequence[dict[str, Any]], title: str = "") -> bytes
     return _png(figure)
 
 
-def curve(metrics: Sequence[dict[str, Any]], name: str) -> tuple[list[float], list[float]]:
+def curve(metrics: Sequence[Mapping[str, object]], name: str) -> tuple[list[float], list[float]]:
     """Return (steps, values) of one metric, only lines that hold a finite number of it.
 
     >>> curve([{"step": 1, "train_loss": 0.5}, {"step": 2}, {"step": 3, "train_loss": None}],
     ...       "train_loss")
     ([1.0], [0.5])
     """
+    found = ((line.get("step"), line.get(name)) for line in metrics)
     pairs = [
-        (float(line["step"]), float(line[name]))
-        for line in metrics
-        if isinstance(line.get(name), int | float) and math.isfinite(line[name]) and "step" in line
+        (float(step), float(value))
+        for step, value in found
+        if isinstance(step, int | float) and isinstance(value, int | float) and math.isfinite(value)
     ]
     return [step for step, _ in pairs], [value for _, value in pairs]
 
@@ -185,7 +187,7 @@ def _draw_curve(
         axes.plot(*points, line, color=colour, label=label, linewidth=1.6)
 
 
-def hertz_ticks(centre_hz: NDArray[np.float64]) -> tuple[list[float], list[str]]:
+def hertz_ticks(centre_hz: Float64) -> tuple[list[float], list[str]]:
     """Return positions on the band axis, and labels, of the round frequencies the bands span.
 
     >>> hertz_ticks(np.array([100.0, 200.0, 400.0]))

@@ -9,17 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
 
+from fadae.arrays import Array, Float32, Float64
 from fadae.errors import NoInputError, UsageError
 from fadae.model import Codec, Codes, Generates
 from fadae.store import CHUNK_FRAMES, FeatureSet, FrameStore
 from fadae.transform import Transform
 
-Array = NDArray[np.float64]
 PEAK = 0.98
 _MOST_CHUNKS = 256
 
@@ -31,12 +30,12 @@ class CodeStatistics:
     The scale is treated as one more dimension, its logarithm: loudness follows the timbre.
     """
 
-    mean: Array  # [K + 1]
-    deviation: Array  # [K + 1] standard deviation of each dimension
-    mixing: Array  # [A, K + 1] what a step along each of A axes adds, in deviations
-    correlation: Array  # [A] of one frame with the next, along each axis
-    least: Array  # [K + 1] smallest value seen
-    most: Array  # [K + 1] greatest value seen
+    mean: Float64  # [K + 1]
+    deviation: Float64  # [K + 1] standard deviation of each dimension
+    mixing: Float64  # [A, K + 1] what a step along each of A axes adds, in deviations
+    correlation: Float64  # [A] of one frame with the next, along each axis
+    least: Float64  # [K + 1] smallest value seen
+    most: Float64  # [K + 1] greatest value seen
     hop_seconds: float
 
     @classmethod
@@ -65,7 +64,7 @@ class CodeStatistics:
         )
 
 
-def _sounding(codes: Codes) -> list[Array]:
+def _sounding(codes: Codes) -> list[Float64]:
     """Return the stretches [F, K + 1] of consecutive frames that say something.
 
     A silent frame has the scale 1, like the loudest there is; a damaged one is no number. The
@@ -80,7 +79,7 @@ def _sounding(codes: Codes) -> list[Array]:
     return [stacked[part] for part in parts if len(part) and heard[part[0]]]
 
 
-def _axes_of_motion(stretches: list[Array]) -> tuple[Array, Array]:
+def _axes_of_motion(stretches: list[Float64]) -> tuple[Float64, Float64]:
     """Return (mixing [A, K], correlation [A]): axes along which codes move independently.
 
     Whitened with their covariance C, the codes have the (symmetrised) covariance R of one frame
@@ -178,27 +177,27 @@ def interpolate(first: Codes, second: Codes) -> Codes:
     return _codes((1 - share) * a + share * b, first.hop_seconds)
 
 
-def sound(codec: Codec, transform: Transform, codes: Codes, samples: int) -> NDArray[np.float32]:
+def sound(codec: Codec, transform: Transform, codes: Codes, samples: int) -> Float32:
     """Return at most `samples` samples of codes [F, K]: F - 1 hops; softened where they clip."""
     hops = transform.synthesize_hops(codec.decode(codes), floor=transform.model_floor)[:samples]
     peak = float(np.abs(hops).max(initial=0))
     return (hops * np.float32(min(1.0, PEAK / peak)) if peak else hops).astype(np.float32)
 
 
-def _stack(codes: Codes) -> Array:
+def _stack(codes: Codes) -> Float64:
     """Return [F, K + 1]: the values, then the logarithm of the scale, 0 where there is none."""
-    values: NDArray[Any] = np.asarray(codes.values)
-    scale: NDArray[Any] = np.ones(len(codes)) if codes.scale is None else codes.scale
+    values: Array = np.asarray(codes.values)
+    scale: Array = np.ones(len(codes)) if codes.scale is None else codes.scale
     logarithm = np.log(np.maximum(scale.reshape(-1, 1), 1e-6))
     return np.concatenate([values, logarithm], axis=1, dtype=np.float64)
 
 
-def _unstack(stacked: Array, statistics: CodeStatistics) -> Codes:
+def _unstack(stacked: Float64, statistics: CodeStatistics) -> Codes:
     """Return codes within the range that the run's codes have been seen in."""
     inside = np.clip(stacked, statistics.least, statistics.most)
     return _codes(inside, statistics.hop_seconds)
 
 
-def _codes(stacked: Array, hop_seconds: float) -> Codes:
+def _codes(stacked: Float64, hop_seconds: float) -> Codes:
     values = stacked[:, :-1].astype(np.float32)
     return Codes(values, np.exp(stacked[:, -1:]).astype(np.float32), hop_seconds)

@@ -6,9 +6,10 @@ import dataclasses
 import hashlib
 import json
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Self
+from typing import Any, Literal, NotRequired, Self, TypedDict
 
 from fadae.errors import RecordingFailure, TransientFailure
 
@@ -75,12 +76,12 @@ class Track:
         """The recording's identity, "item/file"."""
         return f"{self.item}/{self.file}"
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Return a JSON-able dict that `from_dict` reads back."""
         return dataclasses.asdict(self)
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Self:
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """Return the track that `to_dict` wrote; unknown keys are ignored."""
         names = {field.name for field in dataclasses.fields(cls)}
         return cls(**{name: value for name, value in values.items() if name in names})
@@ -200,3 +201,196 @@ class CodeSpec:
     def has_nan(self) -> bool:
         """Whether a code can say that its frame could not be read."""
         return "float" in self.dtype
+
+
+FailureLine = TypedDict("FailureLine", {"id": str, "class": str, "reason": str})
+"""A recording that is not there, as summaries list it."""
+
+FailureRecord = TypedDict(
+    "FailureRecord", {"id": str, "class": str, "reason": str, "attempts": int}
+)
+"""A failure as a listing remembers it."""
+
+
+class ProblemLine(TypedDict):
+    """Something missing or damaged in a workspace, as summaries list it."""
+
+    path: str
+    problem: str
+    repaired: bool
+
+
+class RecordingCounts(TypedDict):
+    """The recordings of a workspace by outcome: see `IngestSummary`."""
+
+    ok: int
+    failed: int
+    quarantined: int
+
+
+class ScaleConfig(TypedDict, total=False):
+    """A frequency scale: its kind, and the fields of that kind (see `transform.scale`)."""
+
+    kind: str
+    start_hz: float
+    stop_hz: float
+    bandwidth_ratio: float
+    bands: int
+    frame_samples: int
+    sample_rate_hz: int
+    first_hz: float
+    bands_per_octave: int
+    low_hz: list[float]  # of a table, [bands]
+    centre_hz: list[float]
+    high_hz: list[float]
+
+
+class TransformConfig(TypedDict):
+    """Everything that defines a transform: these, and what its kind adds.
+
+    The frequency-adaptive transform has no `kind`; "mdct" is the orthonormal one.
+    """
+
+    kind: NotRequired[str]
+    name: str
+    sample_rate_hz: int
+    hop_samples: int
+    # Of the frequency-adaptive transform:
+    frame_samples: NotRequired[int]
+    padding_samples: NotRequired[int]
+    frame_window: NotRequired[str]
+    window_floor: NotRequired[float]
+    scale: NotRequired[ScaleConfig]
+    band_window: NotRequired[Literal["hann", "crossfade"]]
+    band_slices: NotRequired[list[list[int]]]  # [bands, 2]: FFT bins [start, stop)
+    # Of the orthonormal one:
+    bands: NotRequired[int]
+    blocks: NotRequired[int]
+    window: NotRequired[str]
+    window_alpha: NotRequired[float]
+
+
+class FeatureAttrs(TypedDict):
+    """The attributes of features.zarr."""
+
+    Conventions: str
+    title: str
+    source: str
+    comment: str
+    fadae_version: str
+    transform: TransformConfig
+    dtype: str  # float16 or float32
+    published_plans: int
+
+
+class ReconstructionAttrs(TypedDict):
+    """The attributes of reconstructions/<run>.zarr."""
+
+    Conventions: str
+    title: str
+    source: str
+    fadae_version: str
+    run: str
+    model_sha256: str
+    features_sha256: str
+    totals: dict[str, float]  # sums over all published frames, and the hops they were taken of
+    side_totals: NotRequired[dict[str, dict[str, float]]]  # absent in stores of an earlier fadae
+
+
+class SideScores(TypedDict):
+    """Scores in dB, pooled over the frames that a run held out, and over those it trained on."""
+
+    held_out_nmse_db: float
+    held_out_audio_snr_db: float
+    trained_nmse_db: float
+    trained_audio_snr_db: float
+
+
+class TrainRecipe(TypedDict, total=False):
+    """What a run is bound to: the part of `TrainConfig` that its result is a function of."""
+
+    model: str
+    widths: list[int]
+    options: dict[str, object]
+    epochs: int
+    max_steps: int | None
+    batch_size: int
+    learning_rate: float
+    warmup_steps: int
+    schedule: str
+    weight_decay: float
+    clip_norm: float | None
+    holdout: float
+    max_frames: int | None
+    seed: int
+    precision: str
+    reduction: str
+    leaves: int
+    micro_batch: int | None
+    lanes: int
+    window_rows: int
+    threads: int
+    evaluate_epochs: int | None
+    early_stopping: int | None
+    log_steps: int
+
+
+class DatasetRecord(TypedDict):
+    """The rows that a run is bound to, and how they were divided."""
+
+    rows: int
+    recordings_sha256: str
+    transform: TransformConfig
+    hop_seconds: float
+    train_frames: int
+    holdout_frames: int
+    padding_rows: int
+
+
+class RunConfig(TypedDict):
+    """A run's config.json."""
+
+    fadae_version: str
+    model: Mapping[str, Any]  # its name, and what its own `from_config` reads
+    recipe: TrainRecipe
+    dataset: DatasetRecord
+
+
+class Baseline(TypedDict):
+    """A run's baseline.json: the held-out scores of PCA with a code of as many bytes."""
+
+    nmse_db: float | None
+    nmse_linear_db: float | None
+    components: int | None
+
+
+class MetricsRow(TypedDict, total=False):
+    """A line of metrics.jsonl; a model's own figures come as holdout_<name>."""
+
+    step: int
+    epoch: int
+    train_loss: float | None  # mean since the line before
+    learning_rate: float
+    seconds: float
+    holdout_loss: float | None
+    holdout_nmse_db: float | None
+    holdout_nmse_linear_db: float | None
+    pca_nmse_db: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """A model's errors over a set of frames; NaN where there is no frame."""
+
+    loss: float  # the model's own, else the mean squared error of the companded, scaled values
+    nmse_db: float  # of the companded, scaled values
+    nmse_linear_db: float  # of the coefficients
+    frames: int
+    silent: int
+    failed: int
+    figures: Mapping[str, float] = field(default_factory=dict)  # the model's own: means a frame
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the scores by name, JSON-able; no figures where the model has none."""
+        values = {one.name: getattr(self, one.name) for one in dataclasses.fields(self)}
+        return values if self.figures else {k: v for k, v in values.items() if k != "figures"}

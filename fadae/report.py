@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import math
 import mimetypes
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
 from typing import Any
 
@@ -18,10 +19,13 @@ import xarray as xr
 
 from fadae import figures
 from fadae._version import __version__
+from fadae.arrays import Float64
 from fadae.audio.write import encode
 from fadae.errors import UsageError
 from fadae.query import ORIGINAL, TRANSFORM, Recording, Workspace
-from fadae.records import finite
+from fadae.records import SideScores, finite
+from fadae.store import paths
+from fadae.summaries import ReportSummary
 from fadae.training import pca_remark, run_summary
 
 DEFAULT_RECORDINGS = 12
@@ -62,8 +66,8 @@ def report(
     recordings: Sequence[str] = (),
     limit: int = DEFAULT_RECORDINGS,
     seconds: float = DEFAULT_SECONDS,
-) -> dict[str, Any]:
-    """Write reports/<run>/ and return its summary: run, recordings, files, folder, index.
+) -> ReportSummary:
+    """Write reports/<run>/ and return its summary.
 
     Without a run, the one that `Workspace.default_reconstruction` names. The recordings given,
     else `limit` of them spread evenly from the best to the worst NMSE; of each, `seconds` from its
@@ -76,7 +80,7 @@ def report(
     chosen = chosen or _spread(workspace, scores["nmse_db"], limit)
     if not chosen or seconds <= 0:
         raise UsageError("a report is about at least one recording and some of its seconds")
-    folder = f"reports/{run}"
+    folder = paths.report_path(run)
     files: dict[str, bytes] = {}
     sections = [
         _recording(workspace, run, one, n, seconds, scores, files)
@@ -85,8 +89,8 @@ def report(
     metrics = workspace.metrics(run) if run in workspace.runs else []
     files["curves.png"] = figures.training_curves(metrics)
     table = _table(workspace, run, chosen, scores)
-    pooled = finite(workspace.pooled_scores(run))
-    document = {"run": run, **pooled, "recordings": table}
+    pooled: SideScores = finite(workspace.pooled_scores(run))
+    document = {"run": run, **pooled, "recordings": [row.to_dict() for row in table]}
     files["scores.json"] = json.dumps(document, indent=1).encode()
     page = _page(workspace, run, table, pooled, sections)
     files["index.html"] = page.encode("utf-8", "xmlcharrefreplace")  # last: it names the others
@@ -96,13 +100,13 @@ def report(
             content_type = "text/html; charset=utf-8"
         workspace.location.write_bytes(f"{folder}/{name}", data, content_type)
     root = f"{workspace.location.url}/{folder}"
-    return {
-        "run": run,
-        "recordings": len(chosen),
-        "files": len(files),
-        "folder": root,
-        "index": f"{root}/index.html",
-    }
+    return ReportSummary(
+        run=run,
+        recordings=len(chosen),
+        files=len(files),
+        folder=root,
+        index=f"{root}/index.html",
+    )
 
 
 def side_by_side(
@@ -137,7 +141,7 @@ def _recording(
     recording: Recording,
     number: int,
     seconds: float,
-    scores: dict[str, Any],
+    scores: Mapping[str, Float64],
     files: dict[str, bytes],
 ) -> str:
     """Add a recording's sound and picture to the files; return its part of the page."""
@@ -170,8 +174,8 @@ def _recording(
 def _page(
     workspace: Workspace,
     run: str,
-    table: list[dict[str, Any]],
-    pooled: dict[str, Any],
+    table: Sequence[_Row],
+    pooled: SideScores,
     sections: list[str],
 ) -> str:
     about = workspace.transform
@@ -180,9 +184,9 @@ def _page(
         f'<th title="{escape(what)}">{name} (dB)</th>' for name, what in _HEADINGS.values()
     )
     rows = "".join(
-        f'<tr><td><a href="#r{n}">{escape(row["title"] or row["id"])}</a></td>'
-        f"<td>{_HELD_OUT[row['held_out']]}</td>"
-        + "".join(f"<td>{_shown(row[name])}</td>" for name in _HEADINGS)
+        f'<tr><td><a href="#r{n}">{escape(row.title or row.id)}</a></td>'
+        f"<td>{_HELD_OUT[row.held_out]}</td>"
+        + "".join(f"<td>{_shown(row.scores[name])}</td>" for name in _HEADINGS)
         + "</tr>\n"
         for n, row in enumerate(table, 1)
     )
@@ -209,32 +213,52 @@ SI-SDR are better. <a href="scores.json">As JSON</a>.</caption>
 """
 
 
-def _compared(workspace: Workspace, run: str, pooled: dict[str, Any]) -> str:
+def _compared(workspace: Workspace, run: str, pooled: SideScores) -> str:
     """Return a sentence on all frames held out and trained on, and one where PCA does better."""
+    held_out = pooled["held_out_nmse_db"], pooled["held_out_audio_snr_db"]
+    trained = pooled["trained_nmse_db"], pooled["trained_audio_snr_db"]
     sides = ", ".join(
-        f"{words}: NMSE {_shown(pooled[f'{side}_nmse_db'])} dB, "
-        f"SNR {_shown(pooled[f'{side}_audio_snr_db'])} dB"
-        for side, words in (("held_out", "held out"), ("trained", "trained on"))
+        f"{words}: NMSE {_shown(nmse_db)} dB, SNR {_shown(snr_db)} dB"
+        for words, (nmse_db, snr_db) in (("held out", held_out), ("trained on", trained))
     )
     remark = pca_remark(run_summary(workspace.location, run))
     return f"All frames, {sides}. {remark and remark + '.'}".rstrip()
 
 
+@dataclass(frozen=True)
+class _Row:
+    """A recording of the table: its scores in dB by name, and whether the run held it out."""
+
+    id: str
+    title: str
+    creator: str
+    scores: dict[str, float | None]
+    held_out: bool | None
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the row as scores.json has it."""
+        about = {"id": self.id, "title": self.title, "creator": self.creator}
+        return {**about, **self.scores, "held_out": self.held_out}
+
+
 def _table(
-    workspace: Workspace, run: str, recordings: Sequence[Recording], scores: dict[str, Any]
-) -> list[dict[str, Any]]:
+    workspace: Workspace,
+    run: str,
+    recordings: Sequence[Recording],
+    scores: Mapping[str, Float64],
+) -> list[_Row]:
     """Return the scores of each recording, and whether the run held it out."""
     known = workspace.split(run).recording_held_out if run in workspace.runs else None
     return [
-        {**_scored(one, scores), "held_out": None if known is None else known[one.row]}
+        _Row(
+            one.id,
+            one.title,
+            one.creator,
+            finite({name: float(values[one.row]) for name, values in scores.items()}),
+            None if known is None else known[one.row],
+        )
         for one in recordings
     ]
-
-
-def _scored(recording: Recording, scores: dict[str, Any]) -> dict[str, Any]:
-    found = {name: float(values[recording.row]) for name, values in scores.items()}
-    about = {"id": recording.id, "title": recording.title, "creator": recording.creator}
-    return {**about, **finite(found)}
 
 
 def _title(recording: Recording) -> str:

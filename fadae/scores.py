@@ -7,23 +7,20 @@ piece by piece. A score of a silent reference is undefined: NaN. No error at all
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
-import numpy.typing as npt
 import scipy.fft
-from numpy.typing import NDArray
 
-Array = npt.NDArray[Any]
+from fadae.arrays import Array, Float32
 
 _PIECE_VALUES = 2**18
 _LSD_FRAME_SAMPLES = 2048
 _LSD_HOP_SAMPLES = 512
-# Power below this is silence to the log-spectral distance: -100 dB of a full-scale sine's peak
-# bin. Without it, the rounding of digital silence would count like music.
-_LSD_FLOOR = 1e-10
+_FRAMES_AT_A_TIME = 64
 # Power below 100 dB under full scale is silence: rounding noise must not count like music.
 _SILENCE = 1e-10
 
@@ -122,24 +119,47 @@ def log_spectral_distance_db(reference: Array, estimate: Array) -> float:
         return math.nan
     frames = max(1, math.ceil((x.size - _LSD_FRAME_SAMPLES) / _LSD_HOP_SAMPLES) + 1)
     total = 0.0
-    for first in range(0, frames, 64):
-        count = min(64, frames - first)
-        difference = _levels_db(x, first, count) - _levels_db(y, first, count)
-        total += float(np.sqrt(np.mean(difference**2, axis=1)).sum())
+    for first in range(0, frames, _FRAMES_AT_A_TIME):
+        part = range(first, min(first + _FRAMES_AT_A_TIME, frames))
+        total += float(_level_distances_db(_lsd_frames(x, part), _lsd_frames(y, part)).sum())
     return total / frames
 
 
-def _levels_db(signal: Array, first: int, count: int) -> npt.NDArray[np.float64]:
-    """Return [count, bins]: levels of frames first, first + 1, ...; 0 dB is a full-scale sine."""
-    start = first * _LSD_HOP_SAMPLES
-    needed = (count - 1) * _LSD_HOP_SAMPLES + _LSD_FRAME_SAMPLES
-    stretch = np.zeros(needed)
-    inside = signal[start : start + needed]
+def _lsd_frames(signal: Array, frames: range) -> Float32:
+    """Return some frames [count, 2048] of a signal, zeros beyond its end."""
+    start = frames.start * _LSD_HOP_SAMPLES
+    stretch = np.zeros((len(frames) - 1) * _LSD_HOP_SAMPLES + _LSD_FRAME_SAMPLES, np.float32)
+    inside = signal[start : start + len(stretch)]
     stretch[: len(inside)] = inside
-    window = np.hanning(_LSD_FRAME_SAMPLES)
     views = np.lib.stride_tricks.sliding_window_view(stretch, _LSD_FRAME_SAMPLES)
-    spectra = scipy.fft.rfft(views[::_LSD_HOP_SAMPLES] * (window * (2 / window.sum())))
-    return np.asarray(10 * np.log10(np.maximum(np.abs(spectra) ** 2, _LSD_FLOOR)))
+    return views[::_LSD_HOP_SAMPLES]
+
+
+def _level_distances_db(x: Float32, y: Float32) -> Float32:
+    """Return [rows]: the RMS over FFT bins of the difference in level, dB, of rows [rows, width].
+
+    Hann-windowed. The one kernel of the log-spectral distance.
+    """
+    window = _level_window(x.shape[1])
+    difference = _levels_db(x * window) - _levels_db(y * window)
+    return np.asarray(np.sqrt(np.einsum("ij,ij->i", difference, difference) / difference.shape[1]))
+
+
+@functools.lru_cache(maxsize=8)
+def _level_window(width: int) -> Float32:
+    window = np.hanning(width).astype(np.float32)
+    window *= 2 / window.sum()  # a full-scale sine on a bin has the power 1
+    return window
+
+
+def _levels_db(windowed: Float32) -> Float32:
+    spectrum = scipy.fft.rfft(windowed)
+    power = spectrum.real**2
+    power += spectrum.imag**2
+    np.maximum(power, np.float32(_SILENCE), out=power)
+    np.log10(power, out=power)
+    power *= 10
+    return power
 
 
 def _decibels(numerator: float, denominator: float) -> float:
@@ -148,7 +168,7 @@ def _decibels(numerator: float, denominator: float) -> float:
     return 10 * math.log10(numerator / denominator) if numerator > 0 else -math.inf
 
 
-def audio_sums(reference: NDArray[np.float32], estimate: NDArray[np.float32]) -> Array:
+def audio_sums(reference: Float32, estimate: Float32) -> Array:
     """Return [rows, 4]: sum x^2, sum (x-y)^2, sum x(x-y) and the log-spectral distance, by hop.
 
     The distance of a hop is the RMS over FFT bins of the difference in level, dB, of the 2048
@@ -161,22 +181,9 @@ def audio_sums(reference: NDArray[np.float32], estimate: NDArray[np.float32]) ->
         sums[:, column] = np.einsum("ij,ij->i", a, b)
     hop = reference.shape[1]
     width = min(hop, _LSD_FRAME_SAMPLES)
-    window = np.hanning(width).astype(np.float32)
-    window *= 2 / window.sum()  # a full-scale sine on a bin has the power 1
     middle = slice((hop - width) // 2, (hop - width) // 2 + width)
     x, y = reference[:, middle], estimate[:, middle]
-    for first in range(0, len(reference), 64):
-        part = slice(first, first + 64)
-        difference = _hop_levels_db(x[part] * window) - _hop_levels_db(y[part] * window)
-        sums[part, 3] = np.sqrt(np.einsum("ij,ij->i", difference, difference) / difference.shape[1])
+    for first in range(0, len(reference), _FRAMES_AT_A_TIME):
+        part = slice(first, first + _FRAMES_AT_A_TIME)
+        sums[part, 3] = _level_distances_db(x[part], y[part])
     return sums
-
-
-def _hop_levels_db(windowed: NDArray[np.float32]) -> NDArray[np.float32]:
-    spectrum = scipy.fft.rfft(windowed)
-    power = spectrum.real**2
-    power += spectrum.imag**2
-    np.maximum(power, np.float32(_SILENCE), out=power)
-    np.log10(power, out=power)
-    power *= 10
-    return power

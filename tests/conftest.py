@@ -14,9 +14,10 @@ from hypothesis import settings
 
 from tests.s3 import S3Server, s3_server
 
-# Before NumPy or torch start their pools: one thread a process, as workers and ranks run.
+# Before NumPy or torch start their pools, and however pytest is started: one thread a process, as
+# workers and ranks run.
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ.setdefault(variable, "1")
+    os.environ[variable] = "1"
 
 # `make test` tries the same examples every time, on machines of any speed; `make fuzz` new ones.
 settings.register_profile("repeatable", derandomize=True, deadline=None)

@@ -18,7 +18,7 @@ from typing import Any
 import s3fs
 
 KEY, SECRET, BUCKET = "fadae", "fadaesecret", "fadae"
-START_SECONDS = 30.0
+START_SECONDS = 300.0
 
 
 @dataclass

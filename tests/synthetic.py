@@ -5,16 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fadae.audio.pcm import from_pcm, to_pcm
-from fadae.store.features import FEATURES, NO_SAMPLE, feature_attrs, feature_specs
+from fadae.store.features import NO_SAMPLE, feature_attrs, feature_specs
 from fadae.store.frames import FrameStore
 from fadae.store.layout import BLOCK_FRAMES
 from fadae.store.location import Location
-from fadae.store.staging import recording_key
+from fadae.store.paths import FEATURES, recording_key
 from fadae.transform.adaptive import FrequencyAdaptiveTransform
 from fadae.transform.half import to_float16
 
@@ -61,7 +62,7 @@ def write_features(
         if same < 0
     )
     rows = -(-used // BLOCK_FRAMES) * BLOCK_FRAMES
-    arrays = {
+    arrays: dict[str, NDArray[Any]] = {
         "audio": np.full((rows - first, transform.hop_samples), NO_SAMPLE, np.int16),
         "features": np.full((rows - first, transform.size), np.nan, np.float32),
         "frame_recording": np.full(rows - first, -1, np.int32),
@@ -87,9 +88,10 @@ def _table(
     same_as: Mapping[str, str],
     titles: Mapping[str, str],
     table: int,
-) -> dict[str, list[object]]:
+) -> dict[str, list[Any]]:
     names = list(recordings)
-    start, starts, counts, same = first, {}, {}, []
+    start, starts = first, dict[str, int]()
+    counts, same = dict[str, int](), list[int]()
     for name in names:
         counts[name] = transform.frame_count(len(recordings[name]))
         same.append(table + names.index(same_as[name]) if name in same_as else -1)
@@ -120,7 +122,7 @@ def _table(
 
 
 def _fill(
-    arrays: dict[str, NDArray[np.generic]],
+    arrays: dict[str, NDArray[Any]],
     pcm: NDArray[np.int16],
     transform: FrequencyAdaptiveTransform,
     start: int,

@@ -42,6 +42,7 @@ def test_drawn_codes_have_mean_and_spread_and_no_memory() -> None:
     np.testing.assert_allclose(new.values.mean(0), known.values.mean(0), atol=0.02)
     np.testing.assert_allclose(new.values.std(0), known.values.std(0), rtol=0.1, atol=1e-6)
     assert abs(correlation(new.values[:, 0])) < 0.06
+    assert new.scale is not None
     assert np.log(new.scale).mean() == pytest.approx(-1, abs=0.05)
 
 
@@ -82,6 +83,7 @@ def test_interpolation_begins_as_one_and_ends_as_the_other() -> None:
     assert len(between) == 20
     np.testing.assert_allclose(between.values[0], a.values[0], atol=1e-6)
     np.testing.assert_allclose(between.values[-1], b.values[19], atol=1e-6)
+    assert between.scale is not None and a.scale is not None and b.scale is not None
     np.testing.assert_allclose(
         between.scale[[0, -1], 0], [a.scale[0, 0], b.scale[19, 0]], rtol=1e-5
     )

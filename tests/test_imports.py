@@ -1,9 +1,14 @@
 """What `import fadae` costs: no torch before something trains or runs a model."""
 
+import inspect
+import pydoc
+import re
 import subprocess
 import sys
 
 import pytest
+
+import fadae
 
 
 @pytest.mark.parametrize(
@@ -11,14 +16,36 @@ import pytest
     [
         "import fadae",
         "import fadae; fadae.FrequencyAdaptiveTransform",
+        "import fadae; fadae.ingest, fadae.extract, fadae.reconstruct, fadae.train, fadae.run",
         "import fadae.cli.app",
         "import fadae.stages.ingest, fadae.stages.extract, fadae.cluster",
         "import fadae.query.workspace; fadae.query.workspace.open",
     ],
 )
 def test_loads_no_torch(statement: str) -> None:
-    code = f"{statement}; import sys; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    code = f"{statement}; import sys; print('torch' in sys.modules)"
+    child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (child.returncode, child.stdout) == (0, "False\n"), child.stderr
+
+
+def test_the_package_alone_loads_no_library() -> None:
+    libraries = "{'dask', 'distributed', 'numpy', 'scipy', 'torch', 'xarray', 'zarr'}"
+    code = f"import fadae, sys; dir(fadae); print(*{libraries} & set(sys.modules))"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert loaded.stdout.split() == []
+
+
+def test_help_reads_as_a_front_page() -> None:
+    page = pydoc.plain(pydoc.render_doc(fadae))
+    assert page.index("fadae learns a compressed code") < 200
+    assert set(fadae.__all__) <= set(dir(fadae))
+    for name in set(fadae.__all__) - {"__version__"}:
+        assert re.search(rf"^    (class )?{name}\(", page, re.MULTILINE), name
+        assert inspect.getdoc(getattr(fadae, name)), name
+    for name in ("ingest", "extract", "train", "reconstruct", "run"):
+        assert ">>> " in str(inspect.getdoc(getattr(fadae, name))), name
 
 
 def test_help_names_every_stage() -> None:
@@ -30,8 +57,9 @@ def test_help_names_every_stage() -> None:
 
 
 def test_the_command_line_starts_without_the_libraries() -> None:
-    code = (
-        "import fadae.cli.app, sys; print(*{'dask', 'zarr', 'numpy', 'torch'} & set(sys.modules))"
-    )
-    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout
-    assert loaded.split() == []
+    code = "import fadae.cli.app, sys; print(*sys.modules)"
+    child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert child.returncode == 0, child.stderr
+    loaded = set(child.stdout.split())
+    assert "fadae.cli.app" in loaded
+    assert not loaded & {"dask", "distributed", "zarr", "numpy", "scipy", "torch"}

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fadae.scores import ErrorSums, log_spectral_distance_db, nmse_db, si_sdr_db, snr_db
+from fadae.scores import ErrorSums, audio_sums, log_spectral_distance_db, nmse_db, si_sdr_db, snr_db
 
 
 def pair(seed: int, noise: float) -> tuple[np.ndarray, np.ndarray]:
@@ -76,9 +76,25 @@ class TestLogSpectralDistance:
         assert log_spectral_distance_db(x, np.zeros_like(x)) == 0
 
     def test_every_sample_counts(self) -> None:
-        x, y = np.zeros((2, 5000))
-        y[4990] = 1
-        assert log_spectral_distance_db(x, y) > 0
+        """A click's spectrum is flat: its level is the window's where it stands in a frame."""
+        window = np.hanning(2048)
+        for place in (100, 700, 2047, 2048, 3071, 4990, 4999):
+            x, y = np.zeros((2, 5000))
+            y[place] = 1
+            offsets = place - 512 * np.arange(7)  # of the click in each of the frames
+            seen = window[offsets[(offsets >= 0) & (offsets < 2048)]]
+            levels = 20 * np.log10(np.maximum(2 * seen / window.sum(), 1e-5))
+            expected = (levels + 100).sum() / 7
+            assert log_spectral_distance_db(x, y) == pytest.approx(expected), place
+            assert expected > 0
+
+    def test_that_of_a_hop_is_that_of_the_samples_in_its_middle(self) -> None:
+        x, y = np.random.default_rng(2).standard_normal((2, 130, 3750)).astype(np.float32) * 0.1
+        distances = audio_sums(x, y)[:, 3]
+        for row in (0, 63, 64, 129):
+            middle = slice(row * 3750 + 851, row * 3750 + 851 + 2048)
+            alone = log_spectral_distance_db(x.reshape(-1)[middle], y.reshape(-1)[middle])
+            assert distances[row] == alone
 
     def test_edges(self) -> None:
         assert math.isnan(log_spectral_distance_db(np.zeros(0), np.zeros(0)))

@@ -56,16 +56,16 @@ class BlockedFailure(TransientFailure):
 def retry(attempt: Callable[[float], T], request_policy: RequestPolicy) -> T:
     """Return attempt(deadline), tried again while it raises TransientFailure.
 
-    The deadline is a time.monotonic() that holds for all attempts and waits together. Waits are
-    random up to an exponentially growing bound, and at least as long as a throttling host asks.
-    Raises TransientFailure when attempts or time run out, PermanentFailure after
-    `manners.corrupt_attempts` corrupt transfers, each with `attempts` set.
+    The deadline is a time.monotonic() that holds for all attempts and pauses together. Pauses are
+    those of `RetryPolicy`, and at least as long as a throttling host asks. Raises
+    TransientFailure when attempts or time run out, PermanentFailure after
+    `request_policy.corrupt_attempts` corrupt transfers, each with `attempts` set.
     """
-    deadline = time.monotonic() + request_policy.deadline_seconds
+    policy, started = request_policy.retries, time.monotonic()
     failures = corrupt = 0
     while True:
         try:
-            return attempt(deadline)
+            return attempt(started + policy.total_seconds)
         except PermanentFailure as error:
             error.attempts = failures + 1
             raise
@@ -77,18 +77,18 @@ def retry(attempt: Callable[[float], T], request_policy: RequestPolicy) -> T:
                 permanent = PermanentFailure(f"{error}, {corrupt} times")
                 permanent.attempts = failures
                 raise permanent from error
-            if isinstance(error, BlockedFailure) or failures >= request_policy.attempts:
+            pause = max(_asked_seconds(error), policy.pause_seconds(failures))
+            resumed_seconds = time.monotonic() - started + pause
+            if isinstance(error, BlockedFailure) or policy.is_spent(failures, resumed_seconds):
                 raise
-            wait = _wait_seconds(error, failures, request_policy)
-            if time.monotonic() + wait >= deadline:
-                raise
-            log.info("trying again in %.1f s: %s", wait, error)
-        time.sleep(wait)
+            log.info("trying again in %.1f s: %s", pause, error)
+        time.sleep(pause)
 
 
-def _wait_seconds(error: TransientFailure, failures: int, request_policy: RequestPolicy) -> float:
+def _asked_seconds(error: TransientFailure) -> float:
+    """Return how long a throttling host asks to wait, 0 where it does not say."""
     asked = error.retry_after_seconds if isinstance(error, ThrottledFailure) else None
-    return max(asked or 0.0, request_policy.backoff(failures))
+    return asked or 0.0
 
 
 class Connection:

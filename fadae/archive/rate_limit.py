@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import random
 import threading
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+
+from fadae.retry import RetryPolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +40,15 @@ class RequestPolicy:
     """Of one answer, decompressed."""
     file_bytes: int = 4 * 2**30
 
-    def backoff(self, failures: int) -> float:
-        """Return seconds to wait after so many failures: full jitter, exponential, capped."""
-        longest = self.backoff_seconds * 2.0 ** min(failures - 1, 30)
-        return random.uniform(0, min(self.backoff_cap_seconds, longest))  # noqa: S311 - jitter
+    @property
+    def retries(self) -> RetryPolicy:
+        """How often, how long and with which pauses one file or page is tried."""
+        return RetryPolicy(
+            total_seconds=self.deadline_seconds,
+            attempts=self.attempts,
+            first_pause_seconds=self.backoff_seconds,
+            longest_pause_seconds=self.backoff_cap_seconds,
+        )
 
 
 DEFAULT_POLICY = RequestPolicy()

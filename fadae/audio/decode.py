@@ -16,8 +16,8 @@ import av
 import av.error
 import numpy as np
 import soxr
-from numpy.typing import NDArray
 
+from fadae.arrays import Float32, Int16
 from fadae.audio.pcm import to_pcm
 from fadae.audio.protocol import TAGS, Source
 from fadae.audio.sections import Sections, View
@@ -54,7 +54,7 @@ def decode(
     *,
     keep_damaged: bool = False,
     source: Source | None = None,
-) -> Iterator[NDArray[np.int16]]:
+) -> Iterator[Int16]:
     """Yield a file's first audio stream as blocks [n] int16, mono by mean, at rate_hz.
 
     keep_damaged: end at the first damage instead of failing. `source` is filled in on the way.
@@ -86,7 +86,7 @@ class _Resampler:
         self._source_rate_hz = 0
         self._stream: Any = None
 
-    def push(self, mono: NDArray[np.float32], source_rate_hz: int) -> Iterator[NDArray[np.int16]]:
+    def push(self, mono: Float32, source_rate_hz: int) -> Iterator[Int16]:
         if source_rate_hz != self._source_rate_hz:
             yield from self.finish()
             self._source_rate_hz = source_rate_hz
@@ -98,7 +98,7 @@ class _Resampler:
         if len(resampled):
             yield to_pcm(resampled)
 
-    def finish(self) -> Iterator[NDArray[np.int16]]:
+    def finish(self) -> Iterator[Int16]:
         """Yield what the filter still holds."""
         if self._stream is not None:
             rest = self._stream.resample_chunk(np.zeros(0, np.float32), last=True)
@@ -109,7 +109,7 @@ class _Resampler:
 
 def _mono_blocks(
     path: Path, limits: Limits, keep_damaged: bool, source: Source
-) -> Iterator[tuple[NDArray[np.float32], int]]:
+) -> Iterator[tuple[Float32, int]]:
     """Yield (mono [n] float32, rate) of the first audio stream, checked against the limits."""
     size = path.stat().st_size
     if size == 0:
@@ -138,7 +138,7 @@ def _mono_blocks(
 
 def _linked(
     path: Path, sections: Sections, limits: Limits, keep_damaged: bool, source: Source
-) -> Iterator[tuple[NDArray[np.float32], int, int]]:
+) -> Iterator[tuple[Float32, int, int]]:
     """Yield the blocks of all sections, up to the first damage."""
     for number, parts in enumerate(sections.sections, 1):
         try:
@@ -165,7 +165,7 @@ def _refuse(url: str, *_: object) -> NoReturn:
 
 def _blocks(
     file: View, limits: Limits, keep_damaged: bool, source: Source
-) -> Iterator[tuple[NDArray[np.float32], int, int]]:
+) -> Iterator[tuple[Float32, int, int]]:
     """Yield (mono [n] float32, rate, channels): n is BLOCK_SAMPLES but where the format changes."""
     try:
         container = _open(file, io_open=_refuse, container_options=_OPTIONS, buffer_size=1 << 18)
@@ -229,9 +229,7 @@ def _frames(container: Any, stream: Any, keep_damaged: bool, source: Source) -> 
     source.damage = f"after {seconds:.1f} s: {why}"
 
 
-def _gathered(
-    frames: Iterator[Any], limits: Limits
-) -> Iterator[tuple[NDArray[np.float32], int, int]]:
+def _gathered(frames: Iterator[Any], limits: Limits) -> Iterator[tuple[Float32, int, int]]:
     """Gather small frames into blocks; a change of format or rate ends a block early."""
     fifo, shape = av.AudioFifo(), None
     for frame in frames:
@@ -246,14 +244,14 @@ def _gathered(
     yield from _drained(fifo, partial=True)
 
 
-def _drained(fifo: Any, *, partial: bool) -> Iterator[tuple[NDArray[np.float32], int, int]]:
+def _drained(fifo: Any, *, partial: bool) -> Iterator[tuple[Float32, int, int]]:
     while frame := fifo.read(BLOCK_SAMPLES):
         yield _mono(frame), frame.sample_rate, frame.layout.nb_channels
     if partial and (frame := fifo.read(0, partial=True)):
         yield _mono(frame), frame.sample_rate, frame.layout.nb_channels
 
 
-def _mono(frame: Any) -> NDArray[np.float32]:
+def _mono(frame: Any) -> Float32:
     """Return the mean of a frame's channels, [n] float32.
 
     Adding planes is 10 times as fast as ndarray.mean(axis=0) over two rows.
@@ -261,7 +259,7 @@ def _mono(frame: Any) -> NDArray[np.float32]:
     block, channels = frame.to_ndarray(), frame.layout.nb_channels
     planes = block if frame.format.is_planar else block.reshape(-1, channels).T
     kind = frame.format.name.removesuffix("p")
-    total: NDArray[np.float32] = planes[0].astype(np.float32)
+    total: Float32 = planes[0].astype(np.float32)
     for plane in planes[1:]:
         total += plane
     if kind == "u8":

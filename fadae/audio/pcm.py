@@ -5,15 +5,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
+
+from fadae.arrays import Array, Float32, Int16
 
 FULL_SCALE = 32768.0
 
 
-def to_pcm(samples: NDArray[Any]) -> NDArray[np.int16]:
+def to_pcm(samples: Array) -> Int16:
     """Return float samples, any shape, in [-1, 1] as int16; louder ones are clipped.
 
     >>> to_pcm(np.array([0.0, 0.5, 1.0, -1.0, -7.0], np.float32)).tolist()
@@ -22,11 +21,11 @@ def to_pcm(samples: NDArray[Any]) -> NDArray[np.int16]:
     scaled = np.multiply(samples, FULL_SCALE)
     np.rint(scaled, out=scaled)
     np.clip(scaled, -32767, 32767, out=scaled)
-    pcm: NDArray[np.int16] = scaled.astype(np.int16)
+    pcm: Int16 = scaled.astype(np.int16)
     return pcm
 
 
-def from_pcm(pcm: NDArray[np.int16]) -> NDArray[np.float32]:
+def from_pcm(pcm: Int16) -> Float32:
     """Return int16 samples as float32 in [-1, 1].
 
     >>> from_pcm(np.array([16384, -32767], np.int16)).tolist()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import struct
 from dataclasses import dataclass, field
-from typing import Any
 
 HEADER = struct.Struct("<cI")
 """Before each reply of the sandbox's child: its kind and its payload's length."""
@@ -29,6 +28,6 @@ class Source:
     tags: dict[str, str] = field(default_factory=dict)
     """What the file says of itself under TAGS: hostile text of bounded length, not cleaned."""
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Return a JSON-able dict of the fields."""
         return dataclasses.asdict(self)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 import soundfile
-from numpy.typing import NDArray
 
+from fadae.arrays import Array
 from fadae.audio import ogg
 from fadae.audio.pcm import to_pcm
 from fadae.errors import UsageError
@@ -23,7 +23,7 @@ _SUBTYPES = {"ogg": "VORBIS", "flac": "PCM_16", "wav": "PCM_16", "mp3": "MPEG_LA
 _SAMPLES_A_WRITE = 65536
 
 
-def encode(samples: NDArray[Any], rate_hz: int, format: str) -> bytes:
+def encode(samples: Array, rate_hz: int, format: str) -> bytes:
     """Return samples as a file's bytes, a pure function of the arguments.
 
     samples: [n] or [n, channels] float in [-1, 1], clipped where louder. FLAC and WAV hold 16
@@ -49,7 +49,7 @@ def encode(samples: NDArray[Any], rate_hz: int, format: str) -> bytes:
     return ogg.with_fixed_serial(target.getvalue()) if format == "ogg" else target.getvalue()
 
 
-def write(path: str | Path, samples: NDArray[Any], rate_hz: int, format: str | None = None) -> None:
+def write(path: str | Path, samples: Array, rate_hz: int, format: str | None = None) -> None:
     """Write samples to a file; the format is that of its name unless given."""
     target = Path(path)
     target.write_bytes(encode(samples, rate_hz, format or target.suffix.removeprefix(".").lower()))

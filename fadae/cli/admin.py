@@ -103,19 +103,27 @@ def wait(
 
 
 def _ingested(location: Location, run: str) -> bool:
-    return any(name.endswith(".json") for name in location.names("ingests"))
+    from fadae.store import paths
+
+    return any(name.endswith(".json") for name in location.names(paths.INGESTS))
 
 
 def _extracted(location: Location, run: str) -> bool:
-    return _has_rows(location, "features.zarr")
+    from fadae.store import paths
+
+    return _has_rows(location, paths.FEATURES)
 
 
 def _trained(location: Location, run: str) -> bool:
-    return location.exists(f"runs/{run}/model.safetensors")
+    from fadae.store import paths
+
+    return location.exists(paths.run_path(run, "model.safetensors"))
 
 
 def _reconstructed(location: Location, run: str) -> bool:
-    return _has_rows(location, f"reconstructions/{run}.zarr")
+    from fadae.store import paths
+
+    return _has_rows(location, paths.reconstruction_path(run))
 
 
 def _has_rows(location: Location, path: str) -> bool:
@@ -188,7 +196,7 @@ def config(
         print("\n".join(f"{one.env}: {json.dumps(one.text(value))}" for one, value in rows))
         return None
     found = origins(ctx, [one for one, _ in rows])
-    summary: Summary = {}
+    summary: dict[str, object] = {}
     for one, value in rows:
         key = one.key if one.section == TOP else f"{one.section}.{one.key}"
         summary[key] = {"value": value, "from": found[one.name]}

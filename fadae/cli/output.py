@@ -8,7 +8,7 @@ import json
 import logging
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import FrameType
 from typing import Annotated, Any, NoReturn
 
@@ -18,11 +18,10 @@ from fadae import logs
 from fadae.cli.derive import command as derived
 from fadae.config import SECTIONS
 from fadae.errors import FadaeError, TransientError
+from fadae.errors import Summary as Summary
 from fadae.records import finite
 
 log = logging.getLogger("fadae.cli")
-
-Summary = dict[str, Any]
 
 _Json = Annotated[
     bool, typer.Option("--json", help="Print one JSON summary, the last line of stdout.")
@@ -35,7 +34,7 @@ _LogFormat = Annotated[
 ]
 
 
-class Shown(Summary):
+class Shown(dict[str, object]):
     """A summary with a text of its own: what a person reads instead of names and values."""
 
     def __init__(self, summary: Summary, text: str) -> None:
@@ -93,17 +92,17 @@ def _print_summary(summary: Summary | None, as_json: bool) -> None:
     if summary is None:
         return
     if as_json:
-        print(json.dumps(finite(summary), allow_nan=False), flush=True)
+        print(json.dumps(finite(dict(summary)), allow_nan=False), flush=True)
     else:
         print(summary.text if isinstance(summary, Shown) else plain(summary), flush=True)
 
 
 def plain(summary: Summary) -> str:
     """Return the summary for a person: a name and its value a line, nested stages indented."""
-    return "\n".join(_lines(finite(summary), ""))
+    return "\n".join(_lines(finite(dict(summary)), ""))
 
 
-def _lines(summary: Summary, indent: str) -> list[str]:
+def _lines(summary: Mapping[str, object], indent: str) -> list[str]:
     lines = []
     for name, value in summary.items():
         if isinstance(value, dict):

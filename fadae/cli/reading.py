@@ -85,7 +85,7 @@ def info(
     from fadae.training import chosen_run, pca_remark, run_summary
 
     opened = fadae.open(workspace)
-    summary = opened.info()
+    summary: Summary = opened.info()
     if run is None and opened.runs:
         run = chosen_run(opened.location, opened.runs)
     if run is None:
@@ -100,7 +100,7 @@ def info(
             to.write_bytes(figures.training_curves(metrics, f"run {run}"))
         except OSError as error:
             raise UsageError(f"cannot write {to}: {error.strerror or error}", summary) from error
-        summary["file"] = str(to)
+        summary = {**summary, "file": str(to)}
     remark = pca_remark(run_summary(opened.location, run))
     parts = [f"loss of run {run}\n{figures.terminal_plot(curves)}", remark, plain(summary)]
     return Shown(summary, "\n\n".join(part for part in parts if part))
@@ -135,7 +135,7 @@ def query(
         "bands": chosen.sizes["band"],
     }
     if to is not None:
-        summary |= _export(opened, recording_id, span, bands, source, to)
+        return {**summary, **_export(opened, recording_id, span, bands, source, to)}
     return summary
 
 
@@ -172,7 +172,7 @@ def _export(
     import numpy as np
 
     kind = to.suffix.lower().removeprefix(".")
-    written: Summary = {"file": str(to)}
+    written: dict[str, object] = {"file": str(to)}
     try:
         if kind == "npy":
             coefficients = opened.coefficients(recording_id, span, bands, source)

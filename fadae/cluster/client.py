@@ -7,7 +7,7 @@ import logging
 import os
 import uuid
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import dask
@@ -90,7 +90,7 @@ def _local_cluster(
 ) -> Iterator[LocalCluster]:
     """Start a cluster on this machine, reachable from this machine only."""
     count = workers or os.cpu_count() or 1
-    shape: dict[str, Any] = {"n_workers": count, "threads_per_worker": threads_per_worker}
+    shape: dict[str, object] = {"n_workers": count, "threads_per_worker": threads_per_worker}
     if location.is_in_process:
         shape = {"n_workers": 1, "threads_per_worker": count, "processes": False}
         shape["protocol"] = "tcp://"  # Dask's inproc:// listens on every interface
@@ -170,7 +170,7 @@ def _check_versions(client: Client) -> None:
 _FADAE_VERSION = "__import__('fadae').__version__"
 
 
-def _versions(info: dict[str, Any]) -> dict[str, str]:
+def _versions(info: Mapping[str, Mapping[str, object]]) -> dict[str, str]:
     packages = {name: str(info["packages"].get(name)) for name in _MUST_AGREE}
     packages["python"] = ".".join(packages["python"].split(".")[:2])
     return packages

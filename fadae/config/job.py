@@ -288,7 +288,7 @@ class TrainConfig:
     timeout_seconds: float = option(
         300.0, flag="--timeout", above=0, unit="seconds", help="Wait before a rank is lost."
     )
-    shutdown_seconds: float = 20.0  # from SIGTERM to SIGKILL, below a pod's grace period of 30
+    shutdown_seconds: float = 20.0  # from SIGTERM, or a peer's loss, to SIGKILL; a pod has 30
     tensorboard: bool = option(False, help="Write TensorBoard events too.")
     fresh: bool = option(False, shared=False, help="Discard the run first.")
 

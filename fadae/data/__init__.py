@@ -7,14 +7,14 @@ from fadae._lazy import lazily
 if TYPE_CHECKING:
     from fadae.data.loader import Loader, Read, UnitReader
     from fadae.data.order import CHUNK_ROWS, SHARD_ROWS, DataOrder, lanes_of
-    from fadae.data.rows import Rows, RowSet, Split, split_rows
+    from fadae.data.rows import RowSet, Split, split_rows
 else:
     __getattr__ = lazily(
         __name__,
         {
             "fadae.data.loader": ["Loader", "Read", "UnitReader"],
             "fadae.data.order": ["CHUNK_ROWS", "DataOrder", "SHARD_ROWS", "lanes_of"],
-            "fadae.data.rows": ["RowSet", "Rows", "Split", "split_rows"],
+            "fadae.data.rows": ["RowSet", "Split", "split_rows"],
         },
     )
 
@@ -25,7 +25,6 @@ __all__ = [
     "Loader",
     "Read",
     "RowSet",
-    "Rows",
     "Split",
     "UnitReader",
     "lanes_of",

@@ -16,12 +16,10 @@ from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
+from fadae.arrays import Array, Int64
 from fadae.data.order import DataOrder, Window
-from fadae.data.rows import Rows
 
-Array = NDArray[Any]
 Prepared = TypeVar("Prepared")
 Read = Callable[[int, int], Array]  # rows [start, stop) -> [stop - start, C] as stored
 
@@ -44,7 +42,7 @@ class Units(Protocol):
     def unit_rows(self) -> int:
         """Rows of the store that a unit spans."""
 
-    def unit(self, unit: int) -> Rows:
+    def unit(self, unit: int) -> Int64:
         """Return the wanted rows of a unit, rising."""
 
 

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fadae.data.rows import Rows, RowSet, key_of, shuffled
+from fadae.arrays import Int64
+from fadae.data.rows import RowSet, key_of, shuffled
 
 SHARD_ROWS = 1024
 CHUNK_ROWS = 64
@@ -65,7 +66,7 @@ class DataOrder:
         self.count = int(self.counts.sum())
         self.steps = -(-self.count // batch_size)
 
-    def unit(self, unit: int) -> Rows:
+    def unit(self, unit: int) -> Int64:
         """Return the rows of a unit, rising."""
         return self.rows.within(unit * self.unit_rows, (unit + 1) * self.unit_rows)
 
@@ -115,19 +116,19 @@ class DataOrder:
         if pieces:
             yield Window(first, held, tuple(pieces))
 
-    def piece_rows(self, epoch: int, piece: Piece) -> Rows:
+    def piece_rows(self, epoch: int, piece: Piece) -> Int64:
         """Return a piece's rows: a slice of its unit's shuffled rows."""
         rows = self.unit(piece.unit)
         if piece.stop - piece.start == len(rows):
             return rows
         return shuffled(key_of("pieces", self.seed, epoch), rows)[piece.start : piece.stop]
 
-    def window_order(self, epoch: int, window: Window) -> Rows:
+    def window_order(self, epoch: int, window: Window) -> Int64:
         """Return a window's rows in the order of the batches."""
         rows = np.concatenate([self.piece_rows(epoch, piece) for piece in window.pieces])
         return shuffled(key_of("window", self.seed, epoch), rows)
 
-    def batch(self, epoch: int, step: int) -> Rows:
+    def batch(self, epoch: int, step: int) -> Int64:
         """Return the rows of one global batch, lane after lane: for looking, not for training."""
         parts = [np.zeros(0, dtype=np.int64)]
         for lane in range(self.lanes):

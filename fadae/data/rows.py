@@ -16,7 +16,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-Rows = NDArray[np.int64]
+from fadae.arrays import Array, Int64
+
 EVERY_HASH = 2**64 - 1
 _ROWS_AT_A_TIME = 2**20
 _BUCKET_BITS = 16
@@ -32,7 +33,7 @@ def key_of(*parts: object) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little")
 
 
-def keyed_hash(key: int, numbers: Rows) -> NDArray[np.uint64]:
+def keyed_hash(key: int, numbers: Int64) -> NDArray[np.uint64]:
     """Return a 64-bit hash of each number: a bijection for each key, so that no two are equal.
 
     The finaliser of SplitMix64 (Steele, Lea, Flood: Fast splittable pseudorandom number
@@ -45,7 +46,7 @@ def keyed_hash(key: int, numbers: Rows) -> NDArray[np.uint64]:
         return np.asarray(z ^ (z >> np.uint64(31)))
 
 
-def shuffled(key: int, numbers: Rows) -> Rows:
+def shuffled(key: int, numbers: Int64) -> Int64:
     """Return the numbers in the order of their keyed hashes: a seeded permutation."""
     return numbers[np.argsort(keyed_hash(key, numbers))]
 
@@ -54,13 +55,13 @@ def shuffled(key: int, numbers: Rows) -> Rows:
 class RowSet:
     """Rows of rising, disjoint spans [start, stop), thinned to those with a small keyed hash."""
 
-    starts: Rows
-    stops: Rows
+    starts: Int64
+    stops: Int64
     key: int = 0
     hash_limit: int = EVERY_HASH
 
     @classmethod
-    def of(cls, starts: Sequence[int] | Rows, stops: Sequence[int] | Rows, key: int = 0) -> Self:
+    def of(cls, starts: Sequence[int] | Int64, stops: Sequence[int] | Int64, key: int = 0) -> Self:
         """Return the set of all rows of some spans; empty ones are left out."""
         low, high = np.asarray(starts, dtype=np.int64), np.asarray(stops, dtype=np.int64)
         order = np.argsort(low)
@@ -74,7 +75,7 @@ class RowSet:
             return int((self.stops - self.starts).sum())
         return sum(len(rows) for rows in self._pieces())
 
-    def within(self, start: int, stop: int) -> Rows:
+    def within(self, start: int, stop: int) -> Int64:
         """Return the set's rows in [start, stop), rising; none where stop is before start.
 
         >>> RowSet.of([0, 10], [3, 12]).within(2, 11).tolist()
@@ -86,11 +87,11 @@ class RowSet:
         low = np.maximum(self.starts[first:last], start)
         lengths = np.minimum(self.stops[first:last], stop) - low
         before = np.cumsum(lengths) - lengths
-        rows: Rows = np.arange(lengths.sum(), dtype=np.int64)
+        rows: Int64 = np.arange(lengths.sum(), dtype=np.int64)
         rows += np.repeat(low - before, lengths)
         if self.hash_limit == EVERY_HASH:
             return rows
-        kept: Rows = rows[keyed_hash(self.key, rows) <= np.uint64(self.hash_limit)]
+        kept: Int64 = rows[keyed_hash(self.key, rows) <= np.uint64(self.hash_limit)]
         return kept
 
     def thinned(self, count: int) -> Self:
@@ -115,7 +116,7 @@ class RowSet:
         limit = int(np.sort(np.concatenate(inside))[rank - 1]) if rank else 0
         return dataclasses.replace(self, hash_limit=limit)
 
-    def counts(self, unit_rows: int) -> tuple[Rows, Rows]:
+    def counts(self, unit_rows: int) -> tuple[Int64, Int64]:
         """Return (units, counts): the blocks of `unit_rows` rows that hold any, and how many."""
         units, counts = [], []
         for rows in self._pieces(unit_rows):
@@ -125,7 +126,7 @@ class RowSet:
         empty = np.zeros(0, dtype=np.int64)
         return np.concatenate([empty, *units]), np.concatenate([empty, *counts])
 
-    def _pieces(self, unit_rows: int = 1) -> Iterator[Rows]:
+    def _pieces(self, unit_rows: int = 1) -> Iterator[Int64]:
         """Yield the rows a bounded number at a time, never cutting a unit in two."""
         if not len(self.starts):
             return
@@ -145,9 +146,9 @@ class Split:
 
 
 def split_rows(
-    ids: Sequence[Any] | NDArray[Any],
-    starts: Rows,
-    counts: Rows,
+    ids: Sequence[Any] | Array,
+    starts: Int64,
+    counts: Int64,
     rows: int,
     holdout: float,
     seed: int,

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
-from numpy.typing import NDArray
+
+from fadae.arrays import Float32
 
 _STEPS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
 _PITCH = re.compile(r"([A-G])(#|b)?(\d)")
@@ -23,8 +24,6 @@ _TAIL_SECONDS = 1.5
 # A hint of a room: each channel hears the other a little later and softer.
 _REFLECTIONS = ((0.0113, 0.18), (0.0237, 0.12), (0.0411, 0.08))
 _LOUDEST = 0.8
-
-Samples = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +149,7 @@ def _falling(count: int, power: float, odd: float = 1.0) -> tuple[float, ...]:
     return tuple((1 if n % 2 else odd) / n**power for n in range(1, count + 1))
 
 
-def render(piece: Piece) -> Samples:
+def render(piece: Piece) -> Float32:
     """Return a piece's sound, [n, 2] float32 at 44100 Hz, loudest sample 0.8; always the same."""
     seconds_a_whole = 240.0 / piece.beats_per_minute
     voices = [(voice, read_voice(voice.text, piece.bar)) for voice in piece.voices]
@@ -178,7 +177,7 @@ def _accent(note: Note, bar: Fraction) -> np.float32:
 
 
 @functools.lru_cache(maxsize=2048)
-def _sound(pitch: int, held: int, name: str) -> Samples:
+def _sound(pitch: int, held: int, name: str) -> Float32:
     """Return one note held for so many samples, [n] float32, its release included."""
     timbre = TIMBRES[name]
     hz = 440.0 * 2.0 ** ((pitch - 69) / 12)
@@ -192,13 +191,13 @@ def _sound(pitch: int, held: int, name: str) -> Samples:
     lasting = (timbre.decay_seconds or 0.6) * (440.0 / hz) ** 0.5
     freshness = np.exp(time * np.float32(-3.0 / lasting))
     dark = np.take(_period(timbre.dark, hz), place)
-    sound: Samples = dark + freshness * (np.take(_period(timbre.bright, hz), place) - dark)
+    sound: Float32 = dark + freshness * (np.take(_period(timbre.bright, hz), place) - dark)
     if timbre.decay_seconds is not None:
         sound *= np.exp(time * np.float32(-1.0 / lasting))
     return sound * _edges(len(time), held, timbre)
 
 
-def _edges(size: int, held: int, timbre: Timbre) -> Samples:
+def _edges(size: int, held: int, timbre: Timbre) -> Float32:
     """Return the attack's rise and the release's fall, [size]."""
     envelope = np.ones(size, np.float32)
     attack = min(held, round(timbre.attack_seconds * RATE_HZ))
@@ -210,7 +209,7 @@ def _edges(size: int, held: int, timbre: Timbre) -> Samples:
 
 
 @functools.lru_cache(maxsize=512)
-def _period(partials: tuple[float, ...], hz: float) -> Samples:
+def _period(partials: tuple[float, ...], hz: float) -> Float32:
     """Return one period of a spectrum without what lies above hearing, [4096], of unit power."""
     strengths = np.asarray(partials) * (np.arange(1, len(partials) + 1) * hz < _HIGHEST_HZ)
     spectrum = np.zeros(_PERIOD // 2 + 1, np.complex128)
@@ -218,11 +217,11 @@ def _period(partials: tuple[float, ...], hz: float) -> Samples:
     turns = np.arange(1, len(partials) + 1) ** 2 * (np.pi / len(partials))
     spectrum[1 : len(partials) + 1] = strengths * np.exp(1j * turns)
     period = np.fft.irfft(spectrum)
-    unit: Samples = (period / np.sqrt(np.mean(period**2))).astype(np.float32)
+    unit: Float32 = (period / np.sqrt(np.mean(period**2))).astype(np.float32)
     return unit
 
 
-def _finished(mix: Samples) -> Samples:
+def _finished(mix: Float32) -> Float32:
     """Return [n, 2] with a hint of a room, faded out and brought to its loudness."""
     room = mix.copy()
     for seconds, gain in _REFLECTIONS:

@@ -7,6 +7,7 @@ from fadae._lazy import lazily
 if TYPE_CHECKING:
     from fadae.model.codec import FRAMES_AT_A_TIME, Codec, Codes, pass_through, prepared_from
     from fadae.model.companding import values_of
+    from fadae.model.config import ModelConfig, resolve_device
     from fadae.model.contract import (
         PREPARED_FRAMES,
         ClosedForm,
@@ -14,12 +15,10 @@ if TYPE_CHECKING:
         Generates,
         Measures,
         Model,
-        ModelConfig,
         OwnLoss,
         Prepares,
         StoredCodes,
     )
-    from fadae.model.device import resolve_device
     from fadae.model.pca import Pca, PcaOptions
 else:
     __getattr__ = lazily(
@@ -33,19 +32,18 @@ else:
                 "prepared_from",
             ],
             "fadae.model.companding": ["values_of"],
+            "fadae.model.config": ["ModelConfig", "resolve_device"],
             "fadae.model.contract": [
                 "ClosedForm",
                 "FrameShape",
                 "Generates",
                 "Measures",
                 "Model",
-                "ModelConfig",
                 "OwnLoss",
                 "PREPARED_FRAMES",
                 "Prepares",
                 "StoredCodes",
             ],
-            "fadae.model.device": ["resolve_device"],
             "fadae.model.pca": ["Pca", "PcaOptions"],
         },
     )

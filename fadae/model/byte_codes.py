@@ -8,6 +8,7 @@ is interpolated, so that the network's one output has a gradient.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -260,7 +261,7 @@ class BytesModel(ByteModel):
         return kind(features, code_bytes, rate, seed)
 
     @classmethod
-    def from_config(cls, config: dict[str, Any]) -> BytesModel:
+    def from_config(cls, config: Mapping[str, Any]) -> BytesModel:
         """Return the model that `config` describes."""
         return cls.made(config["features"], config["code_bytes"], config["rate"])
 

@@ -16,10 +16,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from fadae.arrays import Array, Float32, Float64
 from fadae.audio import to_pcm
 from fadae.coding import EntropyModel, compress, decompress
 from fadae.errors import CodeError, FadaeError, NoInputError, UsageError
 from fadae.model.companding import compand, compand_by, expand, values_of
+from fadae.model.config import resolve_device
 from fadae.model.contract import (
     PREPARED_FRAMES,
     ByteCoding,
@@ -29,11 +31,9 @@ from fadae.model.contract import (
     StoredCodes,
     model_class,
 )
-from fadae.model.device import resolve_device
-from fadae.records import CodeSpec
-from fadae.store import Location, spread
+from fadae.records import CodeSpec, RunConfig
+from fadae.store import Location, paths, spread
 
-Array = NDArray[np.float32]
 FRAMES_AT_A_TIME = 256
 # Frames go through a model in multiples of this. MKL multiplies up to seven rows, and rows beyond
 # a multiple of sixteen, by other ways that round differently.
@@ -49,8 +49,8 @@ class Codes:
     f * hop_seconds within its recording. Codes that nobody placed in time have NaN there.
     """
 
-    values: NDArray[Any]
-    scale: Array | None
+    values: Array
+    scale: Float32 | None
     hop_seconds: float = math.nan
     start_seconds: float = 0.0
     code_bytes: NDArray[np.integer] | None = None
@@ -59,7 +59,7 @@ class Codes:
         return len(self.values)
 
     @property
-    def time_seconds(self) -> NDArray[np.float64]:
+    def time_seconds(self) -> Float64:
         """Start of each frame's hop within the recording, in seconds, [F]."""
         return np.asarray(self.start_seconds + np.arange(len(self)) * self.hop_seconds)
 
@@ -108,7 +108,7 @@ class Codec:
     """A model with its preprocessing: frames of raw coefficients to codes and back."""
 
     def __init__(
-        self, model: Model, config: dict[str, Any], device: str = "cpu", model_sha256: str = ""
+        self, model: Model, config: RunConfig, device: str = "cpu", model_sha256: str = ""
     ) -> None:
         """Take a model and the run's config.json, and its file's SHA-256; use `load`."""
         self.device = resolve_device(device)
@@ -124,8 +124,8 @@ class Codec:
         where the run has no model, UsageError where its files do not fit or no such device is here.
         """
         try:
-            tensors = location.read_bytes(f"runs/{run}/model.safetensors")
-            config = json.loads(location.read_bytes(f"runs/{run}/config.json"))
+            tensors = location.read_bytes(paths.run_path(run, "model.safetensors"))
+            config = json.loads(location.read_bytes(paths.run_path(run, "config.json")))
         except FileNotFoundError as error:
             raise NoInputError(
                 f"{location.url} holds no trained run {run!r}; run `fadae train --run {run}`"
@@ -135,7 +135,7 @@ class Codec:
             model.load_state_dict(safetensors.torch.load(tensors))
         except (RuntimeError, safetensors.SafetensorError) as error:
             raise UsageError(
-                f"runs/{run}/model.safetensors does not fit its config.json: {error}"
+                f"{paths.run_path(run, 'model.safetensors')} does not fit its config.json: {error}"
             ) from error
         return cls(model, config, device, hashlib.sha256(tensors).hexdigest())
 
@@ -159,7 +159,7 @@ class Codec:
         """Time from a frame to the next."""
         return float(self.config["dataset"]["hop_seconds"])
 
-    def prepare(self, features: NDArray[Any]) -> float:
+    def prepare(self, features: Array) -> float:
         """Return the number that the frames of a recording are encoded with.
 
         features: [F, C], the recording's, or 256 of them spread over it (`FeatureSet.sample`).
@@ -169,7 +169,7 @@ class Codec:
             return prepared_from(self.model, self._tensor(features))
 
     def encode(
-        self, features: NDArray[Any], start_seconds: float = 0.0, prepared: float | None = None
+        self, features: Array, start_seconds: float = 0.0, prepared: float | None = None
     ) -> Codes:
         """Return the codes of one recording's raw coefficients [F, C].
 
@@ -196,7 +196,7 @@ class Codec:
                     lengths[part] = codes.lengths.cpu().numpy()
         return Codes(values, scales, self.hop_seconds, start_seconds, lengths)
 
-    def decode(self, codes: Codes) -> Array:
+    def decode(self, codes: Codes) -> Float32:
         """Return the raw coefficients [F, C] float32 that codes stand for.
 
         Raises UsageError where they are of another kind than this codec's, CodeError where they
@@ -212,15 +212,13 @@ class Codec:
                 features[part] = found.cpu().numpy()
         return features
 
-    def pass_through(
-        self, features: NDArray[np.float32], prepared: NDArray[np.float64] | None = None
-    ) -> Passage:
+    def pass_through(self, features: Float32, prepared: Float64 | None = None) -> Passage:
         """Return what becomes of raw coefficients [F, C]; `prepared` [F], where it `prepares`."""
         each = None if prepared is None else torch.from_numpy(prepared).to(self.device)
         with torch.inference_mode():
             return pass_through(self.model, torch.from_numpy(features).to(self.device), each)
 
-    def reconstruct(self, features: NDArray[Any], prepared: float | None = None) -> Array:
+    def reconstruct(self, features: Array, prepared: float | None = None) -> Float32:
         """Return decode(encode(features)): [F, C] raw coefficients to [F, C] float32."""
         return self.decode(self.encode(features, prepared=prepared))
 
@@ -287,12 +285,12 @@ class Codec:
         values = np.array(codes.values[part], dtype=self.code.dtype)
         return StoredCodes(torch.from_numpy(values).to(self.device), lengths)
 
-    def _tensor(self, array: NDArray[Any]) -> Tensor:
+    def _tensor(self, array: Array) -> Tensor:
         # from_numpy refuses read-only memory and foreign byte orders; a frame block is small.
         dtype = np.float16 if array.dtype == np.float16 else np.float32
         return torch.from_numpy(np.array(array, dtype=dtype)).to(self.device)
 
-    def _expect(self, array: NDArray[Any], width: int, what: str) -> None:
+    def _expect(self, array: Array, width: int, what: str) -> None:
         if array.ndim != 2 or array.shape[1] != width:
             raise UsageError(
                 f"this codec takes {what} of shape [frames, {width}], got {list(array.shape)}"

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 
 from fadae.records import CodeSpec
-
-MU = 255.0
-_LOG_MU = math.log1p(MU)
+from fadae.transform import LOG_MU, MU
 
 
 def compand(coefficients: Tensor) -> tuple[Tensor, Tensor]:
@@ -22,9 +18,9 @@ def compand(coefficients: Tensor) -> tuple[Tensor, Tensor]:
     raw = coefficients.float()
     magnitude = raw.abs().mul_(MU).log1p_()
     # No frame, no maximum: amax refuses an empty dimension only, so [0, C] passes.
-    scale = magnitude.amax(dim=1, keepdim=True).div_(_LOG_MU)
+    scale = magnitude.amax(dim=1, keepdim=True).div_(LOG_MU)
     scale = torch.where(scale == 0, 1.0, scale)
-    return magnitude.div_(scale * _LOG_MU).copysign_(raw), scale
+    return magnitude.div_(scale * LOG_MU).copysign_(raw), scale
 
 
 def expand(values: Tensor, scale: Tensor) -> Tensor:
@@ -33,7 +29,7 @@ def expand(values: Tensor, scale: Tensor) -> Tensor:
     x = sign(y) (256^|y| - 1) / 255 with y = values * scale.
     """
     scaled = values * scale
-    return scaled.abs().mul_(_LOG_MU).expm1_().div_(MU).copysign_(scaled)
+    return scaled.abs().mul_(LOG_MU).expm1_().div_(MU).copysign_(scaled)
 
 
 def compand_by(coefficients: Tensor, scale: Tensor) -> Tensor:
@@ -42,7 +38,7 @@ def compand_by(coefficients: Tensor, scale: Tensor) -> Tensor:
     Errors of different models compare in these values, the scale being the original's.
     """
     magnitude = coefficients.abs().mul_(MU).log1p_()
-    return magnitude.div_(scale * _LOG_MU).copysign_(coefficients)
+    return magnitude.div_(scale * LOG_MU).copysign_(coefficients)
 
 
 def values_of(coefficients: Tensor, code: CodeSpec) -> Tensor:

@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import dataclasses
 import pkgutil
-import types
-import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
@@ -23,7 +21,7 @@ import torch
 from torch import Tensor
 
 from fadae.coding import EntropyModel
-from fadae.errors import UsageError, unknown
+from fadae.errors import UsageError
 from fadae.records import CodeSpec
 
 ENTRY_POINTS = "fadae.models"
@@ -77,10 +75,10 @@ class Model(Protocol):
         """What a code is."""
 
     @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Self:
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
         """Return the model that `config` describes, its tensors yet to be loaded."""
 
-    def config(self) -> dict[str, Any]:
+    def config(self) -> Mapping[str, object]:
         """Return what `from_config` needs, JSON-able."""
 
     def encode(self, values: Tensor, prepared: Tensor | None = None) -> StoredCodes:
@@ -236,61 +234,3 @@ def _plugged_in(entry: EntryPoint) -> type[Model]:
             f"{', '.join(missing)}"
         )
     return found
-
-
-@dataclass(frozen=True)
-class ModelConfig:
-    """A model's name and options, as they were given: JSON-able values by name."""
-
-    name: str
-    options: Mapping[str, object]
-
-    def create(self, shape: FrameShape, frames: int) -> Model:
-        """Return a new model; raises UsageError on options that it does not know or take."""
-        return self.checked().create(shape, frames)
-
-    def checked(self) -> ModelOptions:
-        """Return the options as the model's own dataclass.
-
-        >>> ModelConfig("dense", {"widths": [32, 8]}).checked()
-        DenseOptions(widths=(32, 8))
-        >>> ModelConfig("dense", {"width": 8}).checked()
-        Traceback (most recent call last):
-        fadae.errors.UnknownNameError: no option of model 'dense' 'width'; near it: 'widths'
-        """
-        found = model_class(self.name).Options
-        kinds = typing.get_type_hints(found)
-        names = [field.name for field in dataclasses.fields(found)]
-        values = {}
-        for name, value in self.options.items():
-            if name not in names:
-                raise unknown(f"option of model {self.name!r}", name, names)
-            try:
-                values[name] = _as(value, kinds[name])
-            except TypeError:
-                kind = getattr(kinds[name], "__name__", str(kinds[name]))
-                raise UsageError(
-                    f"option {name} of model {self.name!r} is of type {kind}, not {value!r}"
-                ) from None
-        return found(**values)
-
-
-def _as(value: object, kind: object) -> object:
-    """Return a JSON value as a field's type has it; raises TypeError where it is another one.
-
-    >>> _as([1, 2], tuple[int, ...]), _as(3, float), _as(None, int | None)
-    ((1, 2), 3.0, None)
-    """
-    if isinstance(kind, types.UnionType):
-        for one in typing.get_args(kind):
-            try:
-                return _as(value, one)
-            except TypeError:
-                continue
-    elif typing.get_origin(kind) is tuple and isinstance(value, list | tuple):
-        return tuple(_as(one, typing.get_args(kind)[0]) for one in value)
-    elif kind is float and isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
-    elif isinstance(kind, type) and type(value) is kind:
-        return value
-    raise TypeError

@@ -6,7 +6,7 @@ With the default widths and 8192 features: 8192-1024-512-256-512-1024-8192, 18,0
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -46,11 +46,11 @@ class Dense(nn.Module):
         self.decoder = _stack([*reversed(self.widths), features])
 
     @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Self:
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
         """Return the model that `config` describes."""
         return cls(config["features"], config["widths"])
 
-    def config(self) -> dict[str, Any]:
+    def config(self) -> dict[str, object]:
         """Return what `from_config` needs."""
         return {"features": self.features, "widths": list(self.widths)}
 

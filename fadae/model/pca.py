@@ -8,6 +8,7 @@ iteration does not.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -56,11 +57,11 @@ class Pca(nn.Module):
         self.register_buffer("components", torch.zeros(code_size, features))
 
     @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Self:
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
         """Return the model that `config` describes."""
         return cls(config["features"], config["code_size"])
 
-    def config(self) -> dict[str, Any]:
+    def config(self) -> dict[str, object]:
         """Return what `from_config` needs."""
         return {"features": self.mean.shape[0], "code_size": self.code.size}
 

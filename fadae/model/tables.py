@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import zlib
 from abc import abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -199,7 +200,7 @@ class TablesModel(ByteModel):
         return kind(features, code_bytes, rate)
 
     @classmethod
-    def from_config(cls, config: dict[str, Any]) -> TablesModel:
+    def from_config(cls, config: Mapping[str, Any]) -> TablesModel:
         """Return the model that `config` describes."""
         return cls.made(config["features"], config["code_bytes"], config["rate"])
 

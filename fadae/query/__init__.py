@@ -6,13 +6,15 @@ from fadae._lazy import lazily
 
 if TYPE_CHECKING:
     from fadae.query.recordings import Recording
-    from fadae.query.workspace import ORIGINAL, TRANSFORM, Workspace, open
+    from fadae.query.runs import ORIGINAL, TRANSFORM
+    from fadae.query.workspace import Workspace, open
 else:
     __getattr__ = lazily(
         __name__,
         {
             "fadae.query.recordings": ["Recording"],
-            "fadae.query.workspace": ["ORIGINAL", "TRANSFORM", "Workspace", "open"],
+            "fadae.query.runs": ["ORIGINAL", "TRANSFORM"],
+            "fadae.query.workspace": ["Workspace", "open"],
         },
     )
 

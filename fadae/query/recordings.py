@@ -19,6 +19,7 @@ from fadae.store import (
     RecordingTable,
     fresh_names,
     known_digests,
+    paths,
 )
 
 
@@ -140,7 +141,7 @@ def take_inventory(location: Location, published: RecordingTable | None) -> Inve
     known = known_digests(published.column("key") if published is not None else ())
     pages = [LedgerPage(location, prefix, known.get(prefix, b"")) for prefix in PREFIXES]
     fresh = [
-        f"staging/{page.prefix}/{name}"
+        paths.staged(page.prefix, name)
         for page, names in zip(pages, location.concurrently(fresh_names, pages), strict=True)
         for name in names
     ]

@@ -10,8 +10,8 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from fadae.arrays import Float64
 from fadae.errors import UsageError
 
 Range = slice | tuple[float | None, float | None] | None
@@ -104,9 +104,7 @@ def hop_rows(seconds: Range, rate_hz: int, hop_samples: int, frames: int) -> tup
     return first, min(last, frames)
 
 
-def band_range(
-    hz: Range, low_hz: NDArray[np.float64], high_hz: NDArray[np.float64]
-) -> tuple[int, int]:
+def band_range(hz: Range, low_hz: Float64, high_hz: Float64) -> tuple[int, int]:
     """Return the bands [first, last) that overlap a range of hertz.
 
     low_hz, high_hz: [B], both rising. Raises UsageError where no band overlaps.

@@ -6,7 +6,7 @@ writes. `fadae.open(url)` returns the `Workspace`.
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -14,23 +14,30 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from fadae.arrays import Float32
 from fadae.audio import from_pcm
-from fadae.errors import NoInputError, UsageError, unknown
+from fadae.errors import NoInputError, UsageError
 from fadae.query.recordings import Recording, Recordings, take_inventory
+from fadae.query.runs import ORIGINAL, TRANSFORM, Runs
 from fadae.query.selection import Range, band_range, hop_rows, sample_span
-from fadae.store import SCORES, FeatureSet, FrameStore, Location, reconstruction_path, side_scores
-from fadae.training import RunSplit, best_run, chosen_run, run_config, split_of, trained_runs
+from fadae.records import FailureLine
+from fadae.store import (
+    FeatureSet,
+    FrameStore,
+    Location,
+)
+from fadae.summaries import WorkspaceSummary
+from fadae.training import RunSplit, best_run, run_config, split_of, trained_runs
 from fadae.transform import Transform, mu_law
 
 if TYPE_CHECKING:  # torch comes in with the codec, when one is asked for
-    from fadae.model import Codec, Codes
+    from fadae.model import Codes
 
-ORIGINAL, TRANSFORM = "original", "transform"
 _MOST_FAILURES = 1000
 _BANDS = ("band_centre_hz", "band_low_hz", "band_high_hz")
 
 
-def open(url: str, storage_options: dict[str, Any] | None = None) -> Workspace:
+def open(url: str, storage_options: Mapping[str, object] | None = None) -> Workspace:
     """Return the workspace at a folder or URL; raises UsageError where there is none.
 
     The storage options stay in this object: nothing serialises them.
@@ -41,16 +48,14 @@ def open(url: str, storage_options: dict[str, Any] | None = None) -> Workspace:
     return Workspace(location)
 
 
-class Workspace:
+class Workspace(Runs):
     """What a workspace holds, read lazily. One state: open again to see what came since."""
 
     def __init__(self, location: Location) -> None:
         """Take the location; nothing is read."""
-        self.location = location
-        self._codecs: dict[str, Codec] = {}
+        super().__init__(location)
         self._splits: dict[str, RunSplit] = {}
         self._numbers: dict[tuple[str, int], float] = {}
-        self._stores: dict[str, FrameStore] = {}
 
     def __repr__(self) -> str:
         return f"fadae.open({self.location.url!r})"
@@ -178,7 +183,7 @@ class Workspace:
             return self.codec(run).encode(features, start_seconds, prepared)
         return self._codes_in(self.select(recording_id, seconds, source=run), start_seconds)
 
-    def decode(self, encoding: xr.Dataset) -> NDArray[np.float32]:
+    def decode(self, encoding: xr.Dataset) -> Float32:
         """Return the features [F, C] of a (slice of a) run's `select`, from its codes alone."""
         return self.codec(encoding.attrs["run"]).decode(self._codes_in(encoding))
 
@@ -244,7 +249,7 @@ class Workspace:
 
     def audio(
         self, recording_id: str, seconds: Range = None, source: str = ORIGINAL, hz: Range = None
-    ) -> NDArray[np.float32]:
+    ) -> Float32:
         """Return exactly round(seconds * rate) samples, float32 in [-1, 1].
 
         source: "original" (the decoded PCM), "transform" (synthesised from the features) or a
@@ -265,7 +270,7 @@ class Workspace:
         offset = span.start - first * hop
         return hops.reshape(-1)[offset : offset + span.count]
 
-    def _synthesize(self, source: str, start: int, stop: int, hz: Range) -> NDArray[np.float32]:
+    def _synthesize(self, source: str, start: int, stop: int, hz: Range) -> Float32:
         """Return the hops of rows [start, stop), as the bands that overlap hz sound."""
         c = self._coefficient_rows(source, start, stop + 1)  # a hop is heard from two frames
         heard = self._coefficients(self._bands(hz))
@@ -274,7 +279,7 @@ class Workspace:
         floor = 0.0 if source in (ORIGINAL, TRANSFORM) else self.transform.model_floor
         return np.clip(self.transform.synthesize_hops(c, floor=floor), -1, 1)
 
-    def _coefficient_rows(self, source: str, start: int, stop: int) -> NDArray[np.float32]:
+    def _coefficient_rows(self, source: str, start: int, stop: int) -> Float32:
         """Return coefficients [stop - start, C] of the features or of a run's reconstruction."""
         if source in (ORIGINAL, TRANSFORM):
             return self._set.read("features", start, stop).astype(np.float32)
@@ -291,78 +296,7 @@ class Workspace:
         edges = self.transform.coefficient_slices[bands]
         return slice(int(edges[0, 0]), int(edges[-1, 1]))
 
-    # --- runs ---
-
-    @cached_property
-    def runs(self) -> list[str]:
-        """Names of the training runs."""
-        names = self.location.names("runs")
-        return [name for name in names if self.location.exists(f"runs/{name}/config.json")]
-
-    @cached_property
-    def default_run(self) -> str:
-        """The run that is meant where none is named: the only one, of those with a model.
-
-        Of several that with the best held-out error, else the newest; a log line says which.
-        Raises NoInputError where there is none.
-        """
-        return chosen_run(self.location)
-
-    @cached_property
-    def reconstructions(self) -> list[str]:
-        """Names of the runs with published reconstructions."""
-        names = [name.removesuffix(".zarr") for name in self.location.names("reconstructions")]
-        return [name for name in names if self._find_reconstruction(name)]
-
-    @cached_property
-    def default_reconstruction(self) -> str:
-        """The run whose reconstructions are meant where none is named; see `default_run`."""
-        if not self.reconstructions:
-            return self.default_run
-        return chosen_run(self.location, self.reconstructions)
-
-    def codec(self, run: str | None = None) -> Codec:
-        """Return a run's codec: mu-law, scaling and network, both ways. Loads torch."""
-        run = self.default_run if run is None else run
-        if run not in self._codecs:
-            self._ensure_run(run)
-            from fadae.model import Codec
-
-            self._codecs[run] = Codec.load(self.location, run)
-        return self._codecs[run]
-
-    def config(self, run: str | None = None) -> dict[str, Any]:
-        """Return a run's config.json."""
-        run = self.default_run if run is None else run
-        self._ensure_run(run)
-        config: dict[str, Any] = json.loads(self.location.read_bytes(f"runs/{run}/config.json"))
-        return config
-
-    def metrics(self, run: str | None = None) -> list[dict[str, Any]]:
-        """Return a run's metrics.jsonl, one dict a line; none before its first line."""
-        run = self.default_run if run is None else run
-        self._ensure_run(run)
-        try:
-            text = self.location.read_bytes(f"runs/{run}/metrics.jsonl").decode()
-        except FileNotFoundError:
-            return []
-        # A run in progress may be read in the middle of its last line.
-        return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
-
-    def scores(self, run: str | None = None) -> dict[str, NDArray[np.float64]]:
-        """Return a run's scores in dB by name, one value a recording; NaN where it has none.
-
-        Which of them are of held-out recordings: `split(run).recording_held_out`.
-        """
-        store = self._reconstructed(run or self.default_reconstruction)
-        return {name: store.read(f"recording_{name}") for name in SCORES}
-
-    def pooled_scores(self, run: str | None = None) -> dict[str, float]:
-        """Return scores in dB pooled over all frames held out, and over all trained on.
-
-        Keys: held_out_nmse_db, held_out_audio_snr_db, trained_nmse_db, trained_audio_snr_db.
-        """
-        return side_scores(self._reconstructed(run or self.default_reconstruction).attrs)
+    # --- generated sound, and all of it in short ---
 
     def generate(
         self,
@@ -372,7 +306,7 @@ class Workspace:
         seconds: float = 10.0,
         seed: int = 0,
         between: tuple[str, str] | None = None,
-    ) -> NDArray[np.float32]:
+    ) -> Float32:
         """Return round(seconds * rate) samples of sound that no recording holds.
 
         method: "normal" (independent codes with the run's mean and spread), "walk" (codes that
@@ -400,7 +334,7 @@ class Workspace:
             codes = generate.new_codes(method, stretches, frames, seed)
         return generate.sound(codec, self.transform, codes, samples)
 
-    def info(self) -> dict[str, Any]:
+    def info(self) -> WorkspaceSummary:
         """Return what the workspace holds, as `fadae info --json` prints it.
 
         Recordings are counted as `ingest` counts those of a selection: ok; failed, for a passing
@@ -408,56 +342,21 @@ class Workspace:
         """
         features = self._set if self._has_features else None
         held = take_inventory(self.location, features.recordings if features else None)
-        failures = [
+        failures: list[FailureLine] = [
             {"id": f.id, "class": str(f.failure_class), "reason": f.reason}
             for f in held.failures[:_MOST_FAILURES]
         ]
-        return {
-            "workspace": self.location.url,
-            "recordings": {"ok": held.ok, "failed": held.failed, "quarantined": held.quarantined},
-            "frames": features.frames if features else 0,
-            "audio_seconds": features.audio_seconds if features else 0.0,
-            "transform": None if features is None else self.transform.name,
-            "rate_hz": None if features is None else self.rate_hz,
-            "runs": self.runs,
-            "reconstructions": self.reconstructions,
-            "failures": failures,
-        }
-
-    def ensure_source(self, source: str) -> None:
-        """Raise UsageError where a source is neither original, transform nor the name of a run."""
-        known = [ORIGINAL, TRANSFORM, *sorted({*self.runs, *self.reconstructions})]
-        if source not in known:
-            raise unknown("source", source, known)
-
-    def _ensure_run(self, run: str) -> None:
-        if run not in self.runs:
-            raise unknown("run", run, self.runs)
-
-    def _reconstructed(self, run: str, recording: Recording | None = None) -> FrameStore:
-        """Return a run's reconstructions; raises UsageError where they lack the recording."""
-        store = self._find_reconstruction(run) if run in self.reconstructions else None
-        if store is None:
-            if run not in self.runs:
-                raise unknown("run", run, sorted({*self.runs, *self.reconstructions}))
-            raise UsageError(f"run {run!r} has no reconstructions: fadae reconstruct --run {run}")
-        if recording and recording.frame_start + recording.frame_count > store.rows:
-            raise UsageError(
-                f"{recording.id} came after run {run!r} was reconstructed: "
-                f"fadae reconstruct --run {run}"
-            )
-        return store
-
-    def _find_reconstruction(self, run: str) -> FrameStore | None:
-        if run not in self._stores:
-            try:
-                store = FrameStore.open(self.location, reconstruction_path(run))
-            except FileNotFoundError:
-                return None
-            if not store.rows:
-                return None
-            self._stores[run] = store
-        return self._stores[run]
+        return WorkspaceSummary(
+            workspace=self.location.url,
+            recordings={"ok": held.ok, "failed": held.failed, "quarantined": held.quarantined},
+            frames=features.frames if features else 0,
+            audio_seconds=features.audio_seconds if features else 0.0,
+            transform=None if features is None else self.transform.name,
+            rate_hz=None if features is None else self.rate_hz,
+            runs=self.runs,
+            reconstructions=self.reconstructions,
+            failures=failures,
+        )
 
     @cached_property
     def _has_features(self) -> bool:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import json
 import logging
-from typing import Any
 
 import numpy as np
 
 from fadae._version import __version__
+from fadae.arrays import Array
 from fadae.errors import NoInputError, TransientError, UsageError
-from fadae.records import canonical_json
+from fadae.records import TransformConfig, canonical_json
 from fadae.store import (
     BLOCK_FRAMES,
     CHUNK_FRAMES,
@@ -22,7 +22,6 @@ from fadae.store import (
     NO_RECORDING,
     NO_SAMPLE,
     PCM_SCALE,
-    Array,
     BlockTask,
     DamagedError,
     FeatureSet,
@@ -43,6 +42,7 @@ from fadae.store import (
     read_ledger,
     read_pcm,
 )
+from fadae.summaries import ExtractSummary
 from fadae.transform import Transform, to_float16, transform_from_config
 from fadae.transform import preset as preset_transform
 
@@ -57,20 +57,23 @@ log = logging.getLogger("fadae.extract")
 
 
 def extract(
-    location: Location,
+    workspace: Location | str,
     *,
     preset: str = "seed",
     sample_rate_hz: int = 11025,
     dtype: str = "float16",
     mapper: Mapper = map_serially,
-) -> dict[str, Any]:
+) -> ExtractSummary:
     """Extract what is ingested and not yet published; return the summary.
 
-    Keys: frames, audio_seconds (totals of the store, repeated PCM counted once), shards_written,
-    shards_kept (blocks of 1024 frames), recordings, energy_kept (see there). Raises UsageError
-    where the existing features were made with another configuration, NoInputError where nothing
-    was ingested.
+    Raises UsageError where the existing features were made with another configuration,
+    NoInputError where nothing was ingested.
+
+    >>> done = fadae.extract(workspace)
+    >>> done.recordings, done.frames, round(done.energy_kept, 2)
+    (2, 26, 1.0)
     """
+    location = Location.of(workspace)
     if dtype not in DTYPES:
         raise UsageError(f"features are stored as {' or '.join(DTYPES)}, not {dtype!r}")
     if preset == "zounds":
@@ -82,13 +85,14 @@ def extract(
     while True:
         store = _existing(location)
         if store is not None:
-            _ensure_asked(FEATURES, store.attrs, transform, dtype)
+            made = FeatureSet(store).attrs
+            _ensure_asked(FEATURES, made["transform"], made["dtype"], transform, dtype)
         plan = Plan.read(location, published_plans(store))
         if plan is None and not _plan(location, store, transform, dtype, mapper):
             break
         if plan is not None:
-            header = {"transform": plan.header.transform, "dtype": plan.header.dtype}
-            _ensure_asked("the unfinished plan of this workspace", header, transform, dtype)
+            what, header = "the unfinished plan of this workspace", plan.header
+            _ensure_asked(what, header.transform, header.dtype, transform, dtype)
             written += fill(plan, mapper)
             publish(plan)
     return _summary(location, store, written)
@@ -121,8 +125,9 @@ def extract_shard(task: BlockTask) -> bool:
     store = FrameStore.open(task.location, FEATURES)
     if store.has_block(task.block, task.plan):
         return False
-    transform = transform_from_config(store.attrs["transform"])
-    rows = _empty_rows(transform, store.attrs["dtype"])
+    attrs = FeatureSet(store).attrs
+    transform = transform_from_config(attrs["transform"])
+    rows = _empty_rows(transform, attrs["dtype"])
     for part in task.parts:
         _fill_part(task.location, transform, part, rows)
     store.write_block(task.block, rows, under=task.plan)
@@ -162,17 +167,18 @@ def _plan(
         return runs.recordings > 0
 
 
-def _ensure_asked(what: str, made: dict[str, Any], asked: Transform, dtype: str) -> None:
+def _ensure_asked(
+    what: str, config: TransformConfig, made_dtype: str, asked: Transform, dtype: str
+) -> None:
     """Refuse to mix configurations in one dataset, saying what differs."""
-    config = made["transform"]
-    if config == json.loads(canonical_json(asked.config())) and made["dtype"] == dtype:
+    if config == json.loads(canonical_json(asked.config())) and made_dtype == dtype:
         return
     rate_hz = config["sample_rate_hz"]
-    had = f"preset {config['name']!r} at {rate_hz} Hz as {made['dtype']}"
+    had = f"preset {config['name']!r} at {rate_hz} Hz as {made_dtype}"
     asks = f"{asked.name!r} at {asked.sample_rate_hz} Hz as {dtype}"
     raise UsageError(
         f"{what} was extracted with {had}; this run asks for {asks}. Use another workspace or "
-        f"pass --preset {config['name']} --sample-rate {rate_hz} --dtype {made['dtype']}."
+        f"pass --preset {config['name']} --sample-rate {rate_hz} --dtype {made_dtype}."
     )
 
 
@@ -223,19 +229,19 @@ def _analyze_into(transform: Transform, signal: Array, out: Array) -> None:
         piece[:] = to_float16(frames) if out.dtype == np.float16 else frames
 
 
-def _summary(location: Location, store: FrameStore | None, written: int) -> dict[str, Any]:
+def _summary(location: Location, store: FrameStore | None, written: int) -> ExtractSummary:
     if store is None or not store.recording_rows:
         location.ensure_workspace()
         raise NoInputError(f"{location.url} holds no decoded recordings; run `fadae ingest` first")
     features = FeatureSet(store)
-    return {
-        "recordings": store.recording_rows,
-        "frames": features.frames,
-        "audio_seconds": features.audio_seconds,
-        "shards_written": written,
-        "shards_kept": -(-store.rows // BLOCK_FRAMES) - written,
-        "energy_kept": _told(features, energy_kept(features)),
-    }
+    return ExtractSummary(
+        recordings=store.recording_rows,
+        frames=features.frames,
+        audio_seconds=features.audio_seconds,
+        shards_written=written,
+        shards_kept=-(-store.rows // BLOCK_FRAMES) - written,
+        energy_kept=_told(features, energy_kept(features)),
+    )
 
 
 def energy_kept(features: FeatureSet) -> float | None:

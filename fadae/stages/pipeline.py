@@ -6,54 +6,59 @@ Read this file for the order of things; each stage's own file says what it does.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
-from fadae.archive import Source
+from fadae.archive import Source, sources_of
 from fadae.config import JobConfig
 from fadae.errors import FadaeError
 from fadae.stages.extract import extract
 from fadae.stages.ingest import ingest
 from fadae.stages.reconstruct import reconstruct
 from fadae.store import Location, Mapper, map_serially
+from fadae.summaries import JobSummary, StageSummary
 from fadae.training.launch import train
 
 
 def run(
-    location: Location,
-    sources: Sequence[Source],
+    workspace: Location | str,
+    sources: Sequence[Source] | None = None,
     config: JobConfig | None = None,
     *,
     mapper: Mapper = map_serially,
-) -> dict[str, Any]:
-    """Run the four stages and return their summaries by name.
+) -> JobSummary:
+    """Run the four stages and return their summaries.
+
+    Without `sources`, recordings come from where the config says.
 
     Repeating it does nothing but report. A stage's error ends the job with the stages' summaries
     so far: TransientError when recordings may still come, so that nothing is trained on a part.
+
+    >>> training = fadae.TrainConfig(widths=(32, 8), epochs=3, ranks=1)
+    >>> done = fadae.run(new_workspace, [fadae.FolderSource(folder)], JobConfig(train=training))
+    >>> done.ingest.ok, done.extract.frames, done.reconstruct.frames
+    (2, 26, 26)
     """
+    location = Location.of(workspace)
     config = config or JobConfig()
     chosen, training = config.extract, config.train
     settings = config.ingest.settings(chosen.sample_rate)
-    stages: dict[str, Callable[[], dict[str, Any]]] = {
-        "ingest": lambda: ingest(location, sources, settings, mapper=mapper),
-        "extract": lambda: extract(
+    chosen_sources = sources_of(config.ingest) if sources is None else sources
+    stages: tuple[Callable[[], StageSummary], ...] = (
+        lambda: ingest(location, chosen_sources, settings, mapper=mapper),
+        lambda: extract(
             location,
             preset=chosen.preset,
             sample_rate_hz=chosen.sample_rate,
             dtype=chosen.dtype,
             mapper=mapper,
         ),
-        "train": lambda: train(location, training),
-        "reconstruct": lambda: reconstruct(
-            location, training.run, device=training.device, mapper=mapper
-        ),
-    }
-    summaries: dict[str, Any] = {}
-    for name, stage in stages.items():
+        lambda: train(location, training),
+        lambda: reconstruct(location, training.run, device=training.device, mapper=mapper),
+    )
+    job = JobSummary()
+    for stage in stages:
         try:
-            summaries[name] = stage()
+            job = job.including(stage())
         except FadaeError as error:
-            if error.summary is not None:
-                summaries[name] = error.summary
-            error.summary = summaries
+            error.summary = job.including(error.summary)
             raise
-    return summaries
+    return job

@@ -17,30 +17,28 @@ from typing import Any
 
 import numpy as np
 
-from fadae.data import RowSet
+from fadae.arrays import Array
 from fadae.errors import NoInputError, TransientError, UsageError, unknown
 from fadae.records import canonical_json, sha256_hex
-from fadae.scores import ErrorSums
+from fadae.stages.scoring import blocks_of, publish_scored, scores_of, totals_of
 from fadae.store import (
     BLOCK_FRAMES,
-    HOPS,
     PREPARED,
-    SCORES,
-    SIDES,
-    SUMS,
-    Array,
     FeatureSet,
     FrameStore,
     Location,
     Mapper,
+    attrs_of,
     features_sha256,
     map_serially,
+    paths,
     reconstruction_attrs,
     reconstruction_path,
     reconstruction_specs,
     side_scores,
 )
-from fadae.training import chosen_run, run_config, split_of
+from fadae.summaries import ReconstructSummary
+from fadae.training import chosen_run
 
 log = logging.getLogger("fadae.reconstruct")
 _PREPARED_AT_A_TIME = 64  # recordings a task
@@ -82,26 +80,28 @@ class PrepareTask:
 
 
 def reconstruct(
-    location: Location,
+    workspace: Location | str,
     run: str | None = None,
     *,
     device: str = "auto",
     mapper: Mapper = map_serially,
-) -> dict[str, Any]:
+) -> ReconstructSummary:
     """Write what a run makes of all published features; return the summary.
 
-    Without a name, the run that `chosen_run` takes. Keys: run, frames, shards_written,
-    shards_kept, nmse_db (companded, pooled), audio_snr_db (against the transform's own synthesis),
-    audio_si_sdr_db, log_spectral_distance_db; nmse_db and audio_snr_db also as held_out_... and
-    trained_..., pooled over the frames of the recordings that the run held out and trained on.
-    Raises NoInputError without features or model, UsageError for an unknown run, a model that
-    does not fit the features, or a device that is not there.
+    Without a name, the run that `chosen_run` takes. Raises NoInputError without features or
+    model, UsageError for an unknown run, a model that does not fit the features, or a device that
+    is not there.
+
+    >>> done = fadae.reconstruct(workspace)
+    >>> done.run, done.frames, done.nmse_db < 1
+    ('default', 26, True)
     """
+    location = Location.of(workspace)
     features = FeatureSet.open(location)
     run = chosen_run(location) if run is None else run
     model_sha256 = _model_sha256(location, run)
     store = _begin(location, run, features, model_sha256)
-    blocks = range(_blocks(store.rows), _blocks(features.rows))
+    blocks = range(blocks_of(store.rows), blocks_of(features.rows))
     written: list[bool] = []
     if blocks:  # else no cluster need start
         prepared = _prepare(location, run, model_sha256, device, features, store, mapper)
@@ -135,14 +135,6 @@ def reconstruct_again(
     tasks = _tasks(location, run, model_sha256, device, features, blocks, prepared)
     for _ in mapper(reconstruct_shard, tasks, label="repair", unit="shards"):
         pass
-
-
-def _blocks(rows: int) -> int:
-    """Return how many blocks published rows lie in: the last one may be filled in part only.
-
-    What is published later begins at the next block, so a published block never changes.
-    """
-    return -(-rows // BLOCK_FRAMES)
 
 
 def reconstruct_shard(task: ReconstructTask) -> bool:
@@ -300,14 +292,14 @@ def _span(features: FeatureSet, row: int) -> Span:
 def _is_bound(store: FrameStore, features: FeatureSet, model_sha256: str) -> bool:
     """Return whether a store was made by this model, of recordings the features begin with."""
     return (
-        store.attrs["model_sha256"] == model_sha256
+        attrs_of(store)["model_sha256"] == model_sha256
         and store.rows <= features.rows
-        and store.attrs["features_sha256"] == features_sha256(features, store.recording_rows)
+        and attrs_of(store)["features_sha256"] == features_sha256(features, store.recording_rows)
     )
 
 
 def _ensure_same_model(store: FrameStore, model_sha256: str) -> None:
-    if store.attrs["model_sha256"] != model_sha256:
+    if attrs_of(store)["model_sha256"] != model_sha256:
         raise TransientError(
             f"{store.path}: its run was trained again meanwhile; reconstruct again"
         )
@@ -315,11 +307,13 @@ def _ensure_same_model(store: FrameStore, model_sha256: str) -> None:
 
 def _model_sha256(location: Location, run: str) -> str:
     """Return the SHA-256 of a run's model file."""
-    runs = location.names("runs")
+    runs = location.names(paths.RUNS)
     if runs and run not in runs:
         raise unknown("run", run, runs)
     try:
-        return hashlib.sha256(location.read_bytes(f"runs/{run}/model.safetensors")).hexdigest()
+        return hashlib.sha256(
+            location.read_bytes(paths.run_path(run, "model.safetensors"))
+        ).hexdigest()
     except FileNotFoundError as error:
         raise NoInputError(
             f"{location.url} holds no trained run {run!r}; run `fadae train --run {run}` first"
@@ -362,108 +356,20 @@ def _publish(run: str, store: FrameStore, features: FeatureSet, model_sha256: st
     recordings, known = len(features.recordings), store.recording_rows
     if store.rows >= features.rows and known >= recordings:
         return store  # nothing is new, or another driver published it
-    split = split_of(features, run_config(store.location, run))
-    sides = dict(zip(SIDES, (split.held_out_rows, split.trained_rows), strict=True))
-    sums, side_sums = _pooled_sums(store, features, sides)
-    totals = _totals(store, features) + [sum(column) for column in sums.T]
-    store.write_recordings(known, _score_columns(store, features, sums))
-    attrs: dict[str, Any] = {
-        "totals": dict(zip((*SUMS, HOPS), map(float, totals), strict=True)),
-        "features_sha256": features_sha256(features, recordings),
-    }
-    if "side_totals" in store.attrs:  # else begun by an earlier fadae: what is missing stays so
-        attrs["side_totals"] = _added(store.attrs["side_totals"], side_sums)
-    return store.publish(features.rows, recordings, attrs)
+    return publish_scored(run, store, features)
 
 
-def _totals(store: FrameStore, features: FeatureSet) -> Array:
-    """Return [sums + 1]: the sums over all published frames, and the hops they were taken of."""
-    totals = store.attrs["totals"]
-    table, known = features.recordings, store.recording_rows
-    # A store from before hops were counted divided by all of them.
-    every = int(_hops(features)[:known][table.canonical[:known]].sum())
-    return np.array([*(totals[name] for name in SUMS), totals.get(HOPS, every)])
-
-
-def _hops(features: FeatureSet) -> Array:
-    """Return how many hops of each recording hold samples, [recordings]."""
-    return np.asarray(-(-features.recordings.samples // features.transform.hop_samples))
-
-
-def _pooled_sums(
-    store: FrameStore, features: FeatureSet, sides: dict[str, RowSet]
-) -> tuple[Array, dict[str, Array]]:
-    """Return the new frames' sums: [new recordings, sums + 1], and [sums] of each set of rows.
-
-    The last column counts the hops that a recording's sums are of. Added block after block.
-    """
-    known, hops = store.recording_rows, _hops(features)
-    starts = features.recordings.frame_start
-    sums = np.zeros((len(features.recordings) - known, len(SUMS) + 1))
-    of_sides = {side: np.zeros(len(SUMS)) for side in sides}
-    for number in range(_blocks(store.rows), _blocks(features.rows)):
-        start = number * BLOCK_FRAMES
-        recording = features.read("frame_recording", start, start + BLOCK_FRAMES)
-        block = store.read_block("frame_sums", number)[: len(recording)]
-        # A frame of features that are no numbers is no frame to judge a model by.
-        rows = np.flatnonzero((recording >= 0) & np.isfinite(block).all(axis=1))
-        found = recording[rows]
-        is_hop = start + rows - starts[found] < hops[found]  # the last frame ends the last hop
-        np.add.at(sums, found - known, np.column_stack([block[rows], is_hop]))
-        for side, side_rows in sides.items():
-            inside = side_rows.within(start, start + len(recording)) - start
-            of_sides[side] += block[np.intersect1d(rows, inside)].sum(axis=0)
-    return sums, of_sides
-
-
-def _added(totals: dict[str, dict[str, float]], sums: dict[str, Array]) -> dict[str, Any]:
-    """Return the totals of each side with new sums added."""
-    return {
-        side: {
-            name: totals[side][name] + float(value)
-            for name, value in zip(SUMS, values, strict=True)
-        }
-        for side, values in sums.items()
-    }
-
-
-def _score_columns(store: FrameStore, features: FeatureSet, sums: Array) -> dict[str, Any]:
-    """Return the recording_* columns of the new recordings; repeated PCM has its own's scores."""
-    table, known = features.recordings, store.recording_rows
-    scores = [_scores(row) for row in sums]
-    columns: dict[str, Any] = {"recording_id": table.id[known:].tolist()}
-    for name in SCORES:
-        values = np.append(store.read(f"recording_{name}"), [score[name] for score in scores])
-        same_as = table.same_as
-        values = np.where(same_as >= 0, values[same_as], values)
-        columns[f"recording_{name}"] = values[known:]
-    return columns
-
-
-def _scores(sums: Array) -> dict[str, float]:
-    """Return the scores that sums over frames (columns SUMS, then hops) stand for."""
-    companded = ErrorSums(float(sums[0]), float(sums[1]))
-    audio = ErrorSums(*sums[2:5].tolist())
-    distance = float(sums[5] / sums[6]) if sums[6] else float("nan")
-    return {
-        "nmse_db": companded.nmse_db,
-        "snr_db": audio.snr_db,
-        "si_sdr_db": audio.si_sdr_db,
-        "log_spectral_distance_db": distance,
-    }
-
-
-def _summary(run: str, store: FrameStore, features: FeatureSet, written: int) -> dict[str, Any]:
-    scores = _scores(_totals(store, features))
-    return {
-        "run": run,
-        "frames": features.frames,
-        "shards_written": written,
-        "shards_kept": _blocks(features.rows) - written,
-        "nmse_db": scores["nmse_db"],
-        "audio_snr_db": scores["snr_db"],
-        "audio_si_sdr_db": scores["si_sdr_db"],
-        "log_spectral_distance_db": scores["log_spectral_distance_db"],
-        **side_scores(store.attrs),
-        "model_sha256": store.attrs["model_sha256"],
-    }
+def _summary(run: str, store: FrameStore, features: FeatureSet, written: int) -> ReconstructSummary:
+    scores, attrs = scores_of(totals_of(store, features)), attrs_of(store)
+    return ReconstructSummary(
+        run=run,
+        frames=features.frames,
+        shards_written=written,
+        shards_kept=blocks_of(features.rows) - written,
+        nmse_db=scores["nmse_db"],
+        audio_snr_db=scores["snr_db"],
+        audio_si_sdr_db=scores["si_sdr_db"],
+        log_spectral_distance_db=scores["log_spectral_distance_db"],
+        **side_scores(attrs),
+        model_sha256=attrs["model_sha256"],
+    )

@@ -5,17 +5,16 @@ from __future__ import annotations
 import contextlib
 import itertools
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from fadae.arrays import Array, Bool, Float32, Float64
 from fadae.audio import to_pcm
 from fadae.errors import TransientError
 from fadae.model import FRAMES_AT_A_TIME, Codec
 from fadae.scores import audio_sums
-from fadae.store import NO_SAMPLE, Array, Location
+from fadae.store import NO_SAMPLE, Location
 from fadae.transform import Transform
 
 # The codec this process used last, and what it is: loaded once a process, not once a block.
@@ -41,9 +40,9 @@ def loaded_codec(location: Location, run: str, model_sha256: str, device: str) -
 def resynthesize(
     codec: Codec,
     transform: Transform,
-    c: NDArray[Any],
-    inside: NDArray[np.bool_],
-    prepared: NDArray[np.float64] | None = None,
+    c: Array,
+    inside: Bool,
+    prepared: Float64 | None = None,
 ) -> dict[str, Array]:
     """Return the arrays of F frames: encoded, features (as `c`), audio, frame_sums; scale and
     code_bytes where the code has them.
@@ -78,9 +77,9 @@ def resynthesize(
 
 def _through(
     codec: Codec,
-    c: NDArray[np.float32],
-    out: NDArray[np.float32],
-    prepared: NDArray[np.float64] | None,
+    c: Float32,
+    out: Float32,
+    prepared: Float64 | None,
 ) -> tuple[dict[str, Array], Array]:
     """Write the decoded coefficients to `out`; return (arrays of the codes, sums [F, 2])."""
     code = codec.code

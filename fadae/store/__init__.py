@@ -5,9 +5,8 @@ from typing import TYPE_CHECKING
 from fadae._lazy import lazily
 
 if TYPE_CHECKING:
-    from fadae.store import verify
+    from fadae.store import paths, verify
     from fadae.store.features import (
-        FEATURES,
         NO_RECORDING,
         NO_SAMPLE,
         PCM_SCALE,
@@ -18,9 +17,16 @@ if TYPE_CHECKING:
         spread,
     )
     from fadae.store.frames import DamagedError, FrameStore
-    from fadae.store.layout import BLOCK_FRAMES, CHUNK_FRAMES, Array
+    from fadae.store.layout import BLOCK_FRAMES, CHUNK_FRAMES
     from fadae.store.location import Location
     from fadae.store.mapping import Mapper, map_serially
+    from fadae.store.paths import (
+        FEATURES,
+        pcm_path,
+        reconstruction_path,
+        recording_key,
+        source_path,
+    )
     from fadae.store.plan import BlockTask, Part, Plan, create_plan
     from fadae.store.publication import publish, published_plans
     from fadae.store.reconstruction import (
@@ -29,9 +35,9 @@ if TYPE_CHECKING:
         SCORES,
         SIDES,
         SUMS,
+        attrs_of,
         features_sha256,
         reconstruction_attrs,
-        reconstruction_path,
         reconstruction_specs,
         side_scores,
     )
@@ -42,21 +48,17 @@ if TYPE_CHECKING:
         fresh_names,
         improve_commit,
         known_digests,
-        pcm_path,
         read_commit,
         read_ledger,
         read_pcm,
-        recording_key,
-        source_path,
         write_commit,
     )
 else:
     __getattr__ = lazily(
         __name__,
         {
-            "fadae.store": ["verify"],
+            "fadae.store": ["paths", "verify"],
             "fadae.store.features": [
-                "FEATURES",
                 "FeatureSet",
                 "NO_RECORDING",
                 "NO_SAMPLE",
@@ -67,9 +69,16 @@ else:
                 "spread",
             ],
             "fadae.store.frames": ["DamagedError", "FrameStore"],
-            "fadae.store.layout": ["Array", "BLOCK_FRAMES", "CHUNK_FRAMES"],
+            "fadae.store.layout": ["BLOCK_FRAMES", "CHUNK_FRAMES"],
             "fadae.store.location": ["Location"],
             "fadae.store.mapping": ["Mapper", "map_serially"],
+            "fadae.store.paths": [
+                "FEATURES",
+                "pcm_path",
+                "reconstruction_path",
+                "recording_key",
+                "source_path",
+            ],
             "fadae.store.plan": ["BlockTask", "Part", "Plan", "create_plan"],
             "fadae.store.publication": ["publish", "published_plans"],
             "fadae.store.reconstruction": [
@@ -78,9 +87,9 @@ else:
                 "SCORES",
                 "SIDES",
                 "SUMS",
+                "attrs_of",
                 "features_sha256",
                 "reconstruction_attrs",
-                "reconstruction_path",
                 "reconstruction_specs",
                 "side_scores",
             ],
@@ -91,12 +100,9 @@ else:
                 "fresh_names",
                 "improve_commit",
                 "known_digests",
-                "pcm_path",
                 "read_commit",
                 "read_ledger",
                 "read_pcm",
-                "recording_key",
-                "source_path",
                 "write_commit",
             ],
         },
@@ -115,7 +121,6 @@ __all__ = [
     "SCORES",
     "SIDES",
     "SUMS",
-    "Array",
     "BlockTask",
     "DamagedError",
     "FeatureSet",
@@ -127,6 +132,7 @@ __all__ = [
     "Part",
     "Plan",
     "RecordingTable",
+    "attrs_of",
     "create_plan",
     "feature_attrs",
     "feature_specs",
@@ -135,6 +141,7 @@ __all__ = [
     "improve_commit",
     "known_digests",
     "map_serially",
+    "paths",
     "pcm_path",
     "publish",
     "published_plans",

@@ -12,13 +12,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fadae.arrays import Array
 from fadae.records import Commit
 from fadae.store.features import NO_RECORDING, NO_SAMPLE
 from fadae.store.frames import FrameStore
-from fadae.store.layout import BLOCK_FRAMES, CHUNK_FRAMES, Array
+from fadae.store.layout import BLOCK_FRAMES, CHUNK_FRAMES
 from fadae.store.location import Location
+from fadae.store.paths import commit_path, pcm_path, staged
 from fadae.store.plan import Part
-from fadae.store.staging import LedgerPage, commit_names, commit_path, missing_digests, pcm_path
+from fadae.store.staging import LedgerPage, commit_names, missing_digests
 
 _RANGE_BYTES = 2**24
 _ABSENT = np.uint64(2**64 - 1)  # in a shard's index: this inner chunk was not written
@@ -143,7 +145,7 @@ def _wrong_rows(
 def check_page(page: LedgerPage) -> PageReport:
     """Return what is wrong below one staging prefix, every sample read: the unit of work."""
     names = commit_names(page)
-    paths = [f"staging/{page.prefix}/{name}" for name in names]
+    paths = [staged(page.prefix, name) for name in names]
     problems, broken, recordings = list[Problem](), list[str](), 0
     for path, data in zip(paths, page.location.read_many(paths), strict=True):
         try:

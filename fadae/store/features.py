@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self, cast
 
 import numpy as np
 
 from fadae._version import __version__
+from fadae.arrays import Array
 from fadae.errors import NoInputError
+from fadae.records import FeatureAttrs, TransformConfig
 from fadae.store.frames import FrameStore
-from fadae.store.layout import Array, ArraySpec, fixed_array, frame_array, recording_array
+from fadae.store.layout import ArraySpec, fixed_array, frame_array, recording_array
 from fadae.store.location import Location
+from fadae.store.paths import FEATURES
 
 if TYPE_CHECKING:
     from fadae.transform import Transform
 
-FEATURES = "features.zarr"
 PCM_SCALE = 1 / 32768  # float sample = int16 sample / 32768
 NO_SAMPLE = -32768  # beyond a recording's end and in padding rows; PCM clips at -32767
 NO_RECORDING = -1
@@ -91,7 +93,7 @@ def _band_specs(transform: Transform) -> list[ArraySpec]:
     return [*specs, fixed_array("coefficient_band", "coefficient", band, attrs)]
 
 
-def feature_attrs(transform_config: dict[str, Any], dtype: str) -> dict[str, Any]:
+def feature_attrs(transform_config: TransformConfig, dtype: str) -> FeatureAttrs:
     """Return the attributes of features.zarr: conventions, provenance, configuration."""
     return {
         "Conventions": "CF-1.11",
@@ -209,9 +211,9 @@ class FeatureSet:
         return self.store.rows
 
     @property
-    def attrs(self) -> dict[str, Any]:
+    def attrs(self) -> FeatureAttrs:
         """The group's attributes: transform configuration, fadae version, conventions."""
-        return self.store.attrs
+        return cast(FeatureAttrs, self.store.attrs)
 
     @cached_property
     def transform(self) -> Transform:

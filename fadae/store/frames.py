@@ -9,18 +9,15 @@ dataset or the new one, never a part of one.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Any, Self
+from typing import Any, Self, TypedDict
 
 import numpy as np
 import zarr
-import zarr.storage
-from zarr.core.array import AsyncArray
-from zarr.core.group import AsyncGroup, GroupMetadata
 
+from fadae.arrays import Array
 from fadae.errors import FadaeError
 from fadae.records import canonical_json
 from fadae.store.layout import (
@@ -29,17 +26,16 @@ from fadae.store.layout import (
     FRAME,
     RECORDING,
     RECORDINGS_PER_CHUNK,
-    Array,
     ArraySpec,
     new_group,
 )
 from fadae.store.location import Location
+from fadae.store.zarr_internals import first_object, group_of, object_key, with_rows
 
 __all__ = [
     "BLOCK_FRAMES",
     "CHUNK_FRAMES",
     "RECORDINGS_PER_CHUNK",
-    "Array",
     "DamagedError",
     "FrameStore",
 ]
@@ -49,10 +45,43 @@ class DamagedError(FadaeError, ValueError):
     """Stored bytes are not what was written."""
 
 
+class ChunkShape(TypedDict):
+    """The shape of an array's chunks, or shards."""
+
+    chunk_shape: list[int]
+
+
+class ChunkGrid(TypedDict):
+    """How an array is cut."""
+
+    configuration: ChunkShape
+
+
+class ArrayDocument(TypedDict):
+    """What is read here of an array's own zarr.json."""
+
+    shape: list[int]
+    chunk_grid: ChunkGrid
+    dimension_names: list[str]
+
+
+class Consolidated(TypedDict):
+    """The arrays' documents inside the root's."""
+
+    metadata: dict[str, ArrayDocument]
+
+
+class GroupDocument(TypedDict):
+    """What is read here of a group's zarr.json."""
+
+    attributes: dict[str, object]
+    consolidated_metadata: Consolidated
+
+
 class FrameStore:
     """One growing group, as it was published when it was opened."""
 
-    def __init__(self, location: Location, path: str, root: dict[str, Any]) -> None:
+    def __init__(self, location: Location, path: str, root: GroupDocument) -> None:
         """Take the group's root document; use `open` or `create`."""
         self.location, self.path, self._root = location, path, root
 
@@ -82,10 +111,9 @@ class FrameStore:
         return cls.open(location, path)
 
     @property
-    def attrs(self) -> dict[str, Any]:
+    def attrs(self) -> Mapping[str, Any]:
         """The group's attributes."""
-        attributes: dict[str, Any] = self._root["attributes"]
-        return attributes
+        return self._root["attributes"]
 
     @property
     def rows(self) -> int:
@@ -149,7 +177,7 @@ class FrameStore:
                 )
 
         def write(name: str) -> None:
-            data = self._encoded(name, rows[name])
+            data = first_object(self.array(name), rows[name])
             self.location.write_bytes(self.block_path(name, block), data)
 
         for _ in self.location.concurrently(write, rows):
@@ -158,18 +186,16 @@ class FrameStore:
 
     def block_path(self, name: str, block: int) -> str:
         """Return the path of the one object a block of an array is."""
-        return self._object_path(name, (block,))
+        return self._object_path(name, block)
 
     def object_paths(self, name: str) -> list[str]:
         """Return the paths of an array's published objects along its first axis."""
         shape, grid = self._metadata[name]["shape"], self._metadata[name]["chunk_grid"]
         length = grid["configuration"]["chunk_shape"][0]
-        return [self._object_path(name, (i,)) for i in range(-(-shape[0] // length))]
+        return [self._object_path(name, i) for i in range(-(-shape[0] // length))]
 
-    def _object_path(self, name: str, index: tuple[int]) -> str:
-        array = self.array(name)
-        key = array.metadata.encode_chunk_key(index + (0,) * (array.ndim - 1))
-        return f"{self.path}/{name}/{key}"
+    def _object_path(self, name: str, index: int) -> str:
+        return f"{self.path}/{name}/{object_key(self.array(name), index)}"
 
     def has_block(self, block: int, under: str) -> bool:
         """Return whether a block is complete under its own plan."""
@@ -215,7 +241,7 @@ class FrameStore:
         write is the commit. `attrs` replaces the attributes it names.
         """
         lengths = {FRAME: rows, RECORDING: recordings}
-        root = json.loads(json.dumps(self._root))
+        root: GroupDocument = json.loads(json.dumps(self._root))
         root["attributes"].update(attrs or {})
         for name, metadata in root["consolidated_metadata"]["metadata"].items():
             axis = metadata["dimension_names"][0]
@@ -227,9 +253,8 @@ class FrameStore:
         return type(self)(self.location, self.path, root)
 
     @property
-    def _metadata(self) -> dict[str, Any]:
-        documents: dict[str, Any] = self._root["consolidated_metadata"]["metadata"]
-        return documents
+    def _metadata(self) -> dict[str, ArrayDocument]:
+        return self._root["consolidated_metadata"]["metadata"]
 
     def _axis(self, name: str) -> str:
         return str(self._metadata[name]["dimension_names"][0])
@@ -248,34 +273,8 @@ class FrameStore:
 
     @cached_property
     def _group(self) -> zarr.Group:
-        # From the root document read once, so that all arrays are of one publication.
-        store = self.location.zarr_store(self.path)
-        metadata = GroupMetadata.from_dict(json.loads(json.dumps(self._root)))
-        return zarr.Group(AsyncGroup(metadata=metadata, store_path=zarr.storage.StorePath(store)))
+        return group_of(self._root, self.location.zarr_store(self.path))
 
-    def _encoded(self, name: str, rows: Array) -> memoryview:
-        """Return the one object that a block of an array is.
-
-        Made in memory: zarr itself would first read what an earlier attempt, or damage, left.
-        """
-        objects: dict[str, Any] = {}
-        memory = zarr.storage.StorePath(zarr.storage.MemoryStore(objects))
-        array = self._view(name, BLOCK_FRAMES, memory)
-        array[:] = rows
-        return memoryview(
-            objects[array.metadata.encode_chunk_key((0,) * array.ndim)].as_buffer_like()
-        )
-
-    def _view(
-        self, name: str, rows: int, at: zarr.storage.StorePath | None = None
-    ) -> zarr.Array[Any]:
+    def _view(self, name: str, rows: int) -> zarr.Array[Any]:
         """Return an array as if `rows` rows were published, empty chunks written too."""
-        opened = self.array(name)._async_array
-        shape = (rows, *opened.metadata.shape[1:])
-        return zarr.Array(
-            AsyncArray(
-                metadata=dataclasses.replace(opened.metadata, shape=shape),
-                store_path=at or opened.store_path,
-                config=dataclasses.replace(opened.config, write_empty_chunks=True),
-            )
-        )
+        return with_rows(self.array(name), rows)

@@ -5,21 +5,21 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 import numpy as np
 import zarr
 import zarr.storage
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
+from fadae.arrays import Array
 from fadae.records import canonical_json
+from fadae.store.zarr_internals import objects_of
 
 FRAME, RECORDING = "frame", "recording"
 BLOCK_FRAMES = 1024  # frames an object (shard), one task's property
 CHUNK_FRAMES = 64  # frames a checksummed inner chunk: what reading one row costs
 RECORDINGS_PER_CHUNK = 16384
-
-Array = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def new_group(specs: list[ArraySpec], attrs: Mapping[str, Any]) -> dict[str, byt
         )
         if spec.values is not None:
             array[:] = spec.values
-    documents = {key: value.to_bytes() for key, value in store._store_dict.items()}
+    documents = objects_of(store)
     metadata = {spec.name: json.loads(documents[f"{spec.name}/zarr.json"]) for spec in specs}
     for name, values in metadata.items():
         documents[f"{name}/zarr.json"] = canonical_json(values).encode()
@@ -94,7 +94,14 @@ def new_group(specs: list[ArraySpec], attrs: Mapping[str, Any]) -> dict[str, byt
     return documents
 
 
-def _grid(spec: ArraySpec) -> dict[str, Any]:
+class Grid(TypedDict):
+    """How an array is cut: shards of chunks on the frame axis, chunks elsewhere."""
+
+    chunks: tuple[int, ...]
+    shards: NotRequired[tuple[int, ...]]
+
+
+def _grid(spec: ArraySpec) -> Grid:
     """Return chunks and shards: blocks of frames, with inner chunks where a row is an array."""
     if spec.values is not None:
         return {"chunks": spec.values.shape}

@@ -16,7 +16,7 @@ import math
 import os
 import posixpath
 import tempfile
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from functools import cached_property
@@ -34,7 +34,7 @@ from fadae.store.remote_zarr import RetryingStore, local_errors, retry_async
 # One range request an object spares the HEAD before every whole-object GET; time-outs bound a
 # stalled connection, which by default hangs for 400 s. Retrying is `patiently`'s: botocore's own
 # five attempts below it would only multiply the waits.
-S3_OPTIONS: dict[str, Any] = {
+S3_OPTIONS: Mapping[str, object] = {
     "max_concurrency": 1,
     "use_listings_cache": False,
     "config_kwargs": {
@@ -73,14 +73,23 @@ class Location:
     'runs/default'
     """
 
-    def __init__(self, url: str, storage_options: dict[str, Any] | None = None) -> None:
+    def __init__(self, url: str, storage_options: Mapping[str, object] | None = None) -> None:
         """Take a folder or URL; a local path becomes absolute. Nothing is read or created."""
         self.protocol: str = get_protocol(url)
         if self.protocol in ("file", "local"):
             path = url.removeprefix("file://").removeprefix("local://")
             url = str(Path(path).expanduser().absolute())
         self.url = url.rstrip("/") or "/"
-        self._options = storage_options or {}
+        self._options = dict(storage_options or {})
+
+    @classmethod
+    def of(cls, workspace: Location | str) -> Location:
+        """Return the location of a folder or URL; one that is a Location already is itself.
+
+        >>> Location.of("memory://example")
+        Location('memory://example')
+        """
+        return workspace if isinstance(workspace, Location) else cls(workspace)
 
     def __reduce__(self) -> tuple[type[Self], tuple[str]]:
         """Pickle as the URL alone: credentials never travel."""
@@ -107,7 +116,7 @@ class Location:
             raise UsageError(f"cannot use workspace {self.url}: {error}") from error
 
     @property
-    def _filesystem_options(self) -> dict[str, Any]:
+    def _filesystem_options(self) -> dict[str, object]:
         if self.protocol in ("s3", "s3a"):
             return {**S3_OPTIONS, **self._options}
         return self._options

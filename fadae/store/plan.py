@@ -16,20 +16,19 @@ import tempfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import IO, Any, Self
+from typing import IO, Self
 
 import numpy as np
-import numpy.typing as npt
 
+from fadae.arrays import Int64
 from fadae.errors import FadaeError, UsageError
-from fadae.records import Commit, Decoded, Track
+from fadae.records import Commit, Decoded, Track, TransformConfig
 from fadae.store.features import NO_RECORDING, RecordingTable
 from fadae.store.layout import BLOCK_FRAMES
 from fadae.store.location import Location
+from fadae.store.paths import plan_path
 from fadae.store.staging import LedgerRuns, encoded
 from fadae.transform import Transform
-
-FOLDER = "plans"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +70,7 @@ class PlanHeader:
     """What a plan grows the dataset from and to, and with what configuration."""
 
     number: int
-    transform: dict[str, Any]
+    transform: TransformConfig
     dtype: str
     first_recording: int
     recordings: int  # planned here
@@ -173,15 +172,6 @@ def _sound(number: int) -> Iterator[None]:
         ) from error
 
 
-def plan_path(number: int) -> str:
-    """Return a plan's path in the workspace.
-
-    >>> plan_path(3)
-    'plans/00003.jsonl.gz'
-    """
-    return f"{FOLDER}/{number:05d}.jsonl.gz"
-
-
 def create_plan(
     location: Location,
     runs: LedgerRuns,
@@ -200,7 +190,7 @@ def create_plan(
     layout = _lay_out(runs, published, published_rows, transform)
     header = PlanHeader(
         number=number,
-        transform=dict(transform.config()),
+        transform=transform.config(),
         dtype=dtype,
         first_recording=len(published) if published else 0,
         recordings=len(layout.same_as),
@@ -223,9 +213,9 @@ class _Layout:
 
     start_row: int
     stop_row: int
-    frame_start: npt.NDArray[np.int64]
-    frame_count: npt.NDArray[np.int64]
-    same_as: npt.NDArray[np.int64]
+    frame_start: Int64
+    frame_count: Int64
+    same_as: Int64
 
 
 def _lay_out(
@@ -268,9 +258,9 @@ class _Published:
     """What duplicates may point at: the published recordings that have rows of their own."""
 
     digests: bytes
-    rows: npt.NDArray[np.int64]
-    frame_start: npt.NDArray[np.int64]
-    frame_count: npt.NDArray[np.int64]
+    rows: Int64
+    frame_start: Int64
+    frame_count: Int64
 
     @classmethod
     def of(cls, published: RecordingTable | None) -> Self:

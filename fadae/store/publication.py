@@ -6,11 +6,10 @@ import itertools
 import logging
 from typing import Any
 
-from fadae.store.features import FEATURES
 from fadae.store.frames import FrameStore
 from fadae.store.layout import RECORDINGS_PER_CHUNK
+from fadae.store.paths import FEATURES, recording_key
 from fadae.store.plan import Plan, PlannedRecording
-from fadae.store.staging import recording_key
 
 log = logging.getLogger("fadae.store")
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any
+from collections.abc import Mapping
+from typing import cast
 
 from fadae._version import __version__
-from fadae.records import CodeSpec
+from fadae.records import CodeSpec, ReconstructionAttrs, SideScores
 from fadae.scores import ErrorSums
 from fadae.store.features import NO_SAMPLE, PCM_SCALE, FeatureSet
+from fadae.store.frames import FrameStore
 from fadae.store.layout import ArraySpec, frame_array, recording_array
 
 # Columns of `frame_sums`: what scores are pooled from. Companded features: sum x^2, sum (x-y)^2;
@@ -31,11 +33,6 @@ SCORES = {
 }
 PREPARED = "recording_prepared"  # an array there only where the model `Prepares`
 _IDENTITY = ("id", "pcm_sha256", "frame_start", "frame_count", "samples")
-
-
-def reconstruction_path(run: str) -> str:
-    """Return where a run's reconstructions lie, relative to the workspace."""
-    return f"reconstructions/{run}.zarr"
 
 
 def reconstruction_specs(
@@ -76,7 +73,7 @@ def reconstruction_specs(
     ]
 
 
-def reconstruction_attrs(features: FeatureSet, run: str, model_sha256: str) -> dict[str, Any]:
+def reconstruction_attrs(features: FeatureSet, run: str, model_sha256: str) -> ReconstructionAttrs:
     """Return the attributes of a new store: conventions, provenance, what it is bound to."""
     return {
         "Conventions": "CF-1.11",
@@ -91,18 +88,32 @@ def reconstruction_attrs(features: FeatureSet, run: str, model_sha256: str) -> d
     }
 
 
-def side_scores(attrs: dict[str, Any]) -> dict[str, float]:
+def attrs_of(store: FrameStore) -> ReconstructionAttrs:
+    """Return the attributes of a run's store."""
+    return cast(ReconstructionAttrs, store.attrs)
+
+
+def side_scores(attrs: ReconstructionAttrs) -> SideScores:
     """Return NMSE and SNR in dB pooled over the frames held out, and over those trained on.
 
     NaN where there are none, or where a store was begun before they were kept.
     """
-    scores: dict[str, float] = {}
-    for side in SIDES:
-        of = attrs.get("side_totals", {}).get(side, dict.fromkeys(SUMS, 0.0))
-        companded = ErrorSums(of["companded_reference"], of["companded_error"])
-        audio = ErrorSums(of["audio_reference"], of["audio_error"])
-        scores |= {f"{side}_nmse_db": companded.nmse_db, f"{side}_audio_snr_db": audio.snr_db}
-    return scores
+    totals = attrs.get("side_totals", {})
+    held_out, trained = (totals.get(side, dict.fromkeys(SUMS, 0.0)) for side in SIDES)
+    return {
+        "held_out_nmse_db": _nmse_db(held_out),
+        "held_out_audio_snr_db": _audio_snr_db(held_out),
+        "trained_nmse_db": _nmse_db(trained),
+        "trained_audio_snr_db": _audio_snr_db(trained),
+    }
+
+
+def _nmse_db(sums: Mapping[str, float]) -> float:
+    return ErrorSums(sums["companded_reference"], sums["companded_error"]).nmse_db
+
+
+def _audio_snr_db(sums: Mapping[str, float]) -> float:
+    return ErrorSums(sums["audio_reference"], sums["audio_error"]).snr_db
 
 
 def features_sha256(features: FeatureSet, recordings: int) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import gzip
 import heapq
-import re
 import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -20,46 +19,18 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
+from fadae.arrays import Int16
 from fadae.errors import NoInputError
-from fadae.records import Commit, canonical_json, sha256_hex
+from fadae.records import Commit, canonical_json
 from fadae.store.location import Location
 from fadae.store.mapping import Mapper, map_serially
+from fadae.store.paths import STAGING, commit_path, pcm_path, staged
 
 PREFIXES = tuple(f"{number:02x}" for number in range(256))
 
 
 FEW = 500  # fresh commits that the driver reads itself, without a cluster
 _DIGEST_HEX = 16
-
-
-def recording_key(recording_id: str) -> str:
-    """Return a file name safe on every filesystem, one to one with the id.
-
-    >>> recording_key("AOC11B/../etc/passwd")[:21]
-    'AOC11B_.._etc_passwd-'
-    """
-    safe = re.sub(r"[^A-Za-z0-9._-]", "_", recording_id[:40])
-    return f"{safe}-{sha256_hex(recording_id)[:32]}"
-
-
-def staging_prefix(recording_id: str) -> str:
-    """Return the two hex digits that spread recordings over 256 folders."""
-    return sha256_hex(recording_id)[:2]
-
-
-def pcm_path(recording_id: str) -> str:
-    """Return where a recording's int16 little-endian mono PCM lies, relative to the workspace."""
-    return f"staging/{staging_prefix(recording_id)}/{recording_key(recording_id)}.pcm"
-
-
-def commit_path(recording_id: str) -> str:
-    """Return where a recording's commit lies, relative to the workspace."""
-    return f"staging/{staging_prefix(recording_id)}/{recording_key(recording_id)}.json"
-
-
-def source_path(recording_id: str) -> str:
-    """Return where a recording's original bytes lie when they are kept."""
-    return f"sources/{staging_prefix(recording_id)}/{recording_key(recording_id)}"
 
 
 def write_commit(location: Location, commit: Commit) -> None:
@@ -89,7 +60,7 @@ def read_commit(location: Location, recording_id: str) -> Commit | None:
         return None
 
 
-def read_pcm(location: Location, recording_id: str, start: int, stop: int) -> npt.NDArray[np.int16]:
+def read_pcm(location: Location, recording_id: str, start: int, stop: int) -> Int16:
     """Return samples [start, stop) of a recording's staged PCM.
 
     Raises NoInputError where they are not all there.
@@ -154,7 +125,7 @@ def missing_digests(page: LedgerPage, names: list[str]) -> list[int]:
 
 def commit_names(page: LedgerPage) -> list[str]:
     """Return the names of all commits below a prefix."""
-    return [n for n in page.location.names(f"staging/{page.prefix}") if n.endswith(".json")]
+    return [n for n in page.location.names(staged(page.prefix)) if n.endswith(".json")]
 
 
 def key_digest(key: str) -> int:
@@ -164,7 +135,7 @@ def key_digest(key: str) -> int:
 
 def read_page(page: LedgerPage) -> LedgerRun:
     """Return a page's fresh decoded recordings: the unit of work of planning."""
-    paths = [f"staging/{page.prefix}/{name}" for name in fresh_names(page)]
+    paths = [staged(page.prefix, name) for name in fresh_names(page)]
     commits = [Commit.from_json(data) for data in page.location.read_many(paths)]
     decoded = sorted((c for c in commits if c.decoded), key=lambda commit: commit.id)
     lines = "".join(f"{commit.to_json()}\n" for commit in decoded)
@@ -213,7 +184,7 @@ def read_ledger(
     location: Location, known: dict[str, bytes], mapper: Mapper, into: LedgerRuns
 ) -> None:
     """Read all commits that are not known; few of them here, many through the mapper."""
-    present = sorted(set(location.names("staging")) & set(PREFIXES))
+    present = sorted(set(location.names(STAGING)) & set(PREFIXES))
     every = [LedgerPage(location, prefix, known.get(prefix, b"")) for prefix in present]
     counts = list(location.concurrently(lambda page: len(fresh_names(page)), every))
     pages = [page for page, count in zip(every, counts, strict=True) if count]

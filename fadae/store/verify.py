@@ -2,27 +2,35 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
 
 from fadae.errors import FadaeError, NoInputError
+from fadae.records import ProblemLine
 from fadae.store.checks import BlockCheck, Problem, check_array, check_block, check_page
-from fadae.store.features import FEATURES, feature_specs
+from fadae.store.features import FeatureSet, feature_specs
 from fadae.store.frames import FrameStore
 from fadae.store.layout import BLOCK_FRAMES
 from fadae.store.location import Location
 from fadae.store.mapping import Mapper, map_serially
-from fadae.store.plan import BlockTask, Plan, plan_path
+from fadae.store.paths import (
+    FEATURES,
+    RECONSTRUCTIONS,
+    STAGING,
+    commit_path,
+    plan_path,
+    reconstructed_run,
+    recording_key,
+    staged,
+)
+from fadae.store.plan import BlockTask, Plan
 from fadae.store.publication import published_plans, write_planned_recordings
 from fadae.store.staging import (
     PREFIXES,
     LedgerPage,
-    commit_path,
     key_digest,
     known_digests,
-    recording_key,
 )
+from fadae.summaries import VerifySummary
 from fadae.transform import transform_from_config
 
 MAX_PROBLEMS = 1000  # listed in a summary
@@ -36,11 +44,8 @@ def verify(
     recompute: Recompute | None = None,
     reconstruct: Reconstruct | None = None,
     mapper: Mapper = map_serially,
-) -> dict[str, Any]:
+) -> VerifySummary:
     """Read the ledger, features.zarr and every reconstruction; return what was found.
-
-    Keys: recordings_checked, shards_checked, shards_damaged, shards_repaired, problems_found,
-    problems_repaired, problems [{path, problem, repaired}] (the first 1000).
 
     With `recompute` (`fadae.stages.extract.extract_shard`), exactly the damaged blocks of
     features.zarr are computed again, and its small arrays written again. A recording whose staged
@@ -48,7 +53,7 @@ def verify(
     for the damaged blocks of reconstructions; without it they are named. Raises NoInputError where
     there is nothing to verify.
     """
-    if not {"staging", FEATURES} & set(location.names("")):
+    if not {STAGING, FEATURES} & set(location.names("")):
         location.ensure_workspace()
         raise NoInputError(f"{location.url} holds nothing to verify")
     return _Verification(location, recompute, reconstruct, mapper).run()
@@ -66,12 +71,12 @@ class _Verification:
     ) -> None:
         self.location, self.mapper = location, mapper
         self.recompute, self.reconstruct = recompute, reconstruct
-        self.problems: list[dict[str, Any]] = []
+        self.problems: list[ProblemLine] = []
         self.found = self.repaired = 0
         self.recordings = self.shards = self.damaged_shards = self.repaired_shards = 0
         self.lost: set[str] = set()  # paths of commits whose PCM must not be extracted from
 
-    def run(self) -> dict[str, Any]:
+    def run(self) -> VerifySummary:
         """Check everything, the ledger first: repairs must not draw on damaged PCM."""
         store = self._open_features()
         plans = self._read_plans(store) if store is not None else []
@@ -80,24 +85,26 @@ class _Verification:
             self._check_documents(store)
             self._check_small_arrays(store, plans)
             self._check_features(store, plans)
-            for name in self.location.names("reconstructions"):
-                self._check_reconstruction(f"reconstructions/{name}")
-        return {
-            "recordings_checked": self.recordings,
-            "shards_checked": self.shards,
-            "shards_damaged": self.damaged_shards,
-            "shards_repaired": self.repaired_shards,
-            "problems_found": self.found,
-            "problems_repaired": self.repaired,
-            "problems": self.problems,
-        }
+            for name in self.location.names(RECONSTRUCTIONS):
+                self._check_reconstruction(name)
+        return VerifySummary(
+            recordings_checked=self.recordings,
+            shards_checked=self.shards,
+            shards_damaged=self.damaged_shards,
+            shards_repaired=self.repaired_shards,
+            problems_found=self.found,
+            problems_repaired=self.repaired,
+            problems=self.problems,
+        )
 
     def _note(self, problems: Iterable[Problem], *, repaired: bool = False) -> None:
         for problem in problems:
             self.found += 1
             self.repaired += repaired
             if len(self.problems) < MAX_PROBLEMS:
-                self.problems.append({**dataclasses.asdict(problem), "repaired": repaired})
+                self.problems.append(
+                    {"path": problem.path, "problem": problem.problem, "repaired": repaired}
+                )
 
     def _open_features(self) -> FrameStore | None:
         document = f"{FEATURES}/zarr.json"
@@ -122,7 +129,7 @@ class _Verification:
 
     def _check_ledger(self, plans: list[Plan]) -> None:
         known = known_digests(_keys(plans))
-        used = sorted({*known, *self.location.names("staging")} & set(PREFIXES))
+        used = sorted({*known, *self.location.names(STAGING)} & set(PREFIXES))
         pages = [LedgerPage(self.location, prefix, known.get(prefix, b"")) for prefix in used]
         missing: set[tuple[str, int]] = set()
         for report in self.mapper(check_page, pages, label="verify ledger", unit="prefixes"):
@@ -136,7 +143,7 @@ class _Verification:
         for key in _keys(plans) if missing else ():
             prefix = key[-32:][:2]
             if (prefix, key_digest(key)) in missing:
-                path = f"staging/{prefix}/{key}.json"
+                path = staged(prefix, f"{key}.json")
                 self.lost.add(path)
                 self._note([Problem(path, "missing: published, but no longer in the ledger")])
 
@@ -190,10 +197,11 @@ class _Verification:
                 self.location.delete(path)
         for plan in plans:
             write_planned_recordings(store, plan)
-        transform = transform_from_config(store.attrs["transform"])
+        attrs = FeatureSet(store).attrs
+        transform = transform_from_config(attrs["transform"])
         # Creation leaves alone what is there: it fills in the fixed arrays' missing objects.
-        specs = feature_specs(transform, store.attrs["dtype"])
-        FrameStore.create(self.location, FEATURES, specs, store.attrs)
+        specs = feature_specs(transform, attrs["dtype"])
+        FrameStore.create(self.location, FEATURES, specs, attrs)
 
     def _check_features(self, store: FrameStore, plans: list[Plan]) -> None:
         blocks = -(-store.rows // BLOCK_FRAMES)
@@ -231,13 +239,13 @@ class _Verification:
     def _needs_lost_pcm(self, task: BlockTask) -> bool:
         return any(commit_path(part.recording_id) in self.lost for part in task.parts)
 
-    def _check_reconstruction(self, path: str) -> None:
+    def _check_reconstruction(self, name: str) -> None:
+        path, run = f"{RECONSTRUCTIONS}/{name}", reconstructed_run(name)
         try:
             store = FrameStore.open(self.location, path)
         except (FileNotFoundError, FadaeError) as error:
             self._note([Problem(f"{path}/zarr.json", f"cannot be read: {error}")])
             return
-        run = path.removeprefix("reconstructions/").removesuffix(".zarr")
         blocks = range(-(-store.rows // BLOCK_FRAMES))
         damaged = self._check_blocks(_checks(store, blocks), len(blocks))
         repaired = self._repair_reconstruction(store, run, damaged) if damaged else set()

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from fadae.data import CHUNK_ROWS, SHARD_ROWS, Read, Rows, RowSet, UnitReader, lanes_of
+from fadae.arrays import Array, Int64
+from fadae.data import CHUNK_ROWS, SHARD_ROWS, RowSet, UnitReader, lanes_of
 from fadae.model import values_of
 from fadae.records import CodeSpec
 
@@ -26,7 +25,7 @@ class Frames:
     failed: int
 
 
-def usable(features: NDArray[Any], device: torch.device) -> tuple[Tensor, int, int]:
+def usable(features: Array, device: torch.device) -> tuple[Tensor, int, int]:
     """Return (rows [n, C] float32 with sound in them, silent rows, failed rows) of stored rows.
 
     A silent row has no direction to learn; a failed one holds NaN, as a lost chunk reads.
@@ -42,7 +41,7 @@ def usable(features: NDArray[Any], device: torch.device) -> tuple[Tensor, int, i
     return raw if kept == len(raw) else raw[keep], len(raw) - kept - failed, failed
 
 
-def prepare(features: NDArray[Any], device: torch.device, code: CodeSpec) -> Frames:
+def prepare(features: Array, device: torch.device, code: CodeSpec) -> Frames:
     """Return stored rows [n, C] as a model with such codes sees them."""
     raw, silent, failed = usable(features, device)
     return Frames(values_of(raw, code), silent, failed)
@@ -64,7 +63,7 @@ class SharedRows:
             self.unit_rows = CHUNK_ROWS
             self.units, _ = rows.counts(CHUNK_ROWS)
 
-    def unit(self, unit: int) -> Rows:
+    def unit(self, unit: int) -> Int64:
         """Return the rows of a unit, rising."""
         return self.rows.within(unit * self.unit_rows, (unit + 1) * self.unit_rows)
 
@@ -83,9 +82,7 @@ class SharedRows:
         return max(len(self.work(own)) for own in lanes)
 
 
-def read_ahead(
-    reader: UnitReader, work: Sequence[tuple[int, int]]
-) -> Iterator[tuple[int, NDArray[Any]]]:
+def read_ahead(reader: UnitReader, work: Sequence[tuple[int, int]]) -> Iterator[tuple[int, Array]]:
     """Yield (lane, features) of each piece of work, the next one being read meanwhile."""
     with ThreadPoolExecutor(1, "read") as pool:
         coming = [pool.submit(reader.unit, unit) for _, unit in work[:1]]
@@ -95,47 +92,33 @@ def read_ahead(
             yield lane, features
 
 
+def read_groups(
+    reader: UnitReader,
+    shared: SharedRows,
+    groups: Sequence[range],
+    prepared: Callable[[Array], Tensor],
+) -> list[list[Tensor]]:
+    """Return the values of all rows that groups of lanes hold, in blocks as they were read."""
+    return [
+        [prepared(found) for _, found in read_ahead(reader, shared.work(group))] for group in groups
+    ]
+
+
+@dataclass(frozen=True)
 class RankSample:
     """A model's `Sample`: this rank's part of a fixed sample, and sums over all ranks' parts."""
 
-    def __init__(
-        self,
-        rows: RowSet,
-        read: Read,
-        stored_rows: int,
-        lanes: int,
-        seed: int,
-        groups: Sequence[range],
-        total: Callable[[Sequence[Tensor]], Tensor],
-        total_frames: Callable[[int], int],
-        features: int,
-        device: torch.device,
-        code: CodeSpec,
-    ) -> None:
-        """Read this rank's lanes into memory; `groups` and `total` are the reduction's."""
-        shared = SharedRows(rows, lanes)
-        reader = UnitReader(read, shared, 0, stored_rows)
-        empty = torch.zeros(0, features, device=device)
-        self._parts = [
-            [
-                empty,
-                *(
-                    prepare(found, device, code).values
-                    for _, found in read_ahead(reader, shared.work(group))
-                ),
-            ]
-            for group in groups
-        ]
-        self._total = total
-        self.seed = seed
-        self.frames = total_frames(sum(len(block) for part in self._parts for block in part))
+    parts: list[list[Tensor]]  # for each of the reduction's groups at least one, if of no frame
+    frames: int  # over all ranks
+    seed: int
+    add: Callable[[Sequence[Tensor]], Tensor]  # the reduction's
 
     def total(self, function: Callable[[Tensor], Tensor]) -> Tensor:
         """Return the sum of function(values) over all parts of the sample."""
         sums = []
-        for blocks in self._parts:
+        for blocks in self.parts:
             part = function(blocks[0])
             for block in blocks[1:]:
                 part += function(block)
             sums.append(part)
-        return self._total(sums)
+        return self.add(sums)

@@ -15,7 +15,6 @@ import logging
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import safetensors.torch
 from torch import Tensor
@@ -37,7 +36,7 @@ class Checkpoint:
     step: int
     model: Tensors
     optimizer: Tensors
-    state: dict[str, Any]
+    state: Mapping[str, object]  # JSON-able
 
 
 class Checkpoints:
@@ -153,7 +152,7 @@ class Checkpoints:
         intact = all(hashlib.sha256(files[file]).hexdigest() == hashes[file] for file in hashes)
         return files if intact else None
 
-    def _retire(self, newest: int, best: int | None) -> None:
+    def _retire(self, newest: int, best: object) -> None:
         """Remove all but the last checkpoints, the best weights, and what a later run left."""
         steps = [step for step in self._steps("step-") if step <= newest]
         for step in self._steps("step-"):

@@ -12,9 +12,11 @@ from fadae.config import TrainConfig
 from fadae.data import DataOrder, UnitReader
 from fadae.errors import TransientError
 from fadae.model import FrameShape, ModelConfig
+from fadae.records import Scores
+from fadae.summaries import TrainSummary
 from fadae.training.batches import SharedRows
 from fadae.training.checkpoint import Checkpoints
-from fadae.training.evaluate import Evaluation, Scores
+from fadae.training.evaluate import Evaluation
 from fadae.training.ranks import Ranks
 from fadae.training.run import Dataset, Run, State, open_dataset
 
@@ -64,36 +66,31 @@ class TrainingContext:
         """Return rows [start, stop) of the features as stored."""
         return self.dataset.features.read("features", start, stop)
 
-    def summary(self, baseline: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Return the run's figures so far."""
-        state, scores = self.state, self.state.evaluation or {}
-        baseline = baseline or {}
-        return {
-            "run": self.run.name,
-            "model": self.config.model,
-            "steps": state.step,
-            "epochs": state.step / self.order.steps,
-            "train_loss": state.latest_train_loss,
-            "holdout_loss": scores.get("loss"),
-            "holdout_nmse_db": scores.get("nmse_db"),
-            "holdout_nmse_linear_db": scores.get("nmse_linear_db"),
-            "pca_nmse_db": baseline.get("nmse_db"),
-            "pca_nmse_linear_db": baseline.get("nmse_linear_db"),
-            "pca_components": baseline.get("components"),
-            "best_step": state.best_step,
-            "best_holdout_nmse_db": state.best_nmse_db,
-            "train_frames": self.dataset.split.train.count,
-            "holdout_frames": self.dataset.split.holdout.count,
-            "stale_recordings": self.dataset.stale_recordings,
-            "padding_rows": self.dataset.split.padding_rows,
-            "silent_rows": state.silent_rows + scores.get("silent", 0),
-            "failed_rows": state.failed_rows + scores.get("failed", 0),
-            "model_sha256": None,
-            "samples_per_second": self.samples_per_second,
-            "waited_share": self.waited_share,
-            "ranks": self.ranks.world,
-            **{f"holdout_{name}": value for name, value in scores.get("figures", {}).items()},
-        }
+    def summary(self) -> TrainSummary:
+        """Return the run's figures so far, without those of PCA."""
+        state, scores, split = self.state, self.state.evaluation, self.dataset.split
+        return TrainSummary(
+            run=self.run.name,
+            model=self.config.model,
+            steps=state.step,
+            epochs=state.step / self.order.steps,
+            train_loss=state.latest_train_loss,
+            holdout_loss=scores.loss if scores else None,
+            holdout_nmse_db=scores.nmse_db if scores else None,
+            holdout_nmse_linear_db=scores.nmse_linear_db if scores else None,
+            best_step=state.best_step,
+            best_holdout_nmse_db=state.best_nmse_db,
+            train_frames=split.train.count,
+            holdout_frames=split.holdout.count,
+            stale_recordings=self.dataset.stale_recordings,
+            padding_rows=split.padding_rows,
+            silent_rows=state.silent_rows + (scores.silent if scores else 0),
+            failed_rows=state.failed_rows + (scores.failed if scores else 0),
+            samples_per_second=self.samples_per_second,
+            waited_share=self.waited_share,
+            ranks=self.ranks.world,
+            figures=scores.figures if scores else {},
+        )
 
 
 def open_context(

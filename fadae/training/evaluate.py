@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from fadae.data import Rows, UnitReader, lanes_of
+from fadae.arrays import Int64
+from fadae.data import UnitReader, lanes_of
 from fadae.model import (
     Measures,
     Model,
@@ -23,30 +21,13 @@ from fadae.model import (
     prepared_from,
     values_of,
 )
+from fadae.records import Scores
 from fadae.scores import ErrorSums
 from fadae.training.batches import SharedRows, read_ahead, usable
 from fadae.training.ranks import Ranks
 
 FRAMES_AT_A_TIME = 256
 _SUMS = 8  # loss, companded error and energy, linear error and energy, frames, silent, failed
-
-
-@dataclass(frozen=True)
-class Scores:
-    """A model's errors over a set of frames; NaN where there is no frame."""
-
-    loss: float  # the model's own, else the mean squared error of the companded, scaled values
-    nmse_db: float  # of the companded, scaled values
-    nmse_linear_db: float  # of the coefficients
-    frames: int
-    silent: int
-    failed: int
-    figures: dict[str, float] = field(default_factory=dict)  # the model's own: means a frame
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the scores by name, JSON-able; no figures where the model has none."""
-        values = asdict(self)
-        return values if self.figures else {k: v for k, v in values.items() if k != "figures"}
 
 
 class Stopped(Exception):  # noqa: N818 - not an error: all ranks agreed to stop here
@@ -61,7 +42,7 @@ class Evaluation:
         rows: SharedRows,
         reader: UnitReader,
         ranks: Ranks,
-        recording_of: Callable[[Rows], NDArray[np.int64]],
+        recording_of: Callable[[Int64], Int64],
     ) -> None:
         """Take the rows, their reader, this rank's place, and how rows tell their recordings."""
         self._shared, self._reader, self._ranks = rows, reader, ranks

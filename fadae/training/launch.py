@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from typing import Any
 
 from fadae.config import TrainConfig
 from fadae.errors import UsageError
-from fadae.store import Location
+from fadae.store import FeatureSet, Location
+from fadae.summaries import TrainSummary
 from fadae.training.run import Run
 
 _FROM_ENVIRONMENT = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 
-def train(location: Location, config: TrainConfig) -> dict[str, Any]:
+def train(workspace: Location | str, config: TrainConfig | None = None) -> TrainSummary:
     """Train a run to its end, from wherever it stands; return its summary.
 
     A finished run answers at once. Raises UsageError where it was begun with other settings,
     NoInputError where there is nothing to train on, TransientError when it was preempted or lost
     ranks too often (what is saved remains), FadaeError when the loss is not finite.
+
+    >>> config = fadae.TrainConfig(run="small", widths=(32, 8), epochs=3, ranks=1)
+    >>> done = fadae.train(workspace, config)
+    >>> done.run, done.steps, done.train_frames, done.holdout_frames
+    ('small', 3, 13, 13)
     """
+    location, config = Location.of(workspace), config or TrainConfig()
     run = Run(location, config.run)
     if config.launcher == "auto":
         launcher = "torchrun" if in_environment() else "local"
@@ -41,6 +47,7 @@ def train(location: Location, config: TrainConfig) -> dict[str, Any]:
     done = run.finished(config)
     if done is not None:
         return done
+    FeatureSet.open(location)  # said at once, not by ranks that have just loaded torch
     if config.launcher == "dask":
         from fadae.training.launch_dask import train_on_workers
 
@@ -57,7 +64,7 @@ def in_environment() -> bool:
     return all(name in os.environ for name in _FROM_ENVIRONMENT)
 
 
-def _train_here(location: Location, config: TrainConfig) -> dict[str, Any]:
+def _train_here(location: Location, config: TrainConfig) -> TrainSummary:
     """Train as the only rank, in this process."""
     from fadae.training.process import stop_flag
     from fadae.training.ranks import join_ranks
@@ -70,7 +77,7 @@ def _train_here(location: Location, config: TrainConfig) -> dict[str, Any]:
         return train_rank(location, config, ranks, stopping)
 
 
-def _train_as_one_rank(location: Location, config: TrainConfig) -> dict[str, Any]:
+def _train_as_one_rank(location: Location, config: TrainConfig) -> TrainSummary:
     """Train as the rank that the environment says; whoever started it starts it again on 75."""
     if not in_environment():
         raise UsageError(

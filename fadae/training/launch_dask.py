@@ -18,9 +18,8 @@ import tempfile
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 from distributed import Client, Future, MultiLock, Variable, get_client, get_worker
@@ -30,6 +29,7 @@ from fadae.cluster import connect
 from fadae.config import TrainConfig
 from fadae.errors import TransientError
 from fadae.store import Location
+from fadae.summaries import TrainSummary
 from fadae.training.launch_local import rank_environment, together, until_done
 from fadae.training.process import stop_flag
 from fadae.training.ranks import LOOPBACK
@@ -43,10 +43,9 @@ _SECONDS_FOR_WORKERS = 120.0
 # Two gangs on the same workers would each hold half of them; but a lock whose driver was killed
 # is never given back, and a gang that does not come together ends by itself: so not for ever.
 _SECONDS_FOR_LOCK = 60.0
-_SECONDS_TO_END = 15.0
 
 
-def train_on_workers(location: Location, config: TrainConfig) -> dict[str, Any]:
+def train_on_workers(location: Location, config: TrainConfig) -> TrainSummary:
     """Train with one rank on each of `config.ranks` Dask workers; return the summary.
 
     A lost worker ends the generation; the next one runs on the workers there are then.
@@ -64,7 +63,7 @@ def _generation(
     """Run all ranks once on workers of the moment; return how they ended, None if any was lost."""
     workers = _workers(client, config.ranks)
     gang = f"fadae-train-{uuid.uuid4().hex}"
-    order = Order(location.url, config.to_dict(), config.ranks, "", 0, logs.current_format())
+    order = Order(location.url, config, config.ranks, "", 0, logs.current_format())
     local_ranks = local_ranks_of(client.run(_place, workers=workers, on_error="ignore"), workers)
     lock = MultiLock([f"fadae-train-{address}" for address in workers], client=client)
     locked = lock.acquire(timeout=_SECONDS_FOR_LOCK)
@@ -75,7 +74,7 @@ def _generation(
         ranks = [
             client.submit(
                 supervise,
-                asdict(order),
+                order,
                 rank,
                 local_ranks[rank],
                 gang,
@@ -142,7 +141,7 @@ def _watch(
             log.warning("lost worker %s", ", ".join(lost))
             return
         if failed and not passed_on:  # asked to stop, the others end before rank 0 has saved
-            deadline = min(deadline, time.monotonic() + _SECONDS_TO_END)
+            deadline = min(deadline, time.monotonic() + config.shutdown_seconds)
         if stopping() and not passed_on:
             passed_on = True
             log.info("stopping: the ranks save and end")
@@ -161,7 +160,10 @@ def _ending(future: Future) -> Ending | None:
     """Return how a rank ended, None where its task cannot say."""
     if future.status == "error":
         log.warning("a rank's task failed: %s", future.exception())
-    return Ending(**future.result()) if future.status == "finished" else None
+    if future.status != "finished":
+        return None
+    ending: Ending = future.result()
+    return ending
 
 
 def _workers(client: Client, count: int) -> list[str]:
@@ -196,21 +198,21 @@ def local_ranks_of(places: dict[str, tuple[str, str]], workers: list[str]) -> li
     return [found[:rank].count(place) for rank, place in enumerate(found)]
 
 
-def supervise(order: dict[str, Any], rank: int, local_rank: int, gang: str) -> dict[str, Any]:
-    """Run one rank in a process of its own and watch over it; return its Ending as a dict.
+def supervise(order: Order, rank: int, local_rank: int, gang: str) -> Ending:
+    """Run one rank in a process of its own and watch over it; return how it ended.
 
     Runs as a task on the rank's worker. `local_rank`: which of the worker's GPUs is the rank's.
     """
     client = get_client()
     wish, address = (Variable(name, client=client) for name in (gang, f"{gang}-address"))
     host = str(urlsplit(get_worker().address).hostname)
-    timeout_seconds = TrainConfig.from_dict(order["config"]).timeout_seconds
+    timeout_seconds = order.config.timeout_seconds
     port = 0
     if rank > 0:
         host, port = address.get(timeout=timeout_seconds)
     with tempfile.TemporaryDirectory(prefix="fadae-train-") as folder:
         path = Path(folder) / "order.json"
-        own = Order(**order | {"store_host": host, "store_port": port})
+        own = replace(order, store_host=host, store_port=port)
         own.write(path)
         process = _start(path, rank, local_rank, own)
         try:
@@ -221,11 +223,11 @@ def supervise(order: dict[str, Any], rank: int, local_rank: int, gang: str) -> d
             process.kill()
             process.wait()
         ending = read_ending(path, rank)
-    return asdict(ending or Ending(message="killed", exit_code=75, lost_peer=True))
+    return ending or Ending(message="killed", exit_code=75, lost_peer=True)
 
 
 def _start(order: Path, rank: int, local_rank: int, told: Order) -> subprocess.Popen[bytes]:
-    environment = rank_environment(int(told.config["threads"]), local_rank)
+    environment = rank_environment(told.config.threads, local_rank)
     if told.store_host.startswith("127."):
         environment["GLOO_SOCKET_IFNAME"] = LOOPBACK
     return subprocess.Popen(

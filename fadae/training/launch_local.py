@@ -10,12 +10,12 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from fadae import logs
 from fadae.config import TrainConfig
 from fadae.errors import TransientError
 from fadae.store import Location
+from fadae.summaries import TrainSummary
 from fadae.training.process import stop_flag
 from fadae.training.ranks import LOOPBACK, open_store
 from fadae.training.worker import Ending, Order, read_ending
@@ -23,11 +23,9 @@ from fadae.training.worker import Ending, Order, read_ending
 log = logging.getLogger("fadae.training")
 
 _SECONDS_BETWEEN_LOOKS = 0.1
-# After one rank failed, the others get this long to say how they ended before they are killed.
-_SECONDS_TO_FOLLOW = 10.0
 
 
-def train_in_processes(location: Location, config: TrainConfig) -> dict[str, Any]:
+def train_in_processes(location: Location, config: TrainConfig) -> TrainSummary:
     """Train with `config.ranks` processes here; return the summary.
 
     SIGTERM is passed on to all ranks, which save and end. When ranks die or hang, all are ended
@@ -47,7 +45,7 @@ def _generation(
         order_path = Path(folder) / "order.json"
         Order(
             location.url,
-            config.to_dict(),
+            config,
             config.ranks,
             "127.0.0.1",
             store.port,
@@ -83,9 +81,10 @@ def _watch(
             deadline = time.monotonic() + config.shutdown_seconds
             for process in ranks:
                 process.terminate()
-        # Ranks that were asked to stop end before rank 0 has saved: that is no failure.
+        # After one rank failed, the others get as long to say how they ended. Ranks that were
+        # asked to stop end before rank 0 has saved: that is no failure.
         if not passed_on and any(codes):
-            deadline = min(deadline, time.monotonic() + _SECONDS_TO_FOLLOW)
+            deadline = min(deadline, time.monotonic() + config.shutdown_seconds)
         if time.monotonic() > deadline:
             return
 
@@ -110,7 +109,7 @@ def rank_environment(threads: int, local_rank: int) -> dict[str, str]:
 
 def until_done(
     config: TrainConfig, stopping: Callable[[], bool], generation: Callable[[], Ending | None]
-) -> dict[str, Any]:
+) -> TrainSummary:
     """Run generations until one ends by itself; return its summary.
 
     `generation` runs all ranks once and returns how they ended, None when some were lost. After
@@ -142,7 +141,7 @@ def until_done(
 def together(endings: Sequence[Ending | None]) -> Ending | None:
     """Return the one ending that tells what happened: an error of a rank's own before others.
 
-    >>> lost, done = Ending(exit_code=75, lost_peer=True), Ending(summary={})
+    >>> lost, done = Ending(exit_code=75, lost_peer=True), Ending(TrainSummary(run="a"))
     >>> together([done, None]), together([done, lost]) == lost, together([done, done]) == done
     (None, True, True)
     """

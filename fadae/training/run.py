@@ -9,18 +9,29 @@ import json
 import logging
 import math
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fadae._version import __version__
+from fadae.arrays import Int64
 from fadae.config import TrainConfig, changed_settings
 from fadae.data import Split, split_rows
 from fadae.errors import AccessError, NoInputError, StorageError, UsageError
-from fadae.records import canonical_json, finite, sha256_hex
-from fadae.store import FeatureSet, Location
+from fadae.records import (
+    DatasetRecord,
+    MetricsRow,
+    RunConfig,
+    Scores,
+    TrainRecipe,
+    canonical_json,
+    finite,
+    sha256_hex,
+)
+from fadae.store import FeatureSet, Location, paths
+from fadae.summaries import TrainSummary
 
 log = logging.getLogger("fadae.training")
 
@@ -37,10 +48,10 @@ class Dataset:
     features: FeatureSet
     rows: int
     split: Split
-    description: dict[str, Any]  # as config.json records it
+    description: DatasetRecord  # as config.json records it
     stale_recordings: int = 0  # published since, unknown to the run
 
-    def recording_of(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    def recording_of(self, rows: Int64) -> Int64:
         """Return a number for each row [n] that is the same for all rows of a recording."""
         starts = np.sort(self.features.recordings.frame_start)
         return np.asarray(np.searchsorted(starts, rows, side="right"))
@@ -54,8 +65,8 @@ def open_dataset(location: Location, config: TrainConfig, rows: int | None) -> D
     features = FeatureSet.open(location)
     if rows is not None and rows > features.rows:
         raise UsageError(
-            f"runs/{config.run} was begun on {rows} rows, the store has {features.rows}: it is "
-            "another one; train under another --run, or --fresh"
+            f"{paths.run_path(config.run)} was begun on {rows} rows, the store has "
+            f"{features.rows}: it is another one; train under another --run, or --fresh"
         )
     rows = features.rows if rows is None else rows
     stale = stale_recordings(features, rows, config.run)
@@ -66,7 +77,7 @@ def open_dataset(location: Location, config: TrainConfig, rows: int | None) -> D
     if not split.train.count:
         raise NoInputError(f"{location.url} holds no frames to train on")
     transform = features.transform
-    description = {
+    description: DatasetRecord = {
         "rows": rows,
         "recordings_sha256": divided.sha256,
         "transform": features.attrs["transform"],
@@ -121,39 +132,44 @@ class Run:
 
     def path(self, *parts: str) -> str:
         """Return a path in the run's folder."""
-        return self.location.join("runs", self.name, *parts)
+        return paths.run_path(self.name, *parts)
 
-    def read(self, name: str) -> dict[str, Any] | None:
+    def read(self, name: str) -> Any:
         """Return a JSON document of the run, None where there is none."""
         try:
-            document: dict[str, Any] = json.loads(self.location.read_bytes(self.path(name)))
+            return json.loads(self.location.read_bytes(self.path(name)))
         except FileNotFoundError:
             return None
-        return document
 
-    def write(self, name: str, document: dict[str, Any]) -> None:
+    def recorded(self) -> RunConfig | None:
+        """Return what the run recorded when it began, None where it has not."""
+        config: RunConfig | None = self.read("config.json")
+        return config
+
+    def write(self, name: str, document: Mapping[str, object]) -> None:
         """Write a JSON document of the run."""
         text = json.dumps(document, indent=2, sort_keys=True) + "\n"
         self.location.write_bytes(self.path(name), text.encode())
 
-    def finished(self, config: TrainConfig) -> dict[str, Any] | None:
+    def finished(self, config: TrainConfig) -> TrainSummary | None:
         """Return the summary of this very training where it is done already.
 
         `stale_recordings` is of now: what was published since the run began is not learned.
 
         Raises UsageError, naming what differs, where the run was begun with other settings.
         """
-        recorded = self.read("config.json")
+        recorded = self.recorded()
         if recorded is None:
             return None
         self._check_recipe(recorded, config)
         done = self.read("summary.json")
         if done is None or done["recipe"] != config.recipe():
             return None
-        summary: dict[str, Any] = done["summary"]
+        summary = TrainSummary.from_dict(done["summary"])
         with contextlib.suppress(NoInputError):  # the features may be gone: the run is done
             features, rows = FeatureSet.open(self.location), recorded["dataset"]["rows"]
-            summary["stale_recordings"] = stale_recordings(features, rows, self.name)
+            stale = stale_recordings(features, rows, self.name)
+            summary = dataclasses.replace(summary, stale_recordings=stale)
         return summary
 
     def bind(self, config: TrainConfig) -> Dataset:
@@ -161,7 +177,7 @@ class Run:
 
         Raises UsageError where recipe or dataset differ.
         """
-        recorded = self.read("config.json")
+        recorded = self.recorded()
         if recorded is None:
             return open_dataset(self.location, config, None)
         self._check_recipe(recorded, config)
@@ -173,22 +189,22 @@ class Run:
             )
         return dataset
 
-    def begin(self, config: TrainConfig, dataset: Dataset, model: dict[str, Any]) -> None:
+    def begin(self, config: TrainConfig, dataset: Dataset, model: Mapping[str, object]) -> None:
         """Record what the run is bound to."""
-        document = {
+        document: RunConfig = {
             "fadae_version": __version__,
             "model": {"name": config.model, **model},
-            "recipe": config.recipe(),
+            "recipe": cast(TrainRecipe, config.recipe()),
             "dataset": dataset.description,
         }
-        if self.read("config.json") != document:
+        if self.recorded() != document:
             self.write("config.json", document)
 
-    def _check_recipe(self, recorded: dict[str, Any], config: TrainConfig) -> None:
-        changed = changed_settings(recorded["recipe"], config.recipe())
+    def _check_recipe(self, recorded: RunConfig, config: TrainConfig) -> None:
+        changed = changed_settings(dict(recorded["recipe"]), config.recipe())
         if changed:
             raise UsageError(
-                f"runs/{self.name} was begun with other settings: {'; '.join(changed)}. Ask for "
+                f"{self.path()} was begun with other settings: {'; '.join(changed)}. Ask for "
                 "the same, train under another --run, or discard it with --fresh"
             )
 
@@ -213,7 +229,7 @@ class State:
     silent_rows: int = 0  # among the training rows
     failed_rows: int = 0
     evaluated_step: int | None = None
-    evaluation: dict[str, Any] | None = None
+    evaluation: Scores | None = None
     best_step: int | None = None
     best_nmse_db: float | None = None
     best_loss: float | None = None  # of a model with a loss of its own
@@ -251,23 +267,24 @@ class State:
         self.epoch_silent = self.epoch_failed = 0
 
     def add_evaluation(
-        self, scores: dict[str, Any], patience: int | None, *, by_loss: bool = False
+        self, scores: Scores, patience: int | None, *, by_loss: bool = False
     ) -> bool:
         """Keep an evaluation's scores; return whether they are the best so far.
 
         Best is the smallest NMSE; with `by_loss`, for models with a loss of their own, that loss.
 
         >>> state = State()
-        >>> [state.add_evaluation({"nmse_db": -1.0, "loss": x}, None, by_loss=True) for x in (3, 2)]
+        >>> scores = [Scores(loss, -1.0, -1.0, 9, 0, 0) for loss in (3.0, 2.0)]
+        >>> [state.add_evaluation(one, None, by_loss=True) for one in scores]
         [True, True]
         """
         self.evaluated_step, self.evaluation = self.step, scores
-        best, found = self.best_nmse_db, scores["nmse_db"]
+        best, found = self.best_nmse_db, scores.nmse_db
         if by_loss:
-            best, found = self.best_loss, scores["loss"]
+            best, found = self.best_loss, scores.loss
         better = best is None or found < best
         if better:
-            self.best_step, self.best_nmse_db = self.step, scores["nmse_db"]
+            self.best_step, self.best_nmse_db = self.step, scores.nmse_db
             self.best_loss = found if by_loss else None
             self.evaluations_since_best = 0
         else:
@@ -275,17 +292,20 @@ class State:
             self.stopped_early = patience is not None and self.evaluations_since_best >= patience
         return better
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Return a JSON-able dict that `from_dict` reads back."""
-        values = dataclasses.asdict(self)
+        values = {one.name: getattr(self, one.name) for one in dataclasses.fields(self)}
+        if self.evaluation is not None:
+            values["evaluation"] = self.evaluation.to_dict()
         if self.best_loss is None:  # as states were written before models had losses
             del values["best_loss"]
         return values
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Self:
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """Return the state that `to_dict` wrote."""
-        return cls(**values)
+        scores = values.get("evaluation")
+        return cls(**{**values, "evaluation": None if scores is None else Scores(**scores)})
 
 
 class Metrics:
@@ -297,7 +317,7 @@ class Metrics:
 
     def __init__(self, location: Location, run: str, step: int, tensorboard: bool = False) -> None:
         """Take up a run at a step: lines of later steps, from before a kill, are dropped."""
-        self._location, self._path = location, f"runs/{run}/metrics.jsonl"
+        self._location, self._path = location, paths.run_path(run, "metrics.jsonl")
         self._lines = [line for line in self._written() if line["step"] <= step]
         self._last_write = time.monotonic()
         self._last_failure = float("-inf")
@@ -305,11 +325,12 @@ class Metrics:
 
     def add(self, step: int, **figures: float | int | None) -> None:
         """Add figures to the line of a step; NaN is written as null."""
-        known: dict[str, Any] = finite(figures)
+        known: dict[str, float | int | None] = finite(figures)
+        row = cast(MetricsRow, {"step": step, **known})
         if self._lines and self._lines[-1]["step"] == step:
-            self._lines[-1].update(known)
+            self._lines[-1].update(row)
         else:
-            self._lines.append({"step": step, **known})
+            self._lines.append(row)
         if self._events is not None:
             for name, value in known.items():
                 if value is not None:
@@ -334,7 +355,7 @@ class Metrics:
         if self._events is not None:
             self._events.flush()
 
-    def _written(self) -> list[dict[str, Any]]:
+    def _written(self) -> list[MetricsRow]:
         try:
             text = self._location.read_bytes(self._path).decode()
         except FileNotFoundError:
@@ -350,4 +371,4 @@ def _events(location: Location, run: str, step: int) -> Any:
         raise UsageError(f"--tensorboard writes to local folders only, not to {location.url}")
     from torch.utils.tensorboard import SummaryWriter
 
-    return SummaryWriter(location.full(f"runs/{run}/tensorboard"), purge_step=step + 1)
+    return SummaryWriter(location.full(paths.run_path(run, "tensorboard")), purge_step=step + 1)

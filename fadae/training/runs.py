@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import functools
-import json
 import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
 
 import numpy as np
 
 from fadae.data import RowSet
 from fadae.errors import NoInputError
-from fadae.store import FeatureSet, Location
-from fadae.training.run import divide
+from fadae.records import RunConfig
+from fadae.store import FeatureSet, Location, paths
+from fadae.summaries import TrainSummary
+from fadae.training.run import Run, divide
 
 log = logging.getLogger("fadae.training")
 
@@ -82,20 +82,21 @@ class RunSplit:
         return [one for one, its in zip(self.ids, self.roles, strict=True) if its is role]
 
 
-def split_of(features: FeatureSet, config: dict[str, Any] | None) -> RunSplit:
+def split_of(features: FeatureSet, config: RunConfig | None) -> RunSplit:
     """Return what a run, by its config.json, trained on and held out of these features."""
     table = features.recordings
     ids = tuple(map(str, table.id))
     nothing = RowSet.of([], [])
-    recipe, dataset = (config or {}).get("recipe"), (config or {}).get("dataset", {})
-    if recipe is None or dataset.get("rows", math.inf) > features.rows:
+    recipe, dataset = (config.get("recipe"), config.get("dataset")) if config else (None, None)
+    if not recipe or not dataset or dataset["rows"] > features.rows:
         return RunSplit((Role.UNKNOWN,) * len(ids), ids, nothing, nothing)
     divided = divide(features, dataset["rows"], recipe["holdout"], recipe["seed"])
     if divided.sha256 != dataset["recordings_sha256"]:
         return RunSplit((Role.UNKNOWN,) * len(ids), ids, nothing, nothing)
     trained, held_out = divided.split.train, divided.split.holdout
-    if recipe.get("max_frames") is not None:
-        trained = _drawn_from(trained, trained.thinned(recipe["max_frames"]))
+    max_frames = recipe.get("max_frames")
+    if max_frames is not None:
+        trained = _drawn_from(trained, trained.thinned(max_frames))
     known = {int(start): Role.HELD_OUT for start in held_out.starts}
     known |= {int(start): Role.TRAINED for start in trained.starts}
     # Repeated PCM begins where its canonical recording does; without a frame nothing begins.
@@ -115,29 +116,28 @@ def _drawn_from(spans: RowSet, sample: RowSet) -> RowSet:
     return RowSet.of(spans.starts[drawn], spans.stops[drawn], spans.key)
 
 
-def pca_remark(summary: dict[str, Any]) -> str:
+def pca_remark(summary: TrainSummary) -> str:
     """Return one line where PCA does better than the run on held-out frames, else "".
 
-    >>> pca_remark({"holdout_nmse_db": -3.1, "pca_nmse_db": -7.25, "pca_components": 256})
+    >>> summary = TrainSummary(run="a", holdout_nmse_db=-3.1, pca_nmse_db=-7.25, pca_components=256)
+    >>> pca_remark(summary)
     'PCA with 256 components does better on held-out frames: -7.25 dB; this run -3.10 dB'
-    >>> pca_remark({"holdout_nmse_db": -9.0, "pca_nmse_db": -7.25, "pca_components": 256})
+    >>> pca_remark(TrainSummary(run="a", holdout_nmse_db=-9.0, pca_nmse_db=-7.25))
     ''
     """
-    own, pca = summary.get("holdout_nmse_db"), summary.get("pca_nmse_db")
+    own, pca = summary.holdout_nmse_db, summary.pca_nmse_db
     if own is None or pca is None or not pca < own:
         return ""
     return (
-        f"PCA with {summary['pca_components']} components does better on held-out frames: "
+        f"PCA with {summary.pca_components} components does better on held-out frames: "
         f"{pca:.2f} dB; this run {own:.2f} dB"
     )
 
 
-def run_summary(location: Location, run: str) -> dict[str, Any]:
-    """Return the summary that a finished training left, empty where there is none."""
-    summary: dict[str, Any] = (_document(location, f"runs/{run}/summary.json") or {}).get(
-        "summary", {}
-    )
-    return summary
+def run_summary(location: Location, run: str) -> TrainSummary:
+    """Return the summary that a finished training left, without figures where there is none."""
+    document = Run(location, run).read("summary.json") or {}
+    return TrainSummary.from_dict({"run": run, **document.get("summary", {})})
 
 
 def chosen_run(location: Location, names: Sequence[str] | None = None) -> str:
@@ -170,38 +170,30 @@ def best_run(location: Location, runs: Sequence[str]) -> tuple[str, str]:
     return max(sorted(runs), key=lambda run: _written(location, run)), "newest"
 
 
-def run_config(location: Location, run: str) -> dict[str, Any] | None:
+def run_config(location: Location, run: str) -> RunConfig | None:
     """Return a run's config.json, None where there is none."""
-    return _document(location, f"runs/{run}/config.json")
+    return Run(location, run).recorded()
 
 
 def trained_runs(location: Location) -> list[str]:
     """Return the names of the runs that have a model, sorted."""
-    names = location.names("runs")
-    paths = [f"runs/{name}/model.safetensors" for name in names]
-    there = location.concurrently(location.exists, paths)
+    names = location.names(paths.RUNS)
+    models = [paths.run_path(name, "model.safetensors") for name in names]
+    there = location.concurrently(location.exists, models)
     return [name for name, found in zip(names, there, strict=True) if found]
 
 
 def _holdout_nmse_db(location: Location, run: str) -> float | None:
     """Return a finished run's held-out error, None where it has none."""
-    value = run_summary(location, run).get("holdout_nmse_db")
+    value = run_summary(location, run).holdout_nmse_db
     return value if isinstance(value, int | float) and math.isfinite(value) else None
-
-
-def _document(location: Location, path: str) -> dict[str, Any] | None:
-    try:
-        document: dict[str, Any] = json.loads(location.read_bytes(path))
-    except FileNotFoundError:
-        return None
-    return document
 
 
 def _written(location: Location, run: str) -> float:
     """Return when a run's model was written, or the run begun, in seconds since 1970."""
     for name in ("model.safetensors", "config.json"):
         try:
-            return location.modified_seconds(f"runs/{run}/{name}")
+            return location.modified_seconds(paths.run_path(run, name))
         except FileNotFoundError:
             continue
     return -math.inf

@@ -3,48 +3,43 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import logging
 import math
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, NoReturn
+from typing import NoReturn
 
-import numpy as np
-import safetensors.torch
 import torch
 from torch import nn
 
 from fadae.config import TrainConfig
 from fadae.data import Loader, UnitReader
 from fadae.errors import FadaeError
-from fadae.model import ClosedForm, FrameShape, OwnLoss, Pca, PcaOptions
+from fadae.model import ClosedForm, OwnLoss
 from fadae.progress import Progress, track
-from fadae.records import CodeSpec, finite
 from fadae.store import Location
-from fadae.training.batches import Frames, RankSample, prepare
+from fadae.summaries import TrainSummary
+from fadae.training.batches import Frames, prepare
 from fadae.training.checkpoint import Checkpoint, snapshot
 from fadae.training.context import (
-    SAMPLE_FRAMES,
     Preempted,
     TrainingContext,
     open_context,
-    scores_of,
 )
-from fadae.training.evaluate import Scores, Stopped
+from fadae.training.evaluate import Stopped
+from fadae.training.finish import finish
 from fadae.training.optimizer import Adam
 from fadae.training.process import keep_freed_memory
 from fadae.training.ranks import Ranks
 from fadae.training.reduction import make_reduction
 from fadae.training.run import Metrics, Run, State
-from fadae.training.runs import pca_remark
 
 log = logging.getLogger("fadae.training")
 
 
 def train_rank(
     location: Location, config: TrainConfig, ranks: Ranks, stopping: Callable[[], bool]
-) -> dict[str, Any]:
+) -> TrainSummary:
     """Train as one rank of a group, from the newest checkpoint on; return the run's summary.
 
     `stopping` is asked before every step; once it is true on any rank, all save and raise
@@ -191,7 +186,7 @@ class _Learning:
         except Stopped:
             self._preempted()
         better = state.add_evaluation(
-            scores.to_dict(), config.early_stopping, by_loss=isinstance(self.context.model, OwnLoss)
+            scores, config.early_stopping, by_loss=isinstance(self.context.model, OwnLoss)
         )
         if better and self.ranks.is_first:
             self.context.checkpoints.keep_best(
@@ -300,111 +295,3 @@ def learning_rate(config: TrainConfig, step: int, last_step: int) -> float:
         return config.learning_rate
     share = (step - config.warmup_steps) / max(1, last_step - config.warmup_steps)
     return config.learning_rate * (1 + math.cos(math.pi * share)) / 2
-
-
-def finish(context: TrainingContext) -> dict[str, Any]:
-    """Fit what is left to fit, write model and summary; return the summary, on every rank.
-
-    Raises Preempted when asked to stop meanwhile: the steps learned are saved, the rest is done
-    again.
-    """
-    code: CodeSpec = context.model.code
-    try:
-        if isinstance(context.model, ClosedForm):
-            context.model.fit(_sample(context, code))
-            if context.dataset.split.holdout.count:
-                context.state.add_evaluation(scores_of(context, context.model).to_dict(), None)
-        published_step = _take_best(context)
-        baseline = _baseline(context)
-    except Stopped:
-        raise Preempted(
-            "stopped after the last step; run the same command again", summary=context.summary()
-        ) from None
-    summary = finite({**context.summary(baseline), "published_step": published_step})
-    if context.ranks.is_first:
-        _write(context, summary)
-        if remark := pca_remark(summary):
-            log.warning("run %s: %s", context.run.name, remark)
-    shared: dict[str, Any] = context.ranks.from_first(summary)
-    return shared
-
-
-def _write(context: TrainingContext, summary: dict[str, Any]) -> None:
-    """Write the model, the last line of metrics, and the summary that says the run is done."""
-    data = safetensors.torch.save(snapshot(context.model.state_dict()))
-    summary["model_sha256"] = hashlib.sha256(data).hexdigest()
-    context.run.location.write_bytes(context.run.path("model.safetensors"), data)
-    metrics = Metrics(context.run.location, context.run.name, context.state.step)
-    metrics.add(context.state.step, pca_nmse_db=summary["pca_nmse_db"])
-    metrics.write(at_once=True)
-    context.run.write("summary.json", {"recipe": context.config.recipe(), "summary": summary})
-
-
-def _take_best(context: TrainingContext) -> int:
-    """With early stopping take the weights of the best evaluation, scored; return their step.
-
-    Without it, or where they cannot be read, those of the last step stay: the scores are always
-    those of the model that is published.
-    """
-    best = context.state.best_step
-    if context.config.early_stopping is None or best is None or best == context.state.step:
-        return context.state.step
-    kept = context.checkpoints.best(best) if context.ranks.is_first else None
-    if not context.ranks.from_first(kept is not None):
-        if context.ranks.is_first:
-            log.warning("the best weights, of step %d, are damaged: the last ones are kept", best)
-        return context.state.step
-    if kept is not None:
-        context.model.load_state_dict(kept)
-    context.state.evaluation = scores_of(context, context.model).to_dict()
-    return best
-
-
-def _baseline(context: TrainingContext) -> dict[str, Any]:
-    """Return the held-out scores of PCA with as many float32 components as the code has bytes for.
-
-    A function of rows, seed and code size alone: computed once, kept in baseline.json.
-    """
-    kept = context.run.read("baseline.json") if context.ranks.is_first else None
-    known: dict[str, Any] | None = context.ranks.from_first(kept)
-    if known is not None:
-        return known
-    if not context.dataset.split.holdout.count:
-        return {"nmse_db": None, "nmse_linear_db": None, "components": None}
-    if isinstance(context.model, Pca):
-        pca, scores = context.model, Scores(**(context.state.evaluation or {}))
-    else:
-        code: CodeSpec = context.model.code
-        components = max(1, code.size * np.dtype(code.dtype).itemsize // 4)
-        pca = PcaOptions((components,)).create(FrameShape(context.features), context.sample_frames)
-        pca = pca.to(context.ranks.device)
-        pca.fit(_sample(context, pca.code))
-        scores = scores_of(context, pca)
-    found: dict[str, Any] = finite(
-        {
-            "nmse_db": scores.nmse_db,
-            "nmse_linear_db": scores.nmse_linear_db,
-            "components": pca.code.size,
-        }
-    )
-    if context.ranks.is_first:
-        context.run.write("baseline.json", found)
-    return found
-
-
-def _sample(context: TrainingContext, code: CodeSpec) -> RankSample:
-    """Return the seeded sample of training frames that closed forms with such codes see."""
-    reduction = make_reduction(nn.Module(), context.config, context.ranks, context.features)
-    return RankSample(
-        context.dataset.split.train.thinned(SAMPLE_FRAMES),
-        context.read,
-        context.dataset.rows,
-        context.config.lanes,
-        context.config.seed,
-        reduction.groups(),
-        reduction.total,
-        lambda frames: int(context.ranks.total([frames])[0]),
-        context.features,
-        context.ranks.device,
-        code,
-    )

@@ -12,7 +12,7 @@ import signal
 import sys
 import threading
 import traceback
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from fadae import logs
 from fadae.config import TrainConfig
 from fadae.errors import FadaeError, NoInputError, TransientError, UsageError
 from fadae.store import Location
+from fadae.summaries import TrainSummary
 
 _ERRORS = {
     error.exit_code: error for error in (FadaeError, UsageError, NoInputError, TransientError)
@@ -32,7 +33,7 @@ class Order:
     """What a rank's process is told: small and JSON-able, no credentials."""
 
     url: str
-    config: dict[str, Any]
+    config: TrainConfig
     world: int
     store_host: str
     store_port: int  # 0: rank 0 opens the store and prints its port
@@ -41,21 +42,34 @@ class Order:
     @classmethod
     def read(cls, path: Path) -> Order:
         """Return the order in a file."""
-        return cls(**json.loads(path.read_text()))
+        values = json.loads(path.read_text())
+        return cls(**{**values, "config": TrainConfig.from_dict(values["config"])})
 
     def write(self, path: Path) -> None:
         """Write the order to a file."""
-        path.write_text(json.dumps(asdict(self)))
+        path.write_text(json.dumps({**vars(self), "config": self.config.to_dict()}))
 
 
 @dataclass(frozen=True)
 class Ending:
     """How a rank ended: with a summary, or with an error."""
 
-    summary: dict[str, Any] | None = None
+    summary: TrainSummary | None = None
     message: str = ""
     exit_code: int = 0
     lost_peer: bool = False
+
+    @classmethod
+    def read(cls, path: Path) -> Ending:
+        """Return the ending in a file."""
+        values = json.loads(path.read_text())
+        summary = values.pop("summary")
+        return cls(None if summary is None else TrainSummary.from_dict(summary), **values)
+
+    def write(self, path: Path) -> None:
+        """Write the ending to a file."""
+        summary = None if self.summary is None else self.summary.to_dict()
+        path.write_text(json.dumps({**vars(self), "summary": summary}))
 
     @property
     def error(self) -> FadaeError:
@@ -71,7 +85,7 @@ def ending_path(order: Path, rank: int) -> Path:
 def read_ending(order: Path, rank: int) -> Ending | None:
     """Return a rank's ending, None where it was killed before it could leave one."""
     try:
-        return Ending(**json.loads(ending_path(order, rank).read_text()))
+        return Ending.read(ending_path(order, rank))
     except FileNotFoundError:
         return None
 
@@ -85,7 +99,7 @@ def main(order_path: Path, rank: int) -> int:
     logs.set_up(order.log_format)
     ending = _run(order, rank)
     partial = ending_path(order_path, rank).with_suffix(".partial")
-    partial.write_text(json.dumps(asdict(ending)))
+    ending.write(partial)
     partial.replace(ending_path(order_path, rank))
     return ending.exit_code
 
@@ -95,7 +109,7 @@ def _run(order: Order, rank: int) -> Ending:
     from fadae.training.ranks import PeerLost, collective, join_ranks
     from fadae.training.trainer import train_rank
 
-    config = TrainConfig.from_dict(order.config)
+    config = order.config
     try:
         with stop_flag() as stopping:
             with collective():
@@ -105,7 +119,8 @@ def _run(order: Order, rank: int) -> Ending:
             ) as ranks:
                 return Ending(train_rank(Location(order.url), config, ranks, stopping))
     except FadaeError as error:
-        return Ending(error.summary, str(error), error.exit_code, isinstance(error, PeerLost))
+        summary = error.summary if isinstance(error.summary, TrainSummary) else None
+        return Ending(summary, str(error), error.exit_code, isinstance(error, PeerLost))
     except Exception as error:  # noqa: BLE001 - the process's boundary: told, not restarted
         traceback.print_exc()
         return Ending(None, f"rank {rank}: {type(error).__name__}: {error}", 1)

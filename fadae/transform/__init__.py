@@ -7,7 +7,7 @@ from fadae._lazy import lazily
 if TYPE_CHECKING:
     from fadae.transform.adaptive import MODEL_FLOOR, FrequencyAdaptiveTransform
     from fadae.transform.bark import bark_spectrogram_db
-    from fadae.transform.companding import mu_law
+    from fadae.transform.companding import LOG_MU, MU, mu_law
     from fadae.transform.critical import CriticalTransform
     from fadae.transform.factory import preset, transform_from_config
     from fadae.transform.framing import Framing, vorbis_window
@@ -31,7 +31,7 @@ else:
             "fadae.transform.factory": ["preset", "transform_from_config"],
             "fadae.transform.protocol": ["Transform"],
             "fadae.transform.bark": ["bark_spectrogram_db"],
-            "fadae.transform.companding": ["mu_law"],
+            "fadae.transform.companding": ["LOG_MU", "MU", "mu_law"],
             "fadae.transform.framing": ["Framing", "vorbis_window"],
             "fadae.transform.half": ["to_float16"],
             "fadae.transform.presets": ["PRESETS", "SEED_SCALE"],
@@ -47,7 +47,9 @@ else:
     )
 
 __all__ = [
+    "LOG_MU",
     "MODEL_FLOOR",
+    "MU",
     "PRESETS",
     "SEED_SCALE",
     "BarkScale",

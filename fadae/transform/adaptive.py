@@ -25,22 +25,20 @@ other machine's rounding for damage. Memory beyond the result is one block's.
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
 from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 import scipy.fft
 
+from fadae.arrays import Array, Float64, Int64
 from fadae.errors import UsageError
-from fadae.records import canonical_json, sha256_hex
+from fadae.records import TransformConfig, canonical_json, sha256_hex
 from fadae.transform import presets
 from fadae.transform.bands import BandAnalyzer, Bands, BandSynthesizer, BandWindow, band_windows
 from fadae.transform.framing import Framing, vorbis_window
 from fadae.transform.rasterize import rasterize
 from fadae.transform.scale import FrequencyScale, scale_from_config
-
-Array = npt.NDArray[Any]
 
 # A floor for coefficients that a network made: errors grow at most 1/sqrt(0.2) = 2.2 fold, and
 # of the bins that `seed` hears only the 8 topmost (3053-3064 Hz) are touched.
@@ -110,7 +108,7 @@ class FrequencyAdaptiveTransform:
         return cls.from_config(presets.preset_config(name, sample_rate_hz))
 
     @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> Self:
+    def from_config(cls, config: TransformConfig) -> Self:
         """Return the transform whose `config()` this is; raises UsageError where it is not one."""
         try:
             if config["frame_window"] != "vorbis":
@@ -129,7 +127,7 @@ class FrequencyAdaptiveTransform:
         except (KeyError, TypeError, ValueError) as error:
             raise UsageError(f"not a transform's configuration: {error!r}") from error
 
-    def config(self) -> dict[str, Any]:
+    def config(self) -> TransformConfig:
         """Return everything that defines the transform, JSON-able; `from_config` reads it."""
         return {
             "name": self.name,
@@ -170,7 +168,7 @@ class FrequencyAdaptiveTransform:
         return len(self.band_slices)
 
     @functools.cached_property
-    def band_power(self) -> npt.NDArray[np.float64]:
+    def band_power(self) -> Float64:
         """[N // 2 + 1] float64: S, the sum of squared band windows at each FFT bin."""
         return self._bands.power
 
@@ -378,7 +376,7 @@ def _ensure_signal(samples: Array) -> Array:
     return samples
 
 
-def _ensure_slices(slices: npt.NDArray[np.int64], bands: int, bins: int) -> None:
+def _ensure_slices(slices: Int64, bands: int, bins: int) -> None:
     if slices.shape != (bands, 2) or bands == 0:
         raise UsageError(f"{bands} bands need slices of shape ({bands}, 2), not {slices.shape}.")
     widths = slices[:, 1] - slices[:, 0]

@@ -21,9 +21,9 @@ import numpy as np
 import numpy.typing as npt
 import scipy.fft
 
+from fadae.arrays import Array, Float64, Int64
+
 BandWindow = Literal["hann", "crossfade"]
-Array = npt.NDArray[Any]
-Slices = npt.NDArray[np.int64]
 
 # OpenBLAS starts threads above 4 * 65536 multiplications (interface/gemm.c).
 _SINGLE_THREAD_MULTIPLICATIONS = 2**18
@@ -34,7 +34,7 @@ _ALIKE_TRIALS = 3
 _RUN_BINS = 8
 
 
-def band_windows(kind: BandWindow, slices: Slices) -> list[npt.NDArray[np.float64]]:
+def band_windows(kind: BandWindow, slices: Int64) -> list[Float64]:
     """Return one window [m_b] float64 a band.
 
     `hann` is symmetric with end points 0. `crossfade` is for slices whose edges are the
@@ -136,11 +136,11 @@ class Bands:
     """
 
     bins: int
-    slices: Slices
-    windows: Sequence[npt.NDArray[np.float64]]
+    slices: Int64
+    windows: Sequence[Float64]
 
     @property
-    def coefficient_slices(self) -> Slices:
+    def coefficient_slices(self) -> Int64:
         """[B, 2] int64: where each band's coefficients start and stop within a frame's."""
         stops = np.cumsum(2 * (self.slices[:, 1] - self.slices[:, 0] - 1))
         return np.stack([np.concatenate([[0], stops[:-1]]), stops], axis=1)
@@ -151,7 +151,7 @@ class Bands:
         return int(self.coefficient_slices[-1, 1])
 
     @property
-    def power(self) -> npt.NDArray[np.float64]:
+    def power(self) -> Float64:
         """[bins] float64: S, the sum of squared windows; 0 at bins no band hears."""
         power = np.zeros(self.bins)
         for (start, stop), window in zip(self.slices, self.windows, strict=True):
@@ -250,25 +250,23 @@ class BandSynthesizer:
             parts[:, 2 * bins.start : 2 * bins.stop] += weighted
 
 
-def _irfft_matrix(window: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def _irfft_matrix(window: Float64) -> Float64:
     """Return [2m, n]: real and imaginary parts of m bins, interleaved -> n coefficients."""
     m = len(window)
     impulses = np.zeros((2 * m, m), dtype=np.complex128)
     impulses[0::2][np.diag_indices(m)] = window
     impulses[1::2][np.diag_indices(m)] = 1j * window
-    matrix: npt.NDArray[np.float64] = scipy.fft.irfft(impulses, n=2 * (m - 1), norm="ortho")
+    matrix: Float64 = scipy.fft.irfft(impulses, n=2 * (m - 1), norm="ortho")
     return matrix
 
 
-def _rfft_matrix(weights: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def _rfft_matrix(weights: Float64) -> Float64:
     """Return [n, 2m]: n coefficients -> real and imaginary parts of m weighted bins."""
     spectra = scipy.fft.rfft(np.eye(2 * (len(weights) - 1)), norm="ortho") * weights
     return np.ascontiguousarray(spectra).view(np.float64)
 
 
-def _run_matrices(
-    bands: Bands, gain: npt.NDArray[np.float64], dtype: np.dtype[Any]
-) -> list[_MatrixStep]:
+def _run_matrices(bands: Bands, gain: Float64, dtype: np.dtype[Any]) -> list[_MatrixStep]:
     """Return one matrix a run of bins: all the dense bands' coefficients that reach it.
 
     So every bin is written once, by one product, and overlapping bands need no accumulation.

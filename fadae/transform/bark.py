@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import scipy.fft
 
+from fadae.arrays import Array, Float32, Float64
 from fadae.transform.framing import zero_extended
 from fadae.transform.scale import BarkScale, hertz_to_bark
 
@@ -17,13 +16,13 @@ _BLOCK_ROWS = 64
 
 
 def bark_spectrogram_db(
-    samples: npt.NDArray[Any],
+    samples: Array,
     rate_hz: int,
     *,
     bands: int = 96,
     hop_seconds: float = 0.05,
     floor_db: float = -100.0,
-) -> npt.NDArray[np.float32]:
+) -> Float32:
     """Return the level [T, bands] float32, dB, of every Bark band over time.
 
     samples: [n] float, full scale +-1, or int16 PCM (taken as / 32768, read block by block, so a
@@ -61,7 +60,7 @@ def bark_spectrogram_db(
     return levels
 
 
-def bark_weights(scale: BarkScale, frame_samples: int, rate_hz: int) -> npt.NDArray[np.float64]:
+def bark_weights(scale: BarkScale, frame_samples: int, rate_hz: int) -> Float64:
     """Return [bins, B] float64: how much of each FFT bin's power each band hears, 0 to 1.
 
     Triangles over the Bark number of a bin, 1 at a band's centre and 0 at its neighbours'

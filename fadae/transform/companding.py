@@ -7,15 +7,12 @@ loudness. `compand` and `expand` do both in one go over pieces that stay in the 
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
 
-Array = npt.NDArray[Any]
+from fadae.arrays import Array
 
 MU = 255.0
-_LOG_MU = float(np.log(1.0 + MU))
+LOG_MU = float(np.log(1.0 + MU))
 # Frames x coefficients worked on at a time: 256 KiB of float32, inside a core's cache.
 _PIECE_VALUES = 2**16
 
@@ -32,7 +29,7 @@ def mu_law(x: Array) -> Array:
     y = np.abs(x)
     y *= x.dtype.type(MU)
     np.log1p(y, out=y)
-    y /= x.dtype.type(_LOG_MU)
+    y /= x.dtype.type(LOG_MU)
     return np.copysign(y, x, out=y)
 
 
@@ -44,7 +41,7 @@ def inverse_mu_law(y: Array) -> Array:
     """
     y = _ensure_floating(y)
     x = np.abs(y)
-    x *= y.dtype.type(_LOG_MU)
+    x *= y.dtype.type(LOG_MU)
     np.expm1(x, out=x)
     x /= y.dtype.type(MU)
     return np.copysign(x, y, out=x)
@@ -85,10 +82,10 @@ def compand(c: Array) -> tuple[Array, Array]:
         np.log1p(y, out=y)
         # Dividing by the frame's own logarithm leaves no second constant to multiply by, and
         # makes the greatest value exactly 1.
-        peak = _frame_scale(y.max(axis=1, keepdims=True, initial=0), silent=_LOG_MU)
+        peak = _frame_scale(y.max(axis=1, keepdims=True, initial=0), silent=LOG_MU)
         y /= peak
         np.copysign(y, x, out=y)
-        np.divide(peak, dtype.type(_LOG_MU), out=scale[first : first + frames])
+        np.divide(peak, dtype.type(LOG_MU), out=scale[first : first + frames])
     return values, scale
 
 
@@ -100,7 +97,7 @@ def expand(values: Array, scale: Array) -> Array:
     if scale.shape != (len(values), 1):
         raise ValueError(f"scale has shape [{len(values)}, 1] here, not {scale.shape}.")
     c = np.empty(values.shape, dtype=dtype)
-    exponent = np.abs(scale).astype(dtype) * dtype.type(_LOG_MU)
+    exponent = np.abs(scale).astype(dtype) * dtype.type(LOG_MU)
     frames = max(1, _PIECE_VALUES // max(1, values.shape[1]))
     for first in range(0, len(values), frames):
         y, x = values[first : first + frames], c[first : first + frames]

@@ -22,19 +22,16 @@ from __future__ import annotations
 
 import functools
 import operator
-from collections.abc import Mapping
 from typing import Any, Self
 
 import numpy as np
-import numpy.typing as npt
 import scipy.fft
 
+from fadae.arrays import Array, Float64
 from fadae.errors import UsageError
-from fadae.records import canonical_json, sha256_hex
+from fadae.records import TransformConfig, canonical_json, sha256_hex
 from fadae.transform.framing import zero_extended
 from fadae.transform.rasterize import rasterize
-
-Array = npt.NDArray[Any]
 
 BLOCKS = 3  # blocks a row
 KIND = "mdct"
@@ -89,7 +86,7 @@ class CriticalTransform:
         }
 
     @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> Self:
+    def from_config(cls, config: TransformConfig) -> Self:
         """Return the transform whose `config()` this is; raises UsageError where it is not one."""
         try:
             made = cls(config["sample_rate_hz"], bands=config["bands"])
@@ -99,7 +96,7 @@ class CriticalTransform:
             raise UsageError(f"not a configuration of preset 'critical': {dict(config)!r}")
         return made
 
-    def config(self) -> dict[str, Any]:
+    def config(self) -> TransformConfig:
         """Return everything that defines the transform, JSON-able; `from_config` reads it."""
         return {
             "kind": KIND,
@@ -311,7 +308,7 @@ def preset_bands(sample_rate_hz: int) -> int:
     return 2 * int(scipy.fft.next_fast_len(-(-sample_rate_hz * 17 // 300), real=True))
 
 
-def kbd_slope(bins: int) -> npt.NDArray[np.float64]:
+def kbd_slope(bins: int) -> Float64:
     """Return the rising half [M] of the Kaiser-Bessel-derived window, alpha 4.
 
     w[t] = sqrt(sum_{u <= t} k[u] / sum k), k the Kaiser window of M + 1 points, beta = pi alpha.

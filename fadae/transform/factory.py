@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 from fadae.errors import UsageError
-from fadae.records import canonical_json
+from fadae.records import TransformConfig, canonical_json
 from fadae.transform.adaptive import FrequencyAdaptiveTransform
 from fadae.transform.critical import CriticalTransform
 from fadae.transform.protocol import Transform
 
-_KINDS: dict[str | None, Callable[[Mapping[str, Any]], Transform]] = {
+_KINDS: dict[str | None, Callable[[TransformConfig], Transform]] = {
     None: FrequencyAdaptiveTransform.from_config,
     "mdct": CriticalTransform.from_config,
 }
@@ -34,7 +33,7 @@ def preset(name: str, sample_rate_hz: int = 11025) -> Transform:
     return FrequencyAdaptiveTransform.preset(name, sample_rate_hz)
 
 
-def transform_from_config(config: Mapping[str, Any]) -> Transform:
+def transform_from_config(config: TransformConfig) -> Transform:
     """Return the transform whose `config()` this is; equal ones share what they compute.
 
     Raises UsageError where it is not one, or of a kind that this version does not know.

@@ -8,17 +8,14 @@ plus the last N - H of frame j - 1, because H <= N <= 2 H.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from fadae.arrays import Array, Float64
 from fadae.errors import UsageError
 
-Array = npt.NDArray[Any]
 
-
-def vorbis_window(frame_samples: int) -> npt.NDArray[np.float64]:
+def vorbis_window(frame_samples: int) -> Float64:
     """Return the Vorbis power-complementary window, [N] float64.
 
     w[t] = sin(pi/2 sin^2(pi (t + 1/2) / N)); w[t]^2 + w[t + N/2]^2 = 1 for even N.
@@ -100,7 +97,7 @@ class Framing:
         out[1:, :tail] += frames[:-1, H:]
         carry[:] = frames[-1, H:]
 
-    def hop_weights(self, window: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    def hop_weights(self, window: Float64) -> Float64:
         """Return [3, H]: the sum of squared windows over a first, an inner and a last hop."""
         H, tail = self.hop_samples, self.frame_samples - self.hop_samples
         head, rest = np.zeros((2, H))

@@ -9,12 +9,14 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from fadae.arrays import Float32
+
 _PIECE_VALUES = 2**15  # in the innermost caches
 _LEAST_NORMAL = np.uint32(0x38800000)  # 2**-14 as float32 bits
 _OVERFLOW = np.uint32(0x477FF000)  # 65520, the least magnitude that rounds to infinity
 
 
-def to_float16(x: npt.NDArray[np.float32]) -> npt.NDArray[np.float16]:
+def to_float16(x: Float32) -> npt.NDArray[np.float16]:
     """Return `x` as float16, nearest even, bit for bit as `x.astype(np.float16)` gives it.
 
     Any shape. Magnitudes of 65520 and more become infinite, as in numpy but without its warning:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import operator
-from typing import Any
 
 import scipy.fft
 
 from fadae.errors import UsageError
+from fadae.records import TransformConfig
+from fadae.transform.bands import BandWindow
 from fadae.transform.scale import FrequencyScale, GeometricScale, KnotScale, band_slices
 
 PRESETS = ("seed", "zounds", "full", "critical")
@@ -17,7 +18,7 @@ SEED_SCALE = GeometricScale(start_hz=300.0, stop_hz=3040.0, bandwidth_ratio=0.01
 _SEED_RATE_HZ = 11025
 
 
-def preset_config(name: str, sample_rate_hz: int) -> dict[str, Any]:
+def preset_config(name: str, sample_rate_hz: int) -> TransformConfig:
     """Return the configuration of a preset at a sample rate.
 
     Raises UsageError for a name that is none, or a rate the preset has not.
@@ -60,7 +61,7 @@ def _zounds_bin_hz() -> float:
     return (_SEED_RATE_HZ // 2) / (7497 // 2 + 1)
 
 
-def _full(sample_rate_hz: int) -> dict[str, Any]:
+def _full(sample_rate_hz: int) -> TransformConfig:
     """Return quarter-tone bands from DC to Nyquist: tight, so synthesis is the adjoint.
 
     A frame is the shortest even length of at least 0.68 s (17/25) made of the factors 2, 3 and 5,
@@ -85,9 +86,9 @@ def _config(
     framing: tuple[int, int, int],
     scale: FrequencyScale,
     slices: list[list[int]],
-    band_window: str,
+    band_window: BandWindow,
     window_floor: float,
-) -> dict[str, Any]:
+) -> TransformConfig:
     frame, hop, padding = framing
     return {
         "name": name,

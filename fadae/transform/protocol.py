@@ -9,14 +9,13 @@ line in `fadae.transform.factory` and one in the contract test.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
-Array = npt.NDArray[Any]
-Hertz = npt.NDArray[np.float64]
+from fadae.arrays import Array, Float64, Int64
+from fadae.records import TransformConfig
 
 
 @runtime_checkable
@@ -49,7 +48,7 @@ class Transform(Protocol):
         """B, the number of bands."""
 
     @property
-    def coefficient_slices(self) -> npt.NDArray[np.int64]:
+    def coefficient_slices(self) -> Int64:
         """[B, 2] int64: the coefficients [start, stop) of each band, low to high."""
 
     @property
@@ -57,15 +56,15 @@ class Transform(Protocol):
         """[C] int32: the band of each coefficient."""
 
     @property
-    def band_low_hz(self) -> Hertz:
+    def band_low_hz(self) -> Float64:
         """[B] float64: where each band begins."""
 
     @property
-    def band_centre_hz(self) -> Hertz:
+    def band_centre_hz(self) -> Float64:
         """[B] float64: the centre of each band."""
 
     @property
-    def band_high_hz(self) -> Hertz:
+    def band_high_hz(self) -> Float64:
         """[B] float64: where each band ends."""
 
     @property
@@ -76,7 +75,7 @@ class Transform(Protocol):
     def config_sha256(self) -> str:
         """SHA-256 of the canonical JSON of `config()`, 64 hex digits."""
 
-    def config(self) -> Mapping[str, Any]:
+    def config(self) -> TransformConfig:
         """Return all that defines the transform, JSON-able; `transform_from_config` reads it.
 
         `kind` says which class; without one it is the frequency-adaptive transform.

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import functools
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-Array = npt.NDArray[Any]
+from fadae.arrays import Array, Float64, Int64
 
 
-def rasterize(c: Array, coefficient_slices: npt.NDArray[np.int64], columns: int) -> Array:
+def rasterize(c: Array, coefficient_slices: Int64, columns: int) -> Array:
     """Return the picture [F, columns, B] of coefficients [F, size], in their precision.
 
     float16, as stored, is drawn in float32.
@@ -37,7 +35,7 @@ def rasterize(c: Array, coefficient_slices: npt.NDArray[np.int64], columns: int)
 
 
 @functools.lru_cache(maxsize=512)
-def _resampling_matrix(width: int, columns: int) -> npt.NDArray[np.float64]:
+def _resampling_matrix(width: int, columns: int) -> Float64:
     """Return [width, columns]: scipy.signal.resample as the linear map it is."""
     import scipy.signal  # a third of a worker's start, which draws no pictures
 

@@ -9,14 +9,14 @@ from __future__ import annotations
 import dataclasses
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import numpy.typing as npt
 
+from fadae.arrays import Float64, Int64
 from fadae.errors import UsageError
-
-Hertz = npt.NDArray[np.float64]
+from fadae.records import ScaleConfig
 
 
 class FrequencyScale(ABC):
@@ -30,21 +30,21 @@ class FrequencyScale(ABC):
 
     @property
     @abstractmethod
-    def centre_hz(self) -> Hertz:
+    def centre_hz(self) -> Float64:
         """[B] float64, hertz."""
 
     @property
     @abstractmethod
-    def bandwidth_hz(self) -> Hertz:
+    def bandwidth_hz(self) -> Float64:
         """[B] float64, hertz: high edge minus low edge."""
 
     @property
-    def low_hz(self) -> Hertz:
+    def low_hz(self) -> Float64:
         """[B] float64, hertz."""
         return self.centre_hz - self.bandwidth_hz / 2
 
     @property
-    def high_hz(self) -> Hertz:
+    def high_hz(self) -> Float64:
         """[B] float64, hertz."""
         return self.centre_hz + self.bandwidth_hz / 2
 
@@ -52,7 +52,7 @@ class FrequencyScale(ABC):
         """Return B, the number of bands."""
         return len(self.centre_hz)
 
-    def overlap_ratios(self) -> Hertz:
+    def overlap_ratios(self) -> Float64:
         """Return [B-1]: the part of each band that its successor covers too, 0 where they part."""
         shared = np.minimum(self.high_hz[:-1], self.high_hz[1:]) - self.low_hz[1:]
         return np.maximum(shared, 0.0) / self.bandwidth_hz[:-1]
@@ -78,13 +78,17 @@ class FrequencyScale(ABC):
                 "use wider or more bands."
             )
 
-    def config(self) -> dict[str, Any]:
+    def config(self) -> ScaleConfig:
         """Return a JSON-able dict from which `scale_from_config` makes an equal scale."""
         if self.kind != "table":
-            values: dict[str, Any] = dataclasses.asdict(self)  # type: ignore[call-overload]
-            return {"kind": self.kind, **values}
-        table = {"low_hz": self.low_hz, "centre_hz": self.centre_hz, "high_hz": self.high_hz}
-        return {"kind": "table", **{name: hz.tolist() for name, hz in table.items()}}
+            values = dataclasses.asdict(self)  # type: ignore[call-overload]
+            return cast(ScaleConfig, {"kind": self.kind, **values})
+        return {
+            "kind": "table",
+            "low_hz": self.low_hz.tolist(),
+            "centre_hz": self.centre_hz.tolist(),
+            "high_hz": self.high_hz.tolist(),
+        }
 
 
 @dataclass(frozen=True)
@@ -107,12 +111,12 @@ class GeometricScale(FrequencyScale):
             raise UsageError("a geometric scale needs start_hz > 0 and bandwidth_ratio > 0.")
 
     @property
-    def centre_hz(self) -> Hertz:
+    def centre_hz(self) -> Float64:
         centres = np.geomspace(self.start_hz, self.stop_hz, self.bands)
         return centres.astype(np.float64, copy=False)
 
     @property
-    def bandwidth_hz(self) -> Hertz:
+    def bandwidth_hz(self) -> Float64:
         return np.asarray(self.centre_hz * self.bandwidth_ratio, dtype=np.float64)
 
 
@@ -137,11 +141,11 @@ class LinearScale(FrequencyScale):
         return (self.stop_hz - self.start_hz) / (self.bands + 1)
 
     @property
-    def centre_hz(self) -> Hertz:
+    def centre_hz(self) -> Float64:
         return np.asarray(self.start_hz + self._step_hz * np.arange(1.0, self.bands + 1))
 
     @property
-    def bandwidth_hz(self) -> Hertz:
+    def bandwidth_hz(self) -> Float64:
         return np.full(self.bands, 2 * self._step_hz)
 
 
@@ -162,25 +166,25 @@ class BarkScale(FrequencyScale):
         _ensure_range(self.start_hz, self.stop_hz, self.bands)
 
     @property
-    def edges_hz(self) -> Hertz:
+    def edges_hz(self) -> Float64:
         """[B+2] float64: band b rises from edge b to its centre, edge b+1, and ends at b+2."""
         start, stop = (hertz_to_bark(hz) for hz in (self.start_hz, self.stop_hz))
         return bark_to_hertz(np.linspace(start, stop, self.bands + 2))
 
     @property
-    def low_hz(self) -> Hertz:
+    def low_hz(self) -> Float64:
         return self.edges_hz[:-2]
 
     @property
-    def centre_hz(self) -> Hertz:
+    def centre_hz(self) -> Float64:
         return self.edges_hz[1:-1]
 
     @property
-    def high_hz(self) -> Hertz:
+    def high_hz(self) -> Float64:
         return self.edges_hz[2:]
 
     @property
-    def bandwidth_hz(self) -> Hertz:
+    def bandwidth_hz(self) -> Float64:
         return self.high_hz - self.low_hz
 
 
@@ -203,7 +207,7 @@ class KnotScale(FrequencyScale):
     bands_per_octave: int = 24
 
     @property
-    def knots(self) -> npt.NDArray[np.int64]:
+    def knots(self) -> Int64:
         """[B] int64: the FFT bin of each band's centre."""
         last = self.frame_samples // 2
         knots = [0, max(2, round(self.first_hz * self.frame_samples / self.sample_rate_hz))]
@@ -214,26 +218,26 @@ class KnotScale(FrequencyScale):
             knots.pop()
         return np.array([*knots, last])
 
-    def _bin_to_hertz(self, bins: npt.NDArray[np.int64]) -> Hertz:
+    def _bin_to_hertz(self, bins: Int64) -> Float64:
         return np.asarray(bins * (self.sample_rate_hz / self.frame_samples), dtype=np.float64)
 
     @property
-    def low_hz(self) -> Hertz:
+    def low_hz(self) -> Float64:
         return self._bin_to_hertz(np.concatenate([[0], self.knots[:-1]]))
 
     @property
-    def centre_hz(self) -> Hertz:
+    def centre_hz(self) -> Float64:
         return self._bin_to_hertz(self.knots)
 
     @property
-    def high_hz(self) -> Hertz:
+    def high_hz(self) -> Float64:
         return self._bin_to_hertz(np.concatenate([self.knots[1:], self.knots[-1:]]))
 
     @property
-    def bandwidth_hz(self) -> Hertz:
+    def bandwidth_hz(self) -> Float64:
         return self.high_hz - self.low_hz
 
-    def slices(self) -> npt.NDArray[np.int64]:
+    def slices(self) -> Int64:
         """Return [B, 2] int64: first bin and one past the last, the neighbours' knots included."""
         knots = self.knots
         return np.stack(
@@ -254,32 +258,33 @@ class TableScale(FrequencyScale):
     high: tuple[float, ...]
 
     @property
-    def low_hz(self) -> Hertz:
+    def low_hz(self) -> Float64:
         return np.array(self.low)
 
     @property
-    def centre_hz(self) -> Hertz:
+    def centre_hz(self) -> Float64:
         return np.array(self.centre)
 
     @property
-    def high_hz(self) -> Hertz:
+    def high_hz(self) -> Float64:
         return np.array(self.high)
 
     @property
-    def bandwidth_hz(self) -> Hertz:
+    def bandwidth_hz(self) -> Float64:
         return self.high_hz - self.low_hz
 
 
-def scale_from_config(config: dict[str, Any]) -> FrequencyScale:
+def scale_from_config(config: ScaleConfig) -> FrequencyScale:
     """Return the scale whose `config()` this is.
 
     >>> scale_from_config(LinearScale(0, 100, 4).config())
     LinearScale(start_hz=0, stop_hz=100, bands=4)
     """
-    values = dict(config)
+    values: Any = dict(config)
     kind = values.pop("kind", None)
     if kind == "table":
-        return TableScale(*(tuple(values[name]) for name in ("low_hz", "centre_hz", "high_hz")))
+        edges = (config["low_hz"], config["centre_hz"], config["high_hz"])
+        return TableScale(*map(tuple, edges))
     for scale in (GeometricScale, LinearScale, BarkScale, KnotScale):
         if scale.kind == kind:
             return scale(**values)
@@ -289,7 +294,7 @@ def scale_from_config(config: dict[str, Any]) -> FrequencyScale:
     )
 
 
-def band_slices(scale: FrequencyScale, bin_hz: float) -> npt.NDArray[np.int64]:
+def band_slices(scale: FrequencyScale, bin_hz: float) -> Int64:
     """Return [B, 2] int64: the first FFT bin of every band and one past its last.
 
     Bins lie `bin_hz` apart; a band owns every bin its edges touch.
@@ -302,13 +307,13 @@ def band_slices(scale: FrequencyScale, bin_hz: float) -> npt.NDArray[np.int64]:
     return np.stack([first, end], axis=1).astype(np.int64)
 
 
-def hertz_to_bark(hz: npt.ArrayLike) -> Hertz:
+def hertz_to_bark(hz: npt.ArrayLike) -> Float64:
     """Return Traunmueller's Bark number of a frequency, elementwise; 1 kHz is Bark 8.5."""
     hz = np.asarray(hz, dtype=np.float64)
     return np.asarray(26.81 * hz / (1960.0 + hz) - 0.53)
 
 
-def bark_to_hertz(bark: npt.ArrayLike) -> Hertz:
+def bark_to_hertz(bark: npt.ArrayLike) -> Float64:
     """Return the frequency of a Bark number, elementwise: the inverse of `hertz_to_bark`.
 
     >>> round(float(bark_to_hertz(hertz_to_bark(1000.0))), 6)

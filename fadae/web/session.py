@@ -12,18 +12,18 @@ import math
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import numpy as np
-from numpy.typing import NDArray
 
+from fadae.arrays import Float32
 from fadae.errors import NoInputError, UsageError, unknown
 from fadae.query import ORIGINAL, TRANSFORM, Workspace
-from fadae.store import FEATURES, Location, reconstruction_path
+from fadae.store import Location, paths
 from fadae.training import Role, pca_remark, run_summary
 from fadae.transform import mu_law
 from fadae.web import pictures
@@ -67,17 +67,17 @@ class WorkspaceSession:
 
     def _look(self) -> str:
         """Return a hash of what says that rows, runs or reconstructions have come or gone."""
-        runs = self.location.names("runs")
+        runs = self.location.names(paths.RUNS)
         trained = list(self.location.concurrently(self._has_model, runs))
         digest = hashlib.sha256(repr((runs, trained)).encode())
-        paths = [f"{FEATURES}/zarr.json"]
+        documents = [f"{paths.FEATURES}/zarr.json"]
         for run in runs:
             # A run trained afresh may have the same config; its summary has its model's hash.
-            paths += [f"runs/{run}/config.json", f"runs/{run}/summary.json"]
-        for name in self.location.names("reconstructions"):
-            paths.append(f"{reconstruction_path(name.removesuffix('.zarr'))}/zarr.json")
-        contents = self.location.concurrently(self._bytes_of, paths)
-        for path, content in zip(paths, contents, strict=True):
+            documents += [paths.run_path(run, name) for name in ("config.json", "summary.json")]
+        for name in self.location.names(paths.RECONSTRUCTIONS):
+            documents.append(f"{paths.RECONSTRUCTIONS}/{name}/zarr.json")
+        contents = self.location.concurrently(self._bytes_of, documents)
+        for path, content in zip(documents, contents, strict=True):
             digest.update(path.encode())
             digest.update(content)
         return digest.hexdigest()[:16]
@@ -89,7 +89,7 @@ class WorkspaceSession:
             return b""
 
     def _has_model(self, run: str) -> bool:
-        return self.location.exists(f"runs/{run}/model.safetensors")
+        return self.location.exists(paths.run_path(run, "model.safetensors"))
 
     def _keep(self, key: Hashable, make: Callable[[], _Value]) -> _Value:
         """Return what was made for the key, or make it now: once, whoever else asks waits."""
@@ -206,7 +206,7 @@ class WorkspaceSession:
 
     def audio(
         self, recording_id: str, seconds: slice, source: str, hz: slice | None
-    ) -> tuple[NDArray[np.float32], int]:
+    ) -> tuple[Float32, int]:
         """Return samples of a span from a source, only of a range of bands if given."""
         workspace = self._with(source)
         return workspace.audio(recording_id, seconds, source=source, hz=hz), workspace.rate_hz
@@ -296,7 +296,7 @@ def _local_server(url: str) -> str | None:
     return f"ingested from a local server ({parts.netloc.rpartition('@')[2]})"
 
 
-def curves(metrics: Sequence[dict[str, Any]]) -> dict[str, list[tuple[float, float]]]:
+def curves(metrics: Sequence[Mapping[str, Any]]) -> dict[str, list[tuple[float, float]]]:
     """Return (step, value) points of each metric that has any, thinned evenly to 500.
 
     The last point always stays: it is what the run has come to.
@@ -325,7 +325,7 @@ def _is_number(value: object) -> bool:
 class Generated:
     """A generated sound: samples [n] float32 and its picture."""
 
-    samples: NDArray[np.float32]
+    samples: Float32
     picture: Raster
 
 
@@ -342,7 +342,7 @@ def generate(
     return Generated(samples, _picture(workspace, samples))
 
 
-def _picture(workspace: Workspace, samples: NDArray[np.float32]) -> Raster:
+def _picture(workspace: Workspace, samples: Float32) -> Raster:
     """Return the sound's frequency-adaptive picture, as `Workspace.rasterize` draws recordings."""
     transform = workspace.transform
     rows = transform.analyze(samples)

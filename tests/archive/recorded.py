@@ -6,7 +6,7 @@ import contextlib
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 
@@ -30,7 +30,7 @@ class Recorded:
     beyond the last answer gets a closed connection.
     """
 
-    answers: list[list[Step]]
+    answers: list[Sequence[Step]]
     requests: list[tuple[int, str]] = field(default_factory=list)
     """(number of the connection, request line) as they arrived."""
     port: int = 0
@@ -47,7 +47,7 @@ class Recorded:
 
 
 @contextlib.contextmanager
-def playing(*answers: list[Step]) -> Iterator[Recorded]:
+def playing(*answers: Sequence[Step]) -> Iterator[Recorded]:
     """Play answers at a free port of loopback while the block runs."""
     recorded = Recorded(list(answers))
     with socket.create_server(("127.0.0.1", 0)) as listener, contextlib.ExitStack() as opened:

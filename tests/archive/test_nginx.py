@@ -27,7 +27,6 @@ from tests.proxy import FaultProxy
 
 DOWNLOADS = 10
 # limit_rate makes nginx pause for a second in the middle of a body.
-PATIENT = dataclasses.replace(FAST, read_seconds=10.0, deadline_seconds=60.0)
 NAMES = ["a b.bin", "c#d.bin", "e?f.bin", "%41.bin", "menü/ü.bin"]
 
 # 302 with nginx's own small page; a datanode below the same name, hence the same connections.
@@ -123,7 +122,7 @@ def test_sixty_recordings_with_at_most_so_many_transfers_at_a_time(tmp_path: Pat
     datanode = f"limit_conn transfers {DOWNLOADS}; limit_rate 8k;"
     location = Location(str(tmp_path / "workspace"))
     with serving(tmp_path, item, datanode) as url:
-        source = ArchiveSource(("served",), url=url, request_policy=PATIENT)
+        source = ArchiveSource(("served",), url=url, request_policy=FAST)
         summary = ingest(location, [source], Settings(downloads=DOWNLOADS), mapper=in_threads)
     assert (summary["ok"], summary["failures"]) == (60, [])
     statuses = Counter(line[0] for line in log_of(tmp_path))
@@ -138,7 +137,7 @@ def test_sixty_recordings_with_at_most_so_many_transfers_at_a_time(tmp_path: Pat
 def test_a_server_with_limits_is_outlived(tmp_path: Path, datanode: str) -> None:
     item = music_item(tmp_path, 6)
     location = Location(str(tmp_path / "workspace"))
-    request_policy = dataclasses.replace(PATIENT, attempts=50, backoff_cap_seconds=0.5)
+    request_policy = dataclasses.replace(FAST, attempts=50, backoff_cap_seconds=0.5)
     with serving(tmp_path, item, datanode) as url:
         source = ArchiveSource(("served",), url=url, request_policy=request_policy)
         summary = ingest(location, [source], Settings(downloads=3), mapper=in_threads)

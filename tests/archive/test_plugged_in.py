@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +12,7 @@ import soundfile
 from fadae.archive.source import plugged_in
 from fadae.errors import UsageError
 from tests.archive import shelf
+from tests.command import fadae, summary
 
 
 @pytest.fixture
@@ -38,26 +36,11 @@ def test_a_source_of_another_package_is_ingested(tmp_path: Path) -> None:
     sounds = tmp_path / "sounds"
     sounds.mkdir()
     soundfile.write(sounds / "noise.wav", np.random.default_rng(0).normal(0, 0.1, 11025), 11025)
-    result = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "fadae",
-            "ingest",
-            "--source",
-            f"shelf:{sounds}",
-            "--workers",
-            "1",
-            "-w",
-            str(tmp_path / "w"),
-            "--json",
-        ],
-        capture_output=True,
-        text=True,
-    )
+    there = ("-w", str(tmp_path / "w"), "--workers", "1", "--json")
+    result = fadae("ingest", "--source", f"shelf:{sounds}", *there)
     assert result.returncode == 0, result.stderr
-    summary = json.loads(result.stdout.splitlines()[-1])
-    assert (summary["recordings"], summary["ok"]) == (1, 1)
+    told = summary(result)
+    assert (told["recordings"], told["ok"]) == (1, 1)
 
 
 @pytest.mark.usefixtures("installed")
@@ -73,10 +56,6 @@ def test_what_is_no_source_is_said() -> None:
 
 @pytest.mark.parametrize("command", ["ingest", "run"])
 def test_a_command_told_an_unknown_source_says_so(command: str, tmp_path: Path) -> None:
-    result = subprocess.run(
-        [sys.executable, "-m", "fadae", command, "--source", "nobody:x", "-w", str(tmp_path)],
-        capture_output=True,
-        text=True,
-    )
+    result = fadae(command, "--source", "nobody:x", "-w", str(tmp_path))
     assert result.returncode == 2
     assert "no installed source 'nobody'" in result.stderr

@@ -3,40 +3,68 @@
 from __future__ import annotations
 
 import threading
-import time
 
 import pytest
 
+from fadae.archive import rate_limit
 from fadae.archive.rate_limit import DEFAULT_POLICY, CircuitBreaker, RateLimiter
+from tests.clock import Clock
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    return Clock(monkeypatch, rate_limit)
 
 
 @pytest.mark.parametrize(("failures", "longest"), [(1, 1), (2, 2), (5, 16), (7, 60), (1000, 60)])
 def test_backoff_is_full_jitter_capped_at_a_minute(failures: int, longest: float) -> None:
-    waits = [DEFAULT_POLICY.backoff(failures) for _ in range(500)]
+    waits = [DEFAULT_POLICY.retries.pause_seconds(failures) for _ in range(500)]
     assert 0 <= min(waits) < 0.1 * longest
     assert 0.9 * longest < max(waits) <= longest
 
 
-def test_threads_share_one_pace() -> None:
-    pace, times = RateLimiter(0.05), []
-
-    def ask() -> None:
-        pace.wait()
-        times.append(time.monotonic())
-
-    threads = [threading.Thread(target=ask) for _ in range(5)]
+def test_threads_share_one_pace(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    pace = RateLimiter(2.0)
+    monkeypatch.setattr(clock, "sleep", clock.naps.append)  # all ask at the same moment
+    threads = [threading.Thread(target=pace.wait) for _ in range(5)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert max(times) - min(times) >= 4 * 0.05 - 0.02
+    assert sorted(clock.naps) == [0, 2, 4, 6, 8]
 
 
-def test_a_block_ends_and_one_more_refusal_prolongs_it() -> None:
-    block = CircuitBreaker(refusals=2, block_seconds=0.1)
-    assert [block.refused(), block.refused(), block.refused()] == [False, True, True]
-    began = time.monotonic()
-    block.wait()
-    assert time.monotonic() - began >= 0.05
-    block.accepted()
+def test_who_comes_late_waits_less_and_saves_nothing_up(clock: Clock) -> None:
+    pace = RateLimiter(2.0)
+    pace.wait()
+    clock.now += 0.5
+    pace.wait()
+    clock.now += 100
+    pace.wait()
+    pace.wait()
+    assert clock.naps == [0, 1.5, 0, 2]
+
+
+def test_a_block_ends_and_one_more_refusal_prolongs_it(clock: Clock) -> None:
+    block = CircuitBreaker(refusals=2, block_seconds=60)
     assert not block.refused()
+    block.wait()
+    assert block.refused()
+    clock.now += 20
+    block.wait()  # the rest of it
+    block.wait()
+    assert clock.naps == [0, 40, 0]
+    assert block.refused()  # nobody was let in meanwhile
+    clock.now += 59
+    assert block.refused()
+    block.wait()
+    assert clock.naps[3:] == [60]
+
+
+def test_only_refusals_in_a_row_are_a_block(clock: Clock) -> None:
+    block = CircuitBreaker(refusals=2, block_seconds=60)
+    for _ in range(3):
+        assert not block.refused()
+        block.accepted()
+    block.wait()
+    assert clock.naps == [0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -65,7 +66,8 @@ def fetched(recorded: Recorded, to: Path, times: int = 1, size: int | None = len
 def test_every_redirect_leads_to_the_file(
     tmp_path: Path, redirect: list[Step], connections: int
 ) -> None:
-    with playing(*[redirect, [WHOLE]] * 6) as recorded:
+    answers: list[Sequence[Step]] = [redirect, [WHOLE]]
+    with playing(*answers * 6) as recorded:
         fetched(recorded, tmp_path, times=6)
     assert len(recorded.requests) == 12
     assert recorded.connections == connections

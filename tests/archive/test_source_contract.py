@@ -12,7 +12,7 @@ import pytest
 from fadae.archive.folder import FolderSource
 from fadae.archive.source import Page, Source
 from fadae.embedded.server import EmbeddedArchive
-from fadae.errors import FadaeError, PermanentFailure, RecordingFailure
+from fadae.errors import PermanentFailure
 from fadae.records import Failure, Track
 from tests.archive.small import AWKWARD, FAST, bytes_of, small_item, source_of, write
 
@@ -95,7 +95,3 @@ def test_a_bad_entry_is_a_value(source: Source) -> None:
     assert isinstance(failure, Failure)
     assert failure.reason.isprintable()
     failure.id.encode()
-
-
-def test_failures_of_recordings_are_failures_of_fadae() -> None:
-    assert issubclass(RecordingFailure, FadaeError)

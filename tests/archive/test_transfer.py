@@ -14,9 +14,10 @@ from fadae.embedded.items import HeldItem, hold
 from fadae.embedded.server import EmbeddedArchive
 from fadae.errors import PermanentFailure, RecordingFailure, TransientFailure
 from fadae.records import Track
-from tests.archive.small import AWKWARD, FAST, SIZE, bytes_of, source_of
+from tests.archive.small import AWKWARD, FAST, HASTY, SIZE, bytes_of, source_of
 
 DATANODE, FRONT = Where.DATANODE, Where.FRONT
+SLOW = (Kind.STALL_HEADERS, Kind.STALL_BODY, Kind.DRIP)
 
 
 def track_of(archive: EmbeddedArchive, name: str = AWKWARD) -> Track:
@@ -28,7 +29,8 @@ def fetch(archive: EmbeddedArchive, to: Path, *faults: Fault, **changes: Any) ->
     """Return what a download under these faults writes."""
     archive.mischief.add(*faults)
     track = dataclasses.replace(track_of(archive), **changes)
-    source_of(archive).fetch(track, to / "file")
+    policy = HASTY if any(fault.kind in SLOW for fault in faults) else FAST
+    source_of(archive, policy).fetch(track, to / "file")
     return (to / "file").read_bytes()
 
 
@@ -44,7 +46,7 @@ def requests(archive: EmbeddedArchive, where: Where = DATANODE) -> int:
         Fault(FRONT, Kind.STATUS, status=429, retry_after="0"),
         Fault(FRONT, Kind.STATUS, status=500),
         Fault(FRONT, Kind.STATUS, status=503, times=3),
-        Fault(FRONT, Kind.STALL_HEADERS, seconds=5),
+        Fault(FRONT, Kind.STALL_HEADERS),
     ],
     ids=["503", "429", "500", "503 three times", "stall before headers"],
 )
@@ -68,7 +70,7 @@ def test_what_passes_is_outlived(
 def test_a_bad_body_is_fetched_again(
     archive: EmbeddedArchive, tmp_path: Path, kind: Kind, resumes: bool
 ) -> None:
-    got = fetch(archive, tmp_path, Fault(DATANODE, kind, seconds=5))
+    got = fetch(archive, tmp_path, Fault(DATANODE, kind))
     assert got == bytes_of(AWKWARD)
     ranges = [request.range for request in archive.requests if request.where == DATANODE]
     assert ranges == ["", f"bytes={(SIZE - 1) // 2}-" if resumes else ""]
@@ -144,7 +146,7 @@ def test_the_checksum_is_md5_where_there_is_no_sha1(
     [
         Fault(FRONT, Kind.STATUS, status=503, times=ALWAYS),
         Fault(DATANODE, Kind.STATUS, status=429, times=ALWAYS),
-        Fault(DATANODE, Kind.STALL_HEADERS, times=ALWAYS, seconds=5),
+        Fault(DATANODE, Kind.STALL_HEADERS, times=ALWAYS),
     ],
     ids=["front 503", "datanode 429", "datanode stall"],
 )
@@ -164,26 +166,23 @@ def test_retry_after_is_honoured(archive: EmbeddedArchive, tmp_path: Path, where
 
 
 def test_a_wait_beyond_the_deadline_fails_at_once(archive: EmbeddedArchive, tmp_path: Path) -> None:
-    began = time.monotonic()
-    with pytest.raises(TransientFailure):
+    with pytest.raises(TransientFailure) as caught:  # else it waits an hour
         fetch(archive, tmp_path, Fault(FRONT, Kind.STATUS, retry_after="3600"))
-    assert time.monotonic() - began < 5
+    assert caught.value.attempts == requests(archive, FRONT) == 1
 
 
-def test_a_trickle_is_given_up_and_resumed(archive: EmbeddedArchive, tmp_path: Path) -> None:
+def test_a_trickle_is_given_up_and_fetched_again(archive: EmbeddedArchive, tmp_path: Path) -> None:
     drip = Fault(DATANODE, Kind.DRIP, seconds=100)  # 500 bytes a second
     assert fetch(archive, tmp_path, drip) == bytes_of(AWKWARD)
-    assert requests(archive) == 2
+    assert requests(archive) > 1
 
 
 def test_the_deadline_ends_a_transfer(archive: EmbeddedArchive, tmp_path: Path) -> None:
-    drip = Fault(DATANODE, Kind.DRIP, seconds=10, times=ALWAYS)
+    drip = Fault(DATANODE, Kind.DRIP, seconds=10, times=ALWAYS)  # 5000 bytes a second
     archive.mischief.add(drip)
     hasty = dataclasses.replace(FAST, deadline_seconds=0.5)
-    began = time.monotonic()
-    with pytest.raises(TransientFailure):
+    with pytest.raises(TransientFailure):  # without a deadline it arrives
         source_of(archive, hasty).fetch(track_of(archive), tmp_path / "file")
-    assert time.monotonic() - began < 3
 
 
 def test_redirects_stay_with_the_archive(archive: EmbeddedArchive, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import http.server
 import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from fadae.errors import PermanentFailure
 from tests.audio.sounds import music, save, wav
 
 
-def decoded(path: Path, rate_hz: int = 11025, **options) -> np.ndarray:
+def decoded(path: Path, rate_hz: int = 11025, **options: Any) -> np.ndarray:
     return np.concatenate(list(decode(path, rate_hz, **options)))
 
 
@@ -41,7 +42,9 @@ def test_pcm_at_the_same_rate_is_left_alone(tmp_path: Path) -> None:
     ("dtype", "kind", "scale"),
     [("u1", 1, 127), ("<i2", 1, 32767), ("<i4", 1, 2**31 - 1), ("<f4", 3, 1), ("<f8", 3, 1)],
 )
-def test_channels_are_averaged_in_every_sample_format(tmp_path: Path, dtype, kind, scale) -> None:
+def test_channels_are_averaged_in_every_sample_format(
+    tmp_path: Path, dtype: str, kind: int, scale: float
+) -> None:
     left, right = music(0.5, 11025), -0.5 * music(0.5, 11025)
     both = np.stack([left, right, right * 0], axis=1) * scale
     both = both + 128 if dtype == "u1" else both

@@ -17,8 +17,9 @@ from fadae.audio import write
 from fadae.audio.decode import decode
 from fadae.audio.sandbox import Sandbox, borrowed
 from fadae.config.job import Limits
-from fadae.errors import OwnFaultError, PermanentFailure, TransientFailure
+from fadae.errors import OwnFaultError, PermanentFailure, RecordingFailure, TransientFailure
 from tests.audio.sounds import music, save, wav
+from tests.hangs import HANG_SECONDS
 
 
 @pytest.fixture
@@ -60,6 +61,11 @@ def test_one_child_serves_many_recordings_failures_between(
     assert sandbox.process_id == child
 
 
+def child_of(sandbox: Sandbox) -> int:
+    assert sandbox.process_id is not None
+    return sandbox.process_id
+
+
 @pytest.mark.parametrize(
     ("number", "failure", "reason"),
     [
@@ -69,10 +75,15 @@ def test_one_child_serves_many_recordings_failures_between(
     ],
 )
 def test_a_signal_costs_one_recording(
-    sandbox: Sandbox, song: Path, long: Path, number, failure, reason
+    sandbox: Sandbox,
+    song: Path,
+    long: Path,
+    number: signal.Signals,
+    failure: type[RecordingFailure],
+    reason: str,
 ) -> None:
     def kill_at_first_pcm(data: bytes) -> None:
-        os.kill(sandbox.process_id, number)
+        os.kill(child_of(sandbox), number)
 
     with pytest.raises(failure, match=reason):
         sandbox.decode(long, 11025, Limits(), kill_at_first_pcm)
@@ -81,14 +92,14 @@ def test_a_signal_costs_one_recording(
 
 def test_a_child_that_died_idle_is_replaced(sandbox: Sandbox, song: Path) -> None:
     first = staged(sandbox, song)
-    os.kill(sandbox.process_id, signal.SIGKILL)
-    os.waitid(os.P_PID, sandbox.process_id, os.WEXITED | os.WNOWAIT)
+    os.kill(child_of(sandbox), signal.SIGKILL)
+    os.waitid(os.P_PID, child_of(sandbox), os.WEXITED | os.WNOWAIT)
     assert staged(sandbox, song) == first
 
 
 def test_a_stalled_decoder_is_given_up(sandbox: Sandbox, song: Path) -> None:
     staged(sandbox, song)
-    os.kill(sandbox.process_id, signal.SIGSTOP)
+    os.kill(child_of(sandbox), signal.SIGSTOP)
     with pytest.raises(PermanentFailure, match="no PCM for 0 s"):
         staged(sandbox, song, Limits(stall_seconds=0.3))
     assert staged(sandbox, song)
@@ -126,17 +137,17 @@ def test_memory_does_not_grow_with_the_recording(sandbox: Sandbox, tmp_path: Pat
     peaks = []
     for minutes in (1, 20):
         (tmp_path / "long.mp3").write_bytes(minute * minutes)
-        lengths: list[int] = []
-        sandbox.decode(
-            tmp_path / "long.mp3", 11025, Limits(), lambda data, to=lengths: to.append(len(data))
-        )
-        assert sum(lengths) == pytest.approx(22050 * 60 * minutes, rel=0.01)
+        blocks: list[bytes] = []
+        sandbox.decode(tmp_path / "long.mp3", 11025, Limits(), blocks.append)
+        assert sum(map(len, blocks)) == pytest.approx(22050 * 60 * minutes, rel=0.01)
         peaks.append(peak_bytes(sandbox))
     assert peaks[1] - peaks[0] < 8 << 20
     assert peaks[1] < 200 << 20
 
 
-def test_the_child_gets_no_credentials(sandbox: Sandbox, song: Path, monkeypatch) -> None:
+def test_the_child_gets_no_credentials(
+    sandbox: Sandbox, song: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     staged(sandbox, song)
     environment = Path(f"/proc/{sandbox.process_id}/environ")
@@ -151,7 +162,7 @@ def test_threads_have_a_child_each(song: Path) -> None:
 
     def run() -> None:
         with borrowed() as sandbox:
-            both_inside.wait(5)
+            both_inside.wait(HANG_SECONDS)
             results.append(staged(sandbox, song))
 
     threads = [threading.Thread(target=run) for _ in range(2)]
@@ -170,11 +181,10 @@ def test_the_child_ends_with_its_parent(song: Path) -> None:
     )
     ran = subprocess.run([sys.executable, "-c", code, str(song)], capture_output=True, text=True)
     child = int(ran.stdout)
-    for _ in range(100):
-        if not Path(f"/proc/{child}").exists():
-            return
+    deadline = time.monotonic() + HANG_SECONDS
+    while Path(f"/proc/{child}").exists():
+        assert time.monotonic() < deadline, f"child {child} outlives its parent"
         time.sleep(0.05)
-    pytest.fail(f"child {child} outlives its parent")
 
 
 def test_the_child_loads_only_what_decoding_needs() -> None:
@@ -212,7 +222,13 @@ class ResampleStream:
     ids=["moved", "wrong", "assertion", "only later", "not there", "no PyAV"],
 )
 def test_a_fault_of_our_own_is_no_recordings(
-    sandbox: Sandbox, song: Path, tmp_path: Path, monkeypatch, module, source, reason
+    sandbox: Sandbox,
+    song: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    module: str,
+    source: str,
+    reason: str,
 ) -> None:
     (tmp_path / f"{module}.py").write_text(source)
     monkeypatch.syspath_prepend(tmp_path)

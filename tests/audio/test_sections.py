@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,7 +22,7 @@ from tests.audio.test_sandbox import peak_bytes
 PICTURE = bytes(range(256)) * (2**16 - 1)  # nearly 16 MB, the most that FLAC's lengths can say
 
 
-def decoded(path: Path, **options) -> np.ndarray:
+def decoded(path: Path, **options: Any) -> np.ndarray:
     return np.concatenate(list(decode(path, 11025, **options)))
 
 
@@ -148,7 +150,7 @@ def test_hostile_lengths_end_somewhere(tmp_path: Path) -> None:
         path.write_bytes(data)
         for parts in Sections.of(path).sections:
             with View(path, parts) as view:
-                assert len(b"".join(iter(lambda v=view: v.read(4096), b""))) <= len(data)
+                assert len(b"".join(iter(functools.partial(view.read, 4096), b""))) <= len(data)
         with pytest.raises(PermanentFailure):
             decoded(path)
 

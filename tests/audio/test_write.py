@@ -1,6 +1,7 @@
 """Encoding: what is written reads back, and twice the same bytes."""
 
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -42,7 +43,7 @@ def test_lossless_formats_hold_the_pcm_and_clip(format: str) -> None:
     assert read[:4].tolist() == [0, 8192, 32767, -32767]
 
 
-def test_a_file_is_written_in_the_format_of_its_name(tmp_path) -> None:
+def test_a_file_is_written_in_the_format_of_its_name(tmp_path: Path) -> None:
     write.write(tmp_path / "tone.FLAC", tone(), RATE_HZ)
     assert (tmp_path / "tone.FLAC").read_bytes()[:4] == b"fLaC"
 

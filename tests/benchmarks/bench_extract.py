@@ -6,7 +6,9 @@ folder; the decoder is the same, in this process in all of it.
 
 from __future__ import annotations
 
+import functools
 import os
+from collections.abc import Callable
 
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ[variable] = "1"
@@ -23,7 +25,8 @@ from fadae.audio.decode import decode  # noqa: E402
 from fadae.records import Commit, Decoded, Track  # noqa: E402
 from fadae.stages.extract import extract  # noqa: E402
 from fadae.store.location import Location  # noqa: E402
-from fadae.store.staging import pcm_path, write_commit  # noqa: E402
+from fadae.store.paths import pcm_path  # noqa: E402
+from fadae.store.staging import write_commit  # noqa: E402
 from tests.conftest import shared_dir  # noqa: E402
 
 RATE_HZ = 11025
@@ -38,11 +41,13 @@ def main() -> None:
     print(f"{len(files)} OGG files, {seconds:.0f} s of audio")
     decoding, staging, extracting = [], [], []
     for _ in range(REPEATS):  # interleaved, so that a busy machine troubles all alike
-        decoding.append(_spent(lambda: [_drain(file) for file in files]))
+        decoding.append(_spent(lambda: _each(_drain, files)))
         with tempfile.TemporaryDirectory() as scratch:
             location = Location(scratch)
-            staging.append(_spent(lambda at=location: [_stage(at, file) for file in files]))
-            extracting.append(_spent(lambda at=location: extract(at)))
+            staging.append(
+                _spent(functools.partial(_each, functools.partial(_stage, location), files))
+            )
+            extracting.append(_spent(functools.partial(extract, location)))
     alone, staged, extracted = min(decoding), min(staging), min(extracting)
     print(f"decode            {alone / seconds * 1e3:.3f} ms an audio second")
     print(f"decode and stage  {staged / seconds * 1e3:.3f}")
@@ -56,8 +61,12 @@ def main() -> None:
     _profile(files)
 
 
-def _spent(work: object) -> float:
-    assert callable(work)
+def _each(work: Callable[[Path], None], files: list[Path]) -> None:
+    for file in files:
+        work(file)
+
+
+def _spent(work: Callable[[], object]) -> float:
     started = time.process_time()
     work()
     return time.process_time() - started

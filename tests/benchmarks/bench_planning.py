@@ -23,9 +23,10 @@ import fadae
 from fadae.cluster.bags import map_bag
 from fadae.cluster.client import connect
 from fadae.records import Commit, Decoded, Track
-from fadae.store.features import FEATURES, RecordingTable, feature_attrs, feature_specs
+from fadae.store.features import RecordingTable, feature_attrs, feature_specs
 from fadae.store.frames import FrameStore
 from fadae.store.location import Location
+from fadae.store.paths import FEATURES
 from fadae.store.plan import Plan, create_plan
 from fadae.store.publication import publish
 from fadae.store.staging import PREFIXES, LedgerRun, LedgerRuns, known_digests

@@ -21,7 +21,7 @@ import fadae
 from fadae.stages.reconstruct import reconstruct
 from fadae.store.features import FeatureSet
 from fadae.store.location import Location
-from fadae.store.reconstruction import reconstruction_path
+from fadae.store.paths import reconstruction_path
 from fadae.transform.adaptive import MODEL_FLOOR
 from tests.synthetic import music, write_features, write_run
 

@@ -7,6 +7,7 @@ requests a chunk and two chunks an array; four round trips in a row, hence 200 m
 from __future__ import annotations
 
 import asyncio
+import functools
 import re
 import statistics
 import sys
@@ -109,7 +110,7 @@ def run(server: S3Server) -> bool:
         measured(
             proxy,
             f"audio, 1 s, {source}{where}",
-            lambda at=at, s=source: workspace.audio("a/music.ogg", at, s),
+            functools.partial(workspace.audio, "a/music.ogg", at, source),
         )
         for source in ("original", "transform", "default")
         for where, at in ((", within a chunk", (101, 102)), (", across two blocks", span))

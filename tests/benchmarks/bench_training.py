@@ -20,6 +20,7 @@ import torch
 from fadae.config.job import TrainConfig
 from fadae.model.dense import Dense
 from fadae.store.location import Location
+from fadae.summaries import TrainSummary
 from fadae.training.launch import train
 from fadae.training.optimizer import Adam
 from fadae.training.process import keep_freed_memory
@@ -70,7 +71,7 @@ def bare_step(size: int, **settings: Any) -> Callable[[], object]:
     torch.manual_seed(0)
     model = Dense(SIZE, WIDTHS)
     config = TrainConfig(ranks=1, batch_size=size, **settings)
-    reduction = make_reduction(model, config, Ranks(0, 1, torch.device("cpu")))
+    reduction = make_reduction(model, config, Ranks(0, 1, torch.device("cpu")), SIZE)
     optimizer = Adam(model.named_parameters(), 0.0)
     leaves = len(reduction.groups())
     parts = batch_of(size).chunk(leaves)
@@ -82,7 +83,7 @@ def bare_step(size: int, **settings: Any) -> Callable[[], object]:
     return step
 
 
-def trained(location: Location, name: str, **settings: Any) -> dict[str, Any]:
+def trained(location: Location, name: str, **settings: Any) -> TrainSummary:
     """A run of a hundred steps or so: its summary."""
     chosen = {"ranks": 1, "holdout": 0.5, "checkpoint_seconds": 1e9, "fresh": True}
     return train(location, TrainConfig(run=name, **chosen | settings))

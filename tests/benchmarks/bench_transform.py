@@ -29,7 +29,7 @@ ROUNDS = 7
 
 def best_seconds(*works: Callable[[], object]) -> list[float]:
     """The least time of each, rounds interleaved so that a busy machine troubles all alike."""
-    times = [[] for _ in works]
+    times: list[list[float]] = [[] for _ in works]
     for _ in range(ROUNDS):
         for work, taken in zip(works, times, strict=True):
             start = time.perf_counter()

@@ -18,27 +18,18 @@ import numpy as np
 import pytest
 import xarray as xr
 
-import fadae
+import fadae as library
 from fadae.cli.output import reporting
 from fadae.cli.stages import closing, extract, ingest, reconstruct, run, train
 from fadae.config import SECTIONS, TOP, Declared, declared
 from fadae.embedded.bach import PIECES, bach_item
 from fadae.embedded.items import HeldItem
 from fadae.embedded.server import EmbeddedArchive
+from tests.command import fadae, fadae_process, summary
 
 # As small as a whole job can be: two pieces, two steps, a narrow code.
-SMALL = ("--max-steps", "2", "--batch-size", "8", "--workers", "1")
-
-
-def command(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "fadae", *arguments], capture_output=True, text=True, check=False
-    )
-
-
-def summary(result: subprocess.CompletedProcess[str]) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(result.stdout.splitlines()[-1])
-    return found
+LEARNING = ("--max-steps", "2", "--batch-size", "8", "--widths", "32,16")
+SMALL = (*LEARNING, "--workers", "1")
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +46,7 @@ def job(
     """A whole job done once: its workspace, the command and what it printed."""
     workspace = tmp_path_factory.mktemp("job") / "workspace"
     asked = ["run", "--archive-url", archive.url, "-w", str(workspace), "--json", *SMALL]
-    result = command(*asked)
+    result = fadae_process(*asked)
     assert result.returncode == 0, result.stderr
     return workspace, asked, summary(result)
 
@@ -77,7 +68,7 @@ def test_a_run_tells_what_each_stage_did(job: tuple[Path, list[str], dict[str, A
     features = xr.open_zarr(workspace / "features.zarr")
     assert int((features.frame_recording >= 0).sum()) == told["extract"]["frames"]
     made = xr.open_zarr(workspace / "reconstructions" / "default.zarr")
-    assert made.encoded.shape == (features.sizes["frame"], 256)
+    assert made.encoded.shape == (features.sizes["frame"], 16)
     assert all(
         "units" in array.attrs and "long_name" in array.attrs
         for dataset in (features, made)
@@ -91,7 +82,7 @@ def test_a_second_run_does_nothing(
     workspace, asked, told = job
     before = {path: path.stat().st_mtime_ns for path in workspace.rglob("*") if path.is_file()}
     asks = len(archive.requests)
-    again = command(*asked)
+    again = fadae(*asked)
     assert again.returncode == 0, again.stderr
     assert len(archive.requests) == asks, "a finished selection asks the archive nothing"
     after = {path: path.stat().st_mtime_ns for path in workspace.rglob("*") if path.is_file()}
@@ -106,22 +97,22 @@ def test_info_counts_what_the_workspace_holds(
     job: tuple[Path, list[str], dict[str, Any]],
 ) -> None:
     workspace, _, told = job
-    found = summary(command("info", "-w", str(workspace), "--json"))
+    found = summary(fadae("info", "-w", str(workspace), "--json"))
     assert found["recordings"]["ok"] == 2
     assert found["frames"] == told["extract"]["frames"]
     assert [run if isinstance(run, str) else run["run"] for run in found["runs"]] == ["default"]
 
 
 def test_json_is_all_that_info_prints(job: tuple[Path, list[str], dict[str, Any]]) -> None:
-    printed = command("info", "-w", str(job[0]), "--json").stdout
+    printed = fadae("info", "-w", str(job[0]), "--json").stdout
     assert json.loads(printed)["runs"] == ["default"], "one document, nothing before it"
-    assert "loss of run default\n" in command("info", "-w", str(job[0])).stdout
+    assert "loss of run default\n" in fadae("info", "-w", str(job[0])).stdout
 
 
 def test_recordings_are_listed_as_a_table(job: tuple[Path, list[str], dict[str, Any]]) -> None:
-    workspace = fadae.open(str(job[0]))
+    workspace = library.open(str(job[0]))
     first, second = workspace.recordings
-    printed = command("query", "-w", str(job[0])).stdout.splitlines()
+    printed = fadae("query", "-w", str(job[0])).stdout.splitlines()
     assert printed[0].split()[:2] == ["recording", "seconds"] and "held out" in printed[0]
     for line, recording in zip(printed[1:3], (first, second), strict=True):
         held_out = "yes" if recording.held_out else "no"
@@ -129,7 +120,7 @@ def test_recordings_are_listed_as_a_table(job: tuple[Path, list[str], dict[str, 
         cells = line.removeprefix(recording.id).split()
         assert cells[:2] == [f"{recording.seconds:.1f}", held_out]
     assert printed[-1] == "2 of 2 recordings"
-    one = command("query", "-w", str(job[0]), "--search", second.title, "--json")
+    one = fadae("query", "-w", str(job[0]), "--search", second.title, "--json")
     assert [found["id"] for found in summary(one)["recordings"]] == [second.id]
     assert summary(one)["recordings"][0]["held_out"] is second.held_out
     assert {first.held_out, second.held_out} == {True, False}
@@ -140,16 +131,16 @@ def test_a_run_is_a_source_before_it_is_reconstructed(
 ) -> None:
     shutil.copytree(job[0], tmp_path / "workspace", ignore=shutil.ignore_patterns("*.zarr"))
     shutil.copytree(job[0] / "features.zarr", tmp_path / "workspace" / "features.zarr")
-    first = fadae.open(str(job[0])).recordings[0]
+    first = library.open(str(job[0])).recordings[0]
     for name in ("part.npy", "part.wav", "part.png"):
         asked = ["query", first.id, "--seconds", "1:3", "--source", "default", "--json"]
-        result = command(*asked, "-w", str(tmp_path / "workspace"), "--to", str(tmp_path / name))
+        result = fadae(*asked, "-w", str(tmp_path / "workspace"), "--to", str(tmp_path / name))
         assert result.returncode == 0, result.stderr
         assert (tmp_path / name).stat().st_size > 1000
     made = np.load(tmp_path / "part.npy")
-    stored = fadae.open(str(job[0])).select(first.id, (1, 3), source="default")["features"]
+    stored = library.open(str(job[0])).select(first.id, (1, 3), source="default")["features"]
     np.testing.assert_allclose(made, stored, rtol=2e-3, atol=1e-6)
-    wrong = command(*asked[:-2], "defualt", "-w", str(job[0]))
+    wrong = fadae(*asked[:-2], "defualt", "-w", str(job[0]))
     assert wrong.returncode == 2 and "near it: 'default'" in wrong.stderr
 
 
@@ -230,19 +221,19 @@ def test_a_file_and_a_recipe_are_read_and_a_wrong_one_is_one_line(tmp_path: Path
 
 def test_changed_settings_are_named(job: tuple[Path, list[str], dict[str, Any]]) -> None:
     workspace = job[0]
-    other_lr = command("train", "-w", str(workspace), *SMALL[:4], "--lr", "0.5")
+    other_lr = fadae("train", "-w", str(workspace), *LEARNING, "--lr", "0.5")
     assert other_lr.returncode == 2
     assert "learning_rate" in other_lr.stderr and other_lr.stderr.count("\n") == 1
-    other_preset = command("extract", "-w", str(workspace), "--preset", "full")
+    other_preset = fadae("extract", "-w", str(workspace), "--preset", "full")
     assert other_preset.returncode == 2 and "--preset seed" in other_preset.stderr
 
 
 def test_the_library_reads_the_same(job: tuple[Path, list[str], dict[str, Any]]) -> None:
-    workspace = fadae.open(str(job[0]))
+    workspace = library.open(str(job[0]))
     first = workspace.recordings[0]
     assert len(workspace.audio(first.id, slice(1, 3))) == 2 * 11025
     codes = workspace.codec("default").encode(workspace.select(first.id).features.values)
-    assert codes.values.shape == (first.frame_count, 256)
+    assert codes.values.shape == (first.frame_count, 16)
 
 
 @pytest.mark.parametrize(
@@ -264,7 +255,7 @@ def test_the_library_reads_the_same(job: tuple[Path, list[str], dict[str, Any]])
 def test_mistakes_get_one_line_and_their_exit_code(
     arguments: list[str], code: int, said: str, tmp_path: Path
 ) -> None:
-    result = command(*arguments, "-w", str(tmp_path / "workspace"))
+    result = fadae(*arguments, "-w", str(tmp_path / "workspace"))
     assert result.returncode == code, result.stderr
     assert said in result.stderr
     assert result.stderr.count("\n") == 1, "one line, no traceback"
@@ -278,7 +269,7 @@ def test_a_workspace_without_a_stages_input_names_the_stage_before(
     stage: str, missing: str, tmp_path: Path
 ) -> None:
     (tmp_path / "ingests").mkdir()
-    result = command(stage, "-w", str(tmp_path))
+    result = fadae(stage, "-w", str(tmp_path))
     assert result.returncode == 65, result.stderr
     assert f"run `fadae {missing}` first" in result.stderr
 
@@ -289,10 +280,8 @@ def test_a_job_takes_the_options_of_its_command(
 ) -> None:
     monkeypatch.setenv("COLUMNS", "200")
     script = Path(__file__).resolve().parents[2] / "jobs" / f"{job_name}.py"
-    told = subprocess.run(
-        [sys.executable, str(script), "--help"], capture_output=True, text=True, timeout=100
-    )
-    expected = command(job_name, "--help")
+    told = subprocess.run([sys.executable, str(script), "--help"], capture_output=True, text=True)
+    expected = fadae(job_name, "--help")
     assert told.returncode == expected.returncode == 0
     options = re.compile(r"--[a-z-]+")
     assert set(options.findall(told.stdout)) == set(options.findall(expected.stdout))
@@ -301,7 +290,7 @@ def test_a_job_takes_the_options_of_its_command(
 
 
 def test_an_item_without_audio_is_no_input(archive: EmbeddedArchive, tmp_path: Path) -> None:
-    result = command("ingest", "texts", "--archive-url", archive.url, "-w", str(tmp_path), "--json")
+    result = fadae("ingest", "texts", "--archive-url", archive.url, "-w", str(tmp_path), "--json")
     assert result.returncode == 65, result.stderr
     assert "no " in result.stderr.splitlines()[-1]
     assert summary(result)["ok"] == 0

@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from fadae.store.location import Location
 from tests.audio.sounds import music, save
+from tests.command import fadae
 
 KEYS = {"recordings", "ok", "failed", "quarantined", "audio_seconds", "bytes", "failures"}
-
-
-def fadae(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "fadae", *arguments], capture_output=True, text=True
-    )
 
 
 @pytest.fixture
@@ -70,7 +63,9 @@ def test_a_second_folder_of_the_same_name_is_refused(folder: Path, tmp_path: Pat
         (["wait", "extract", "train", "--timeout", "0.2", "--every", "0.1"], 75, "no extract"),
     ],
 )
-def test_users_errors_have_one_line_and_a_code(tmp_path, arguments, code, message) -> None:
+def test_users_errors_have_one_line_and_a_code(
+    tmp_path: Path, arguments: list[str], code: int, message: str
+) -> None:
     where = [] if "-w" in arguments else ["-w", str(tmp_path / "w")]
     ran = fadae(*arguments, *where, *(["--workers", "1"] if arguments[0] == "ingest" else []))
     assert ran.returncode == code

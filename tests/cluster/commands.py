@@ -10,6 +10,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.hangs import HANG_SECONDS
+
 # Small steps, so that tests of loss do not wait for production's time-outs.
 ENVIRONMENT = {
     "DASK_DISTRIBUTED__SCHEDULER__LOCKS__LEASE_TIMEOUT": "3s",
@@ -21,6 +23,8 @@ ENVIRONMENT = {
 class Command:
     """A running command whose log can be read; killed at the end of its block."""
 
+    address = ""  # of a scheduler
+
     def __init__(self, arguments: list[str], log: Path, **environment: str) -> None:
         self.log = log
         with log.open("wb") as out:
@@ -28,7 +32,7 @@ class Command:
                 arguments, stdout=out, stderr=out, env={**os.environ, **ENVIRONMENT, **environment}
             )
 
-    def wait_for(self, text: str, seconds: float = 20) -> str:
+    def wait_for(self, text: str, seconds: float = HANG_SECONDS) -> str:
         """Return the first line of the log with the text in it."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
@@ -63,7 +67,7 @@ def scheduler(folder: Path, port: int = 0) -> Iterator[Command]:
     )
     try:
         line = command.wait_for("Scheduler at:")
-        command.address = line.split()[-1]  # type: ignore[attr-defined]
+        command.address = line.split()[-1]
         yield command
     finally:
         command.kill()
@@ -94,7 +98,7 @@ def worker(
             "--no-nanny",
             "--no-dashboard",
             "--death-timeout",
-            "30",
+            "1000",
             "--local-directory",
             str(folder / "dask"),
         ],

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from distributed import Client
 
 from fadae.cluster import bags
 from fadae.cluster.bags import map_bag
@@ -16,26 +17,26 @@ from tests.cluster import work
 
 
 @pytest.fixture(scope="module")
-def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     with connect(None, 2, Location(str(tmp_path_factory.mktemp("workspace")))) as client:
         yield client
 
 
-def test_every_value_has_its_result(client) -> None:
+def test_every_value_has_its_result(client: Client) -> None:
     results = map_bag(client, work.square, range(100), label="square", partition_size=7)
     assert sorted(results) == [n * n for n in range(100)]
 
 
-def test_no_values_give_no_results(client) -> None:
+def test_no_values_give_no_results(client: Client) -> None:
     assert list(map_bag(client, work.square, [], label="square")) == []
 
 
-def test_values_that_look_like_tasks_stay_values(client) -> None:
+def test_values_that_look_like_tasks_stay_values(client: Client) -> None:
     value = (len, "hello", ["a", ("b", 0)])
     assert list(map_bag(client, work.identity, [value], label="identity")) == [value]
 
 
-def test_values_are_drawn_as_needed(client, monkeypatch) -> None:
+def test_values_are_drawn_as_needed(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bags, "PARTITIONS_A_BAG", 10)
     counter = itertools.count()
     drawn = (next(counter) for _ in range(10_000))
@@ -43,31 +44,31 @@ def test_values_are_drawn_as_needed(client, monkeypatch) -> None:
     for _ in range(5):
         next(results)
     assert next(counter) <= 30
-    results.close()
+    results.close()  # type: ignore[attr-defined]  # a generator, told as an iterator
 
 
-def test_tasks_are_named_in_the_dashboard(client) -> None:
+def test_tasks_are_named_in_the_dashboard(client: Client) -> None:
     list(map_bag(client, work.square, range(3), label="a stage of mine"))
     prefixes = client.run_on_scheduler(work.task_prefixes)
     assert "a stage of mine" in prefixes
 
 
-def test_a_failing_task_is_tried_again(client, tmp_path: Path) -> None:
+def test_a_failing_task_is_tried_again(client: Client, tmp_path: Path) -> None:
     assert list(map_bag(client, work.fails_twice, [str(tmp_path)], label="flaky")) == ["done"]
 
 
-def test_a_bug_in_the_function_is_raised(client) -> None:
+def test_a_bug_in_the_function_is_raised(client: Client) -> None:
     with pytest.raises(ZeroDivisionError, match="number 1"):
         list(map_bag(client, work.always_fails, [1], label="bug", retries=0))
 
 
-def test_a_worker_lost_with_a_task_costs_nothing(client, tmp_path: Path) -> None:
+def test_a_worker_lost_with_a_task_costs_nothing(client: Client, tmp_path: Path) -> None:
     values = [str(tmp_path / f"{n}") for n in range(5)]  # more losses than Dask's default allows
     results = map_bag(client, work.kills_its_worker_once, values, label="killer")
     assert list(results) == ["survived"] * 5
 
 
-def test_functions_that_workers_cannot_import_are_refused(client) -> None:
+def test_functions_that_workers_cannot_import_are_refused(client: Client) -> None:
     with pytest.raises(UsageError, match="cannot import"):
         list(map_bag(client, lambda value: value, [1], label="lambda"))
 
@@ -81,7 +82,7 @@ def test_partitions_stay_few_and_bags_small_for_any_corpus() -> None:
         assert sum(len(part) for bag in made for part in bag) == 1_000_000
 
 
-def test_a_bag_that_fills_slowly_is_sent_as_it_is(monkeypatch) -> None:
+def test_a_bag_that_fills_slowly_is_sent_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bags, "FILLING_SECONDS", 0.0)
     assert next(bags._bags(iter(range(100)), None, None)) == [[0]]
 
@@ -99,7 +100,7 @@ def test_memory_serves_threads_of_this_process() -> None:
         pass
 
 
-def test_a_missing_scheduler_is_transient(tmp_path: Path, monkeypatch) -> None:
+def test_a_missing_scheduler_is_transient(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fadae.cluster.client.CONNECT_SECONDS", 0.5)
     location = Location(str(tmp_path))
     with pytest.raises(TransientError, match="no Dask scheduler answers"):

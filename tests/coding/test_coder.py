@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,13 +14,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fadae.coding.coder import ByteCoder, pack, unpack
-from fadae.coding.entropy import Network
+from fadae.coding.entropy import EntropyModel, Network
 from fadae.coding.symbols import STEP, quantise
 from fadae.errors import CodeError
 from tests.coding import models
 from tests.coding.models import SIZE, rows, steps
 
-CODERS = {"tables": models.tables, "network": models.network}
+CODERS: dict[str, Callable[[], EntropyModel]] = {
+    "tables": models.tables,
+    "network": models.network,
+}
 
 
 @pytest.fixture(params=list(CODERS))
@@ -144,9 +148,9 @@ class TestAnyBytes:
             elif kind == 1:
                 del damaged[rng.integers(1, len(damaged)) :]
             elif kind == 2:
-                damaged += rng.bytes(rng.integers(1, 40))
+                damaged += rng.bytes(int(rng.integers(1, 40)))
             else:
-                damaged = bytearray(rng.bytes(rng.integers(0, 300)))
+                damaged = bytearray(rng.bytes(int(rng.integers(0, 300))))
             try:
                 sound = coder.decode([bytes(damaged)])
             except CodeError:

@@ -73,7 +73,7 @@ class TestFormat:
     def test_rows_come_back(self, rate: container.Rate) -> None:
         rng = np.random.default_rng(2)
         codes = [
-            bytes([100 + row % 3]) + rng.bytes(rng.integers(1, 400)) if row % 5 else b""
+            bytes([100 + row % 3]) + rng.bytes(int(rng.integers(1, 400))) if row % 5 else b""
             for row in range(150)
         ]
         step = container.stored_step(Step(100, 0.3))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -18,12 +21,82 @@ from fadae.config.job import (
 )
 from fadae.errors import UsageError
 
+# A value of every field that is not its default.
+OTHER: dict[str, Any] = {
+    "run": "other",
+    "model": "pca",
+    "widths": (64, 8),
+    "options": {"keep": 9},
+    "epochs": 7,
+    "max_steps": 11,
+    "batch_size": 8,
+    "learning_rate": 0.5,
+    "warmup_steps": 3,
+    "schedule": "cosine",
+    "weight_decay": 0.1,
+    "clip_norm": 2.0,
+    "holdout": 0.25,
+    "max_frames": 99,
+    "seed": 5,
+    "precision": "bf16",
+    "reduction": "exact",
+    "leaves": 8,
+    "micro_batch": 4,
+    "lanes": 32,
+    "window_rows": 512,
+    "threads": 2,
+    "evaluate_epochs": 3,
+    "early_stopping": 2,
+    "log_steps": 5,
+    "ranks": 4,
+    "launcher": "dask",
+    "device": "cpu",
+    "scheduler": "tcp://127.0.0.1:8786",
+    "checkpoint_seconds": 9.0,
+    "checkpoint_steps": 6,
+    "keep": 1,
+    "cache_gb": 0.0,
+    "restarts": 0,
+    "timeout_seconds": 8.0,
+    "shutdown_seconds": 7.0,
+    "tensorboard": True,
+    "fresh": True,
+}
+# What a run is bound to; the rest may change from one start to the next.
+RECIPE = set(list(OTHER)[1 : list(OTHER).index("ranks")])
+
+
+def test_every_field_is_tried() -> None:
+    defaults = dataclasses.asdict(TrainConfig())
+    assert set(OTHER) == set(defaults) - {"model_option"}  # ends among the options
+    assert [name for name, value in OTHER.items() if value == defaults[name]] == []
+
+
+@pytest.mark.parametrize("name", OTHER)
+def test_a_field_survives_json_and_binds_a_run_or_does_not(name: str) -> None:
+    default, other = TrainConfig(), TrainConfig(**{name: OTHER[name]})
+    assert TrainConfig.from_dict(json.loads(json.dumps(other.to_dict()))) == other != default
+    changed = changed_settings(default.recipe(), other.recipe())
+    assert [text.split()[0] for text in changed] == ([name] if name in RECIPE else [])
+
+
+@pytest.mark.parametrize("name", ["epochs", "max_steps"])
+def test_a_run_may_grow_and_not_shrink(name: str) -> None:
+    grown: list[dict[str, Any]] = [{name: count} for count in (5, 6)]
+    short, long = (TrainConfig(**chosen).recipe() for chosen in grown)
+    assert changed_settings(short, long) == []
+    assert changed_settings(long, short) == [f"{name} 6 -> 5"]
+
 
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
         ({"run": "../other"}, "letters, digits"),
         ({"run": "original"}, "source of every recording"),
+        ({"run": "transform"}, "source of every recording"),
+        ({"learning_rate": math.nan}, "--lr nan: above 0"),
+        ({"holdout": math.nan}, "--holdout nan: at least 0"),
+        ({"epochs": math.nan}, "expected a whole number"),
         ({"epochs": 0}, "--epochs 0: at least 1"),
         ({"max_steps": 0}, "--max-steps 0: at least 1"),
         ({"batch_size": 0}, "--batch-size 0: at least 1"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import tracemalloc
 
 import numpy as np
@@ -95,10 +96,17 @@ def test_whole_recordings_are_held_out_near_the_share() -> None:
 
 
 def test_either_side_gets_a_recording_however_extreme_the_share() -> None:
-    starts, counts = np.array([0, 1000]), np.array([1000, 5])
-    for share in (0.001, 0.5, 0.999):
-        split = split_rows(["a", "b"], starts, counts, 1005, share, seed=0)
-        assert split.train.count > 0 < split.holdout.count
+    counts = np.array([1000, 5, 5, 5, 5])
+    starts = np.cumsum(counts) - counts
+    whole = [set(range(start, start + count)) for start, count in zip(starts, counts, strict=True)]
+    for share, seed in itertools.product((0.001, 0.5, 0.999), range(5)):
+        split = split_rows(list("abcde"), starts, counts, 1020, share, seed)
+        train, held_out = (set(s.within(0, 2000).tolist()) for s in (split.train, split.holdout))
+        assert train and held_out and not train & held_out
+        assert train | held_out == set().union(*whole)
+        assert all(rows <= train or rows <= held_out for rows in whole)
+    one_of_two = split_rows(["a", "b"], starts[:2], counts[:2], 1005, 0.999, seed=0)
+    assert {one_of_two.train.count, one_of_two.holdout.count} == {1000, 5}
 
 
 def test_one_recording_is_cut_in_time_with_a_gap() -> None:

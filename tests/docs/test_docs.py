@@ -20,7 +20,7 @@ _LINK = re.compile(r"(?<!\!)\[[^\]]*\]\(([^)\s]+)\)|!\[[^\]]*\]\(([^)\s]+)\)")
 
 def test_sphinx_builds_the_pages_without_a_warning(tmp_path: Path) -> None:
     pytest.importorskip("furo", reason="the documentation's theme is not installed")
-    command = [sys.executable, "-m", "sphinx", "-W", "-n", "-q", "--keep-going", "-b", "html"]
+    command = [sys.executable, "-m", "sphinx", "-W", "-q", "--keep-going", "-b", "html"]
     command += ["-d", str(tmp_path / "doctrees"), str(ROOT / "docs"), str(tmp_path / "html")]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

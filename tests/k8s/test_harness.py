@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.hangs import HANG_SECONDS
 from tests.k8s.harness.cluster import Cluster
 from tests.k8s.harness.process import namespaces_work
 
@@ -76,7 +77,7 @@ def cluster(folder: Path, *documents: Document) -> Cluster:
 
 
 def finish(running: Cluster) -> None:
-    running.run_until(lambda: running.succeeded("toy"), timeout_seconds=20)
+    running.run_until(lambda: running.succeeded("toy"), timeout_seconds=HANG_SECONDS)
 
 
 def test_commands_run_with_their_environment_as_the_image_user(tmp_path: Path) -> None:
@@ -98,7 +99,7 @@ def test_only_scratch_is_writable(tmp_path: Path) -> None:
 
 def test_75_is_run_again_and_not_counted(tmp_path: Path) -> None:
     with cluster(tmp_path, job("exit 75")) as running:  # its back-off limit is one
-        running.run_until(lambda: len(running.ended) == 3, timeout_seconds=20)
+        running.run_until(lambda: len(running.ended) == 3, timeout_seconds=HANG_SECONDS)
         assert [pod.exit_code for pod in running.ended] == [75, 75, 75]
 
 
@@ -134,14 +135,14 @@ def test_sigterm_reaches_the_program_and_its_exit_code_the_job(tmp_path: Path) -
     script = "trap 'exit 75' TERM; echo up; [ -e /tmp/go ] || while :; do sleep 0.1; done"
     with cluster(tmp_path, job(script)) as running:
         running.run_until(
-            lambda: any("up" in pod.log("main", "out") for pod in running.pods), timeout_seconds=10
+            lambda: any("up" in pod.log("main", "out") for pod in running.pods), timeout_seconds=HANG_SECONDS
         )
         running.pod("toy-0").terminate()
         running.step()
         assert [pod.exit_code for pod in running.ended] == [75]
-        running.run_until(lambda: bool(running.pods), timeout_seconds=10)
+        running.run_until(lambda: bool(running.pods), timeout_seconds=HANG_SECONDS)
         (tmp_path / "toy-0" / "scratch" / "go").touch()
-        running.run_until(lambda: running.pods[0].process is not None, timeout_seconds=10)
+        running.run_until(lambda: running.pods[0].process is not None, timeout_seconds=HANG_SECONDS)
         finish(running)
 
 
@@ -157,10 +158,10 @@ def test_deployments_come_back_with_their_address(tmp_path: Path) -> None:
     }
     with cluster(tmp_path, document) as running:
         running.run_until(
-            lambda: [p.log("main", "out") for p in running.pods] == ["up\n"] * 2, timeout_seconds=10
+            lambda: [p.log("main", "out") for p in running.pods] == ["up\n"] * 2, timeout_seconds=HANG_SECONDS
         )
         victim = running.pods[0]
         victim.kill()
-        running.run_until(lambda: victim.log("main", "out") == "up\nup\n", timeout_seconds=10)
+        running.run_until(lambda: victim.log("main", "out") == "up\nup\n", timeout_seconds=HANG_SECONDS)
         assert victim.restarts == 1
         assert len(running.pods) == 2

@@ -67,7 +67,8 @@ def operator_schema(kind: str) -> dict[str, Any]:
     schema: dict[str, Any] = version["schema"]["openAPIV3Schema"]
     # The API server knows these two by itself.
     schema["properties"] |= {"apiVersion": {}, "kind": {}, "metadata": {}}
-    return _closed(schema)
+    closed: dict[str, Any] = _closed(schema)
+    return closed
 
 
 def _closed(schema: Any) -> Any:

@@ -1,11 +1,11 @@
 """Checks that no frame's code or coefficients depend on the frames computed beside it.
 
-python -m tests.model.alike THREADS, in a process of its own: MKL chooses its kernels once.
+python -m tests.model.alike, in a process of its own: MKL chooses its kernels once.
 """
 
 from __future__ import annotations
 
-import sys
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,9 +17,14 @@ SIZE = 2048
 
 
 def main() -> None:
-    torch.set_num_threads(int(sys.argv[1]))
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        check()
+
+
+def check() -> None:
     torch.manual_seed(0)
-    config = {"dataset": {"hop_seconds": 0.25}, "model": {"name": "dense", "features": SIZE}}
+    config: Any = {"dataset": {"hop_seconds": 0.25}, "model": {"name": "dense", "features": SIZE}}
     codec = Codec(Dense(SIZE, (256, 128, 64)), config)
     raw = (0.1 * np.random.default_rng(0).standard_normal((300, SIZE))).astype(np.float32)
     codes = codec.encode(raw)
@@ -28,6 +33,7 @@ def main() -> None:
         part = codec.encode(raw[start : start + count])
         stop = start + count
         np.testing.assert_array_equal(part.values, codes.values[start:stop])
+        assert part.scale is not None and codes.scale is not None
         np.testing.assert_array_equal(part.scale, codes.scale[start:stop])
         np.testing.assert_array_equal(codec.decode(part), decoded[start:stop])
 

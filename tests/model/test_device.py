@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from fadae.errors import UsageError
-from fadae.model.device import resolve_device
+from fadae.model import resolve_device
 
 
 @pytest.fixture

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-import fadae
+import fadae as library
 from fadae.errors import CodeError, UsageError
 from fadae.model.codec import Codec
 from fadae.stages.reconstruct import prepare_recordings, reconstruct, reconstruct_shard
@@ -23,6 +20,7 @@ from fadae.store.location import Location
 from fadae.store.reconstruction import PREPARED
 from fadae.training.launch import train
 from fadae.training.run import open_dataset
+from tests.command import fadae, summary
 from tests.stages.test_reconstruct import killed_after, objects
 from tests.synthetic import RATE_HZ, music, write_features
 from tests.training.small import metrics_of, model_hash, small
@@ -55,32 +53,18 @@ def done(toy_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 def command(*arguments: str) -> dict[str, Any]:
-    result = subprocess.run(
-        [sys.executable, "-m", "fadae", *arguments, "--json"], capture_output=True, text=True
-    )
-    assert result.returncode == 0, result.stderr
-    found: dict[str, Any] = json.loads(result.stdout.splitlines()[-1])
-    return found
+    ended = fadae(*arguments, "--json")
+    assert ended.returncode == 0, ended.stderr
+    return summary(ended)
 
 
 def test_the_command_line_finds_it(tmp_path: Path) -> None:
     location = Location(str(tmp_path))
     write_features(location, {SHORT: music(9.3, seed=1), LONG: music(20, seed=2)})
     there = ("-w", location.url)
-    trained = command(
-        "train",
-        *there,
-        "--model",
-        "toy",
-        "--model-option",
-        "keep=9",
-        "--max-steps",
-        "3",
-        "--batch-size",
-        "8",
-        "--ranks",
-        "1",
-    )
+    toy = ("--model", "toy", "--model-option", "keep=9")
+    short = ("--max-steps", "3", "--batch-size", "8", "--ranks", "1")
+    trained = command("train", *there, *toy, *short)
     assert trained["model"] == "toy"
     assert command("reconstruct", *there, "--workers", "1")["shards_written"] == 1
     npy = tmp_path / "part.npy"
@@ -106,7 +90,7 @@ def test_training_reports_its_loss_and_figures(done: Any) -> None:
 
 def test_its_scores_are_those_of_its_stored_codes(done: Any) -> None:
     location, trained, _ = done
-    workspace = fadae.open(location.url)
+    workspace = library.open(location.url)
     held_out = open_dataset(location, small(**SETTINGS), None).split.holdout.within(0, 2048)
     lengths = workspace.reconstruction("default")["code_bytes"].to_numpy()[held_out]
     loud = (workspace.features["features"].to_numpy()[held_out] != 0).any(axis=1)
@@ -137,7 +121,7 @@ def test_the_store_holds_bytes_their_number_and_what_a_recording_was_prepared_wi
     done: Any,
 ) -> None:
     location, _, summary = done
-    workspace = fadae.open(location.url)
+    workspace = library.open(location.url)
     made = workspace.reconstruction("default")
     assert "scale" not in made
     assert made["encoded"].dtype == np.uint8 and made["encoded"].shape == (2048, 28)
@@ -157,11 +141,11 @@ def test_the_store_holds_bytes_their_number_and_what_a_recording_was_prepared_wi
 
 def test_codes_written_and_codes_computed_are_the_same(done: Any, tmp_path: Path) -> None:
     location, _, _ = done
-    written = fadae.open(location.url)
+    written = library.open(location.url)
     fresh = prepare(tmp_path)
     for name in ("config.json", "model.safetensors"):
         fresh.write_bytes(f"runs/default/{name}", location.read_bytes(f"runs/default/{name}"))
-    computed = fadae.open(fresh.url)
+    computed = library.open(fresh.url)
     for name, seconds in ((LONG, (100.0, 110.0)), (AGAIN, (2.0, 5.0)), (SHORT, None)):
         a, b = written.codes(name, seconds), computed.codes(name, seconds)
         assert a.scale is None and a.code_bytes is not None
@@ -211,7 +195,7 @@ def test_growth_prepares_new_recordings_only(tmp_path: Path) -> None:
 
 
 def test_damaged_codes_are_refused(done: Any) -> None:
-    workspace = fadae.open(done[0].url)
+    workspace = library.open(done[0].url)
     codec, codes = workspace.codec(), workspace.codes(LONG, (0, 3))
     assert codes.code_bytes is not None
     lengths = codes.code_bytes.copy()
@@ -230,7 +214,7 @@ def test_damaged_codes_are_refused(done: Any) -> None:
 
 
 def test_it_generates_by_its_own_methods_only(done: Any) -> None:
-    workspace = fadae.open(done[0].url)
+    workspace = library.open(done[0].url)
     sound = workspace.generate(method="rows", seconds=2, seed=3)
     assert sound.shape == (2 * RATE_HZ,) and sound.std() > 0
     np.testing.assert_array_equal(sound, workspace.generate(method="rows", seconds=2, seed=3))

@@ -7,6 +7,7 @@ how far from zero inside its cell a level lies on average.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -48,7 +49,7 @@ class Toy(nn.Module):
         self.inside = nn.Parameter(torch.zeros(()))
 
     @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Self:
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
         return cls(config["features"], config["keep"])
 
     def config(self) -> dict[str, Any]:

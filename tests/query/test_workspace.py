@@ -146,7 +146,7 @@ def test_pictures_put_a_tone_where_it_sounds(tmp_path: Path) -> None:
     location = Location(str(tmp_path))
     time = np.arange(6 * RATE_HZ) / RATE_HZ
     tone = 0.4 * np.sin(2 * np.pi * 1000 * time) * ((time > 2) & (time < 4))
-    write_features(location, {"a/tone.ogg": np.int16(np.rint(tone * 32767))})
+    write_features(location, {"a/tone.ogg": np.rint(tone * 32767).astype(np.int16)})
     workspace = fadae.open(location.url)
     picture = workspace.rasterize("a/tone.ogg", seconds=slice(1, 5))
     band, column = np.unravel_index(int(picture.to_numpy().argmax()), picture.shape)

@@ -33,7 +33,7 @@ def sound(seed: int, seconds: float) -> np.ndarray[Any, np.dtype[np.int16]]:
     x = 0.01 * random.standard_normal(len(time))
     for number in range(1, 5):
         x += 0.3 / number * np.sin(2 * np.pi * 220 * (seed + 1) * number * time)
-    return np.int16(np.rint(np.clip(x, -1, 1) * 32767))
+    return np.rint(np.clip(x, -1, 1) * 32767).astype(np.int16)
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def location(tmp_path_factory: pytest.TempPathFactory) -> Location:
 @pytest.fixture(scope="module", params=["dense", "pca"])
 def run(request: pytest.FixtureRequest, location: Location) -> str:
     model = str(request.param)
-    options = {"widths": (16, 8)} if model == "dense" else {}
+    options: dict[str, Any] = {"widths": (16, 8)} if model == "dense" else {}
     train(location, TrainConfig(run=model, model=model, epochs=2, ranks=1, **options))
     made = reconstruct(location, model)
     assert np.isfinite(made["audio_snr_db"])

@@ -25,10 +25,12 @@ from fadae.errors import NoInputError, TransientError, UsageError
 from fadae.model.companding import compand
 from fadae.records import finite
 from fadae.stages.reconstruct import ReconstructTask, reconstruct, reconstruct_shard
-from fadae.store.features import FEATURES, NO_SAMPLE, FeatureSet
+from fadae.store.features import NO_SAMPLE, FeatureSet
 from fadae.store.frames import FrameStore
 from fadae.store.location import Location
-from fadae.store.reconstruction import SUMS, reconstruction_path
+from fadae.store.paths import FEATURES, reconstruction_path
+from fadae.store.reconstruction import SUMS
+from fadae.summaries import ReconstructSummary
 from fadae.transform.adaptive import MODEL_FLOOR
 from tests.synthetic import music, write_features, write_run
 
@@ -57,7 +59,7 @@ def objects(location: Location) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Location, dict[str, Any]]:
+def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Location, ReconstructSummary]:
     location = prepare(tmp_path_factory.mktemp("done"))
     return location, reconstruct(location)
 
@@ -241,12 +243,11 @@ def test_a_process_killed_at_any_moment_ends_with_the_same_bytes(done: Any, tmp_
         process = spawn.Process(target=reconstruct, args=(location,))
         process.start()
         root = location.full("reconstructions")
-        deadline = time.monotonic() + 60
-        while process.is_alive() and time.monotonic() < deadline:
+        while process.is_alive():
             if sum(len(files) for _, _, files in os.walk(root)) >= objects_seen:
                 os.kill(process.pid or 0, signal.SIGKILL)
             time.sleep(0.002)
-        process.join(10)
+        process.join()
     reconstruct(location)
     left = {name: hash_ for name, hash_ in objects(location).items() if ".partial-" not in name}
     assert left == objects(done[0])
@@ -345,4 +346,6 @@ def test_a_store_without_a_count_of_hops_still_gives_its_scores(tmp_path: Path, 
     totals = {name: value for name, value in store.attrs["totals"].items() if name != "hops"}
     store.publish(store.rows, store.recording_rows, {"totals": totals})
     kept = {**summary, "shards_written": 0, "shards_kept": 2}
-    assert finite(reconstruct(old)) == finite(kept)  # NaN, of sides with no frame, equals nothing
+    assert finite(dict(reconstruct(old))) == finite(
+        kept
+    )  # NaN, of sides with no frame, equals nothing

@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from fadae.records import Commit, Decoded, Failure, FailureClass, Track
 from fadae.store.location import Location
-from fadae.store.staging import pcm_path, write_commit
+from fadae.store.paths import pcm_path
+from fadae.store.staging import write_commit
 
 RATE_HZ = 11025
 HOP = 3750

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -151,7 +152,7 @@ def test_refused_credentials_are_told_at_once(wrong: str, s3: S3Server) -> None:
     with FaultProxy(s3.port + 3) as proxy:
         options = {**options_through(proxy, s3), wrong: "wrong"}
         location = Location(f"{s3.url}/forbidden", options)
-        verbs = [
+        verbs: list[Callable[[], object]] = [
             lambda: location.read_bytes("x"),
             lambda: location.names(""),
             lambda: location.write_bytes("x", b"1"),
@@ -176,7 +177,6 @@ def test_a_bucket_without_credentials_is_one_line_and_2(s3: S3Server) -> None:
             env=env,
             capture_output=True,
             text=True,
-            timeout=100,
         )
         last = done.stderr.splitlines()[-1]
         assert done.returncode == 2, done.stderr

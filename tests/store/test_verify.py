@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import random
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,8 +11,9 @@ import pytest
 from fadae.errors import NoInputError
 from fadae.stages.extract import extract, extract_shard
 from fadae.store.location import Location
-from fadae.store.staging import commit_path, pcm_path
+from fadae.store.paths import commit_path, pcm_path
 from fadae.store.verify import verify
+from tests.command import fadae, summary
 from tests.store.staged import HOP, RATE_HZ, stage_all, stage_failure, tree
 
 LENGTHS = {"a/1": 200 * RATE_HZ, "a/2": 5 * HOP, "z/9": 200 * RATE_HZ}
@@ -141,11 +139,10 @@ def test_a_damaged_plan_is_named(workspace: Path) -> None:
 
 def test_the_command_ends_with_1_where_damage_is_left(workspace: Path) -> None:
     damage(workspace / "plans/00001.jsonl.gz", "gone", random.Random(0))
-    command = [sys.executable, "-m", "fadae", "verify", "-w", str(workspace), "--workers", "1"]
-    done = subprocess.run([*command, "--json"], capture_output=True, env=os.environ, timeout=200)
+    done = fadae("verify", "-w", str(workspace), "--workers", "1", "--json")
     assert done.returncode == 1
-    assert b'"problems_found": 1' in done.stdout.splitlines()[-1]
-    assert b"plans/00001.jsonl.gz" in done.stderr.splitlines()[-1]
+    assert summary(done)["problems_found"] == 1
+    assert "plans/00001.jsonl.gz" in done.stderr.splitlines()[-1]
 
 
 def test_nothing_to_verify_is_no_input(tmp_path: Path) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from fadae.store.features import FEATURES, RECORDING_COLUMNS, feature_attrs, feature_specs
+from fadae.store.features import RECORDING_COLUMNS, feature_attrs, feature_specs
 from fadae.store.frames import FrameStore
 from fadae.store.layout import BLOCK_FRAMES
 from fadae.store.location import Location
+from fadae.store.paths import FEATURES
 from fadae.transform.adaptive import FrequencyAdaptiveTransform
 
 

@@ -14,7 +14,7 @@ from datetime import timedelta
 from typing import Any
 
 import torch
-import torch.distributed as dist
+from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
 from fadae.training.ranks import Ranks, join_ranks, open_store
 
@@ -46,12 +46,12 @@ def verbs(ranks: Ranks) -> list[Callable[[], Any]]:
         lambda: ranks.add_in_order(torch.ones(8)),
         # A single send may end in a buffer.
         lambda: [ranks.from_first("x") for _ in range(100)],
-        lambda: [ranks.spread([torch.ones(100_000)]) for _ in range(100)],
+        lambda: ranks.spread([torch.ones(100_000)] * 100),
     ]
 
 
 def second(how: str, port: int) -> None:
-    store = dist.TCPStore("127.0.0.1", port, None, is_master=False, timeout=timedelta(seconds=60))
+    store = TCPStore("127.0.0.1", port, None, is_master=False, timeout=timedelta(seconds=60))
     print("ready", flush=True)
     with join_ranks(1, 2, store, "cpu", 60) as ranks:
         ranks.total([1.0])

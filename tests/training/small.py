@@ -15,7 +15,13 @@ from fadae.training.trainer import train_rank
 
 def small(**settings: Any) -> TrainConfig:
     """A config of a model that is small and learns fast; one rank unless told otherwise."""
-    chosen = {"widths": (32, 8), "epochs": 2, "learning_rate": 1e-3, "ranks": 1, "log_steps": 5}
+    chosen: dict[str, Any] = {
+        "widths": (32, 8),
+        "epochs": 2,
+        "learning_rate": 1e-3,
+        "ranks": 1,
+        "log_steps": 5,
+    }
     return TrainConfig(**chosen | settings)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -189,7 +190,7 @@ def test_a_bucket_that_fails_for_a_while_costs_a_checkpoint_and_nothing_else(
         direct.write_bytes(path, location.read_bytes(path))
     with FaultProxy(s3.port + 3) as proxy:
         options = {**s3.storage_options, "endpoint_url": proxy.url}
-        phases = iter(
+        phases: Iterator[Callable[[], bool]] = iter(
             (
                 lambda: "step-10" in direct.names("runs/default/checkpoints"),
                 lambda: "step-15 is not saved" in caplog.text,

@@ -11,9 +11,10 @@ import pytest
 from fadae.errors import FadaeError, NoInputError, UsageError
 from fadae.model.codec import Codec
 from fadae.scores import nmse_db
-from fadae.store.features import FEATURES, FeatureSet
+from fadae.store.features import FeatureSet
 from fadae.store.frames import FrameStore
 from fadae.store.location import Location
+from fadae.store.paths import FEATURES
 from fadae.training.context import Preempted
 from fadae.training.launch import train
 from fadae.training.run import open_dataset

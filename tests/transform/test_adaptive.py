@@ -5,8 +5,9 @@ from __future__ import annotations
 import itertools
 import pickle
 import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fadae.errors import UsageError
+from fadae.records import TransformConfig
 from fadae.scores import snr_db
 from fadae.transform.adaptive import MODEL_FLOOR, FrequencyAdaptiveTransform
 from tests.transform import zounds
@@ -202,7 +204,11 @@ class TestMemory:
         x = noise(2000 * SEED.hop_samples).astype(np.float32)
         c = SEED.analyze(x)  # makes the matrices
         y = SEED.synthesize(c)
-        for work, result in ((lambda: SEED.analyze(x), c), (lambda: SEED.synthesize(c), y)):
+        works: list[tuple[Callable[[], object], np.ndarray]] = [
+            (lambda: SEED.analyze(x), c),
+            (lambda: SEED.synthesize(c), y),
+        ]
+        for work, result in works:
             tracemalloc.start()
             work()
             _, peak_bytes = tracemalloc.get_traced_memory()
@@ -378,7 +384,7 @@ class TestConfiguration:
     )
     def test_a_broken_configuration_is_refused(self, change: dict[str, Any]) -> None:
         with pytest.raises(UsageError):
-            FrequencyAdaptiveTransform.from_config(SEED.config() | change)
+            FrequencyAdaptiveTransform.from_config(cast(TransformConfig, SEED.config() | change))
 
     def test_a_band_past_nyquist_is_refused(self) -> None:
         slices = SEED.band_slices.tolist()

@@ -6,7 +6,7 @@ import os
 import pickle
 import subprocess
 import sys
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fadae.errors import UsageError
+from fadae.records import TransformConfig
 from fadae.scores import snr_db
 from fadae.transform.critical import BLOCKS, CriticalTransform, kbd_slope, preset_bands
 
@@ -186,7 +187,7 @@ class TestValue:
     )
     def test_another_configuration_is_refused(self, change: dict[str, Any]) -> None:
         with pytest.raises(UsageError):
-            CriticalTransform.from_config(CRITICAL.config() | change)
+            CriticalTransform.from_config(cast(TransformConfig, CRITICAL.config() | change))
 
     def test_bad_input_is_refused(self) -> None:
         with pytest.raises(UsageError):

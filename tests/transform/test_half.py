@@ -40,4 +40,4 @@ def test_strides_and_other_types() -> None:
     x = np.random.default_rng(0).standard_normal((50, 60)).astype(np.float32)
     assert same_bits(x[::3, ::-2])
     with pytest.raises(TypeError, match="float64"):
-        to_float16(np.zeros(3))
+        to_float16(np.zeros(3))  # type: ignore[arg-type]

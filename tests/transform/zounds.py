@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +21,7 @@ ROUNDED_TO = 1e-5
 
 
 @functools.cache
-def vectors() -> dict[str, npt.NDArray[np.generic]]:
+def vectors() -> dict[str, npt.NDArray[Any]]:
     """Return the arrays of zounds.npz by name."""
     with np.load(Path(__file__).with_name("zounds.npz")) as file:
         return dict(file)

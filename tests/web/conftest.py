@@ -58,7 +58,7 @@ class Served:
         """Return the answer to one request, on a connection of its own."""
         given = {name.replace("_", "-"): value for name, value in headers.items()}
         with urllib3.PoolManager(retries=False) as pool:
-            return pool.request(method, self.address + path, headers=given, timeout=60)
+            return pool.request(method, self.address + path, headers=given)
 
     def connect(self) -> socket.socket:
         """Return a bare connection, for what no client would send."""

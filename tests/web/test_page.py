@@ -334,8 +334,12 @@ def test_what_a_run_held_out_is_marked(visit: Callable[..., Visit], location: Lo
     training.wait_for_selector(".run .means")
     told = training.locator(".run:has-text('default')").inner_text()
     means = fadae.open(location.url).pooled_scores("default")
-    for side, words in (("held_out", "Held-out recordings"), ("trained", "Recordings trained on")):
-        level = f"{means[f'{side}_nmse_db']:.1f}".replace("-", "\N{MINUS SIGN}")
+    held_out, trained_on = means["held_out_nmse_db"], means["trained_nmse_db"]
+    for words, nmse_db in (
+        ("Held-out recordings", held_out),
+        ("Recordings trained on", trained_on),
+    ):
+        level = f"{nmse_db:.1f}".replace("-", "\N{MINUS SIGN}")
         assert f"{words}: NMSE {level} dB" in told
     assert "PCA with 16 components does better on held-out frames: -7.25 dB" in told
 

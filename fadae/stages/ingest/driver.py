@@ -10,42 +10,51 @@ import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
-from typing import Any, Self
+from typing import Literal, Self, TypeVar
 
 from fadae.archive import ArchiveSource, FolderSource, Slot, Source
 from fadae.cluster import ClusterSemaphore
 from fadae.config import Settings, WhichFailures
 from fadae.errors import NoInputError, TransientError, UsageError
-from fadae.records import Commit, Failure, FailureClass, Track, canonical_json
-from fadae.stages.ingest.listing import Listing
+from fadae.records import Commit, Failure, FailureClass, FailureLine, Track, canonical_json
+from fadae.stages.ingest.listing import Listing, SelectionTotals
 from fadae.stages.ingest.recording import Job, Outcome, ingest_recording
-from fadae.store import Location, Mapper, improve_commit, map_serially, recording_key
+from fadae.store import Location, Mapper, improve_commit, map_serially, paths
+from fadae.summaries import IngestSummary
 
 log = logging.getLogger("fadae.ingest")
 
-RATE_PATH = "staging/rate.json"
 # Of so many recordings tried, more than half failing in passing is an outage, not bad luck.
 OUTAGE_BATCH = 32
 
 FAILURES_SHOWN = 1_000
-_COUNTS = ("ok", "transient", "permanent", "samples", "bytes")
+_COUNTS: tuple[Literal["ok", "transient", "permanent", "samples", "bytes"], ...] = (
+    "ok",
+    "transient",
+    "permanent",
+    "samples",
+    "bytes",
+)
+Bound = TypeVar("Bound", int, str)
 
 
 def ingest(
-    location: Location,
+    workspace: Location | str,
     sources: Sequence[Source],
     settings: Settings | None = None,
     *,
     mapper: Mapper = map_serially,
-) -> dict[str, Any]:
+) -> IngestSummary:
     """Ingest what the sources list and return the summary, what was done before included.
-
-    Keys: recordings, ok, failed (transient), quarantined (permanent), audio_seconds, bytes (of the
-    sources' files), failures [{id, class, reason}].
 
     Raises, each with the summary so far: TransientError while failures remain that may pass,
     NoInputError where nothing is usable, UsageError for a workspace of another sample rate.
+
+    >>> done = fadae.ingest(new_workspace, [fadae.FolderSource(folder)])
+    >>> done.ok, done.failed, done.quarantined, done.audio_seconds
+    (2, 0, 0, 8.0)
     """
+    location = Location.of(workspace)
     settings = settings or Settings()
     _ensure_rate(location, settings.rate_hz)
     for source in sources:
@@ -88,7 +97,7 @@ def _judge(totals: IngestTotals, unkept: list[Failure]) -> None:
 
 def _ensure_rate(location: Location, rate_hz: int) -> None:
     """Bind the workspace to one sample rate, or hold it to the one it has."""
-    there = _bound(location, RATE_PATH, {"sample_rate_hz": rate_hz})["sample_rate_hz"]
+    there = _bound(location, paths.RATE, "sample_rate_hz", rate_hz)
     if there != rate_hz:
         raise UsageError(
             f"workspace {location.url} holds recordings at {there} Hz; this call asks for "
@@ -100,8 +109,8 @@ def _ensure_own_name(location: Location, source: Source) -> None:
     """Refuse a folder named like another one here: their recordings' ids would be the same."""
     if not isinstance(source, FolderSource):
         return
-    path = f"ingests/folders/{recording_key(source.item)}.json"
-    there = _bound(location, path, {"folder": source.url})["folder"]
+    path = paths.folder_name(source.item)
+    there = _bound(location, path, "folder", source.url)
     if there != source.url:
         raise UsageError(
             f"this workspace has recordings of {there} under the name {source.item!r}; "
@@ -110,11 +119,11 @@ def _ensure_own_name(location: Location, source: Source) -> None:
         )
 
 
-def _bound(location: Location, path: str, value: dict[str, Any]) -> dict[str, Any]:
+def _bound(location: Location, path: str, name: str, value: Bound) -> Bound:
     """Return what the workspace is bound to at a path: the value, unless one was there before."""
     if not location.exists(path):
-        location.create_exclusive(path, canonical_json(value).encode())
-    there: dict[str, Any] = json.loads(location.read_bytes(path))
+        location.create_exclusive(path, canonical_json({name: value}).encode())
+    there: Bound = json.loads(location.read_bytes(path))[name]
     return there
 
 
@@ -144,7 +153,7 @@ def _ingest_source(
         total.merge(totals)
     if not totals.failed:
         kept = settings.keep_source and not unkept
-        listing.finish({"keep_source": kept, **totals.to_dict()})
+        listing.finish(totals.record(keep_source=kept))
     return unkept
 
 
@@ -184,7 +193,7 @@ def _finished(listing: Listing, settings: Settings) -> IngestTotals | None:
     state = listing.finished()
     if state is None or (settings.keep_source and not state["keep_source"]):
         return None
-    totals = IngestTotals.from_dict(settings.rate_hz, state)
+    totals = IngestTotals.of_record(settings.rate_hz, state)
     again = settings.retry in (WhichFailures.PERMANENT, WhichFailures.ALL)
     return None if again and totals.quarantined else totals
 
@@ -276,7 +285,7 @@ class IngestTotals:
         """Begin with nothing; samples are counted at rate_hz."""
         self._rate_hz = rate_hz
         self._counts: Counter[str] = Counter()
-        self._failures: list[dict[str, str]] = []
+        self._failures: list[FailureLine] = []
 
     @property
     def ok(self) -> int:
@@ -326,34 +335,43 @@ class IngestTotals:
 
     def first(self, kind: FailureClass) -> str:
         """Return an example of a failure of this class, for a message; empty if there is none."""
-        found = (f for f in self.summary()["failures"] if f["class"] == kind.value)
+        found = (f for f in self.summary().failures if f["class"] == kind.value)
         return next((f"{failure['id']}: {failure['reason']}" for failure in found), "")
 
-    def summary(self) -> dict[str, Any]:
+    def summary(self) -> IngestSummary:
         """Return the totals as the command prints them."""
         # Outcomes come in any order: sorted, two runs print the same.
         failures = sorted(self._failures, key=lambda failure: failure["id"])
-        return {
-            "recordings": self.recordings,
-            "ok": self.ok,
-            "failed": self.failed,
-            "quarantined": self.quarantined,
-            "audio_seconds": self._counts["samples"] / self._rate_hz,
-            "bytes": self._counts["bytes"],
-            "failures": [
-                {name: one[name] for name in ("id", "class", "reason")} for one in failures
+        return IngestSummary(
+            recordings=self.recordings,
+            ok=self.ok,
+            failed=self.failed,
+            quarantined=self.quarantined,
+            audio_seconds=self._counts["samples"] / self._rate_hz,
+            bytes=self._counts["bytes"],
+            failures=[
+                {"id": one["id"], "class": one["class"], "reason": one["reason"]}
+                for one in failures
             ],
+        )
+
+    def record(self, *, keep_source: bool) -> SelectionTotals:
+        """Return what a finished selection remembers; `of_record` reads it back."""
+        counts = self._counts
+        return {
+            "keep_source": keep_source,
+            "ok": counts["ok"],
+            "transient": counts["transient"],
+            "permanent": counts["permanent"],
+            "samples": counts["samples"],
+            "bytes": counts["bytes"],
+            "failures": self._failures,
         }
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return a JSON-able dict that `from_dict` reads back."""
-        counts = {name: self._counts[name] for name in _COUNTS}
-        return {**counts, "failures": self._failures}
-
     @classmethod
-    def from_dict(cls, rate_hz: int, values: dict[str, Any]) -> Self:
-        """Return the totals that `to_dict` wrote; further keys are ignored."""
+    def of_record(cls, rate_hz: int, record: SelectionTotals) -> Self:
+        """Return the totals that `record` told."""
         totals = cls(rate_hz)
-        totals._counts.update({name: values[name] for name in _COUNTS})
-        totals._failures = values["failures"]
+        totals._counts.update({name: record[name] for name in _COUNTS})
+        totals._failures = record["failures"]
         return totals

@@ -12,14 +12,32 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import TypedDict
 
 from fadae.archive import Page, Source
 from fadae.config import WhichFailures
-from fadae.records import Failure, FailureClass, Track, canonical_json, sha256_hex
-from fadae.store import Location
+from fadae.records import (
+    Failure,
+    FailureClass,
+    FailureLine,
+    FailureRecord,
+    Track,
+    canonical_json,
+    sha256_hex,
+)
+from fadae.store import Location, paths
 
-INGESTS = "ingests"
+
+class SelectionTotals(TypedDict):
+    """What a finished selection came to; in its file, `selection` says what was asked for."""
+
+    keep_source: bool  # whether the original of every recording is kept
+    ok: int
+    transient: int
+    permanent: int
+    samples: int
+    bytes: int  # of the sources' files
+    failures: list[FailureLine]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +49,14 @@ class Listing:
     limit: int | None = None
 
     @property
-    def selection(self) -> dict[str, Any]:
+    def selection(self) -> dict[str, object]:
         """What is asked for, JSON-able."""
         return {**self.source.selection(), "limit": self.limit}
 
     @property
     def path(self) -> str:
         """Where the listing lies in the workspace."""
-        return f"{INGESTS}/{sha256_hex(canonical_json(self.selection))[:32]}"
+        return paths.listing(sha256_hex(canonical_json(self.selection)))
 
     def forget(self) -> None:
         """Remove what is remembered, so that the source is asked again."""
@@ -53,17 +71,17 @@ class Listing:
             return None
         return datetime.fromtimestamp(seconds, UTC) if math.isfinite(seconds) else None
 
-    def finished(self) -> dict[str, Any] | None:
-        """Return the summary of the finished selection, or None."""
+    def finished(self) -> SelectionTotals | None:
+        """Return the totals of the finished selection, or None."""
         try:
-            state: dict[str, Any] = json.loads(self.location.read_bytes(f"{self.path}.json"))
+            state: SelectionTotals = json.loads(self.location.read_bytes(f"{self.path}.json"))
         except FileNotFoundError:
             return None
         return state
 
-    def finish(self, summary: dict[str, Any]) -> None:
+    def finish(self, totals: SelectionTotals) -> None:
         """Remember that every recording has its outcome."""
-        state = {"selection": self.selection, **summary}
+        state = {"selection": self.selection, **totals}
         self.location.write_bytes(f"{self.path}.json", canonical_json(state).encode())
 
     def tracks(self, retry: WhichFailures) -> Iterator[Track | Failure]:
@@ -111,8 +129,8 @@ class Listing:
 
         A caller who has enough stops in the middle, and the source is asked no further.
         """
-        tracks: list[dict[str, Any]] = []
-        failures: list[dict[str, Any]] = []
+        tracks: list[dict[str, object]] = []
+        failures: list[FailureRecord] = []
         for one in self.source.tracks(page):
             if isinstance(one, Track):
                 tracks.append(one.to_dict())
@@ -131,7 +149,7 @@ def _distinct(found: Iterator[Track | Failure], seen: set[int]) -> Iterator[Trac
             yield one
 
 
-def _values(failure: Failure) -> dict[str, Any]:
+def _values(failure: Failure) -> FailureRecord:
     return {
         "id": failure.id,
         "class": failure.failure_class.value,
@@ -140,6 +158,6 @@ def _values(failure: Failure) -> dict[str, Any]:
     }
 
 
-def _failure(values: dict[str, Any]) -> Failure:
+def _failure(values: FailureRecord) -> Failure:
     kind = FailureClass(values["class"])
     return Failure(values["id"], kind, values["reason"], values["attempts"])

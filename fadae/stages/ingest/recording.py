@@ -10,7 +10,7 @@ import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import IO, Any
+from typing import IO
 
 from fadae._version import __version__
 from fadae.archive import Slot, Source, clean_text, clean_url
@@ -187,7 +187,7 @@ def _keep(track: Track, file: Path, location: Location) -> None:
 
 def _log(commit: Commit, seconds: float) -> None:
     """Say what became of a recording; which worker says so is in the line's prefix."""
-    fields: dict[str, Any] = {"recording": commit.id, "seconds": round(seconds, 3)}
+    fields: dict[str, object] = {"recording": commit.id, "seconds": round(seconds, 3)}
     if commit.decoded is not None:
         audio_seconds = commit.decoded.seconds
         log.info(

@@ -10,8 +10,12 @@ import pytest
 from fadae.archive.items import ArchiveSource
 from fadae.archive.rate_limit import RequestPolicy
 from fadae.embedded.server import EmbeddedArchive
+from fadae.records import Commit
 from fadae.store.location import Location
+from fadae.store.staging import read_commit
 from tests.audio.sounds import music, save
+
+Staged = Callable[[Location], dict[str, bytes]]
 
 QUICK = RequestPolicy(
     metadata_pause_seconds=0.0,
@@ -19,9 +23,9 @@ QUICK = RequestPolicy(
     backoff_seconds=0.01,
     backoff_cap_seconds=0.05,
     block_seconds=0.1,
-    connect_seconds=2.0,
-    read_seconds=2.0,
-    deadline_seconds=20.0,
+    connect_seconds=20.0,
+    read_seconds=20.0,
+    deadline_seconds=500.0,
 )
 
 NAMES = [
@@ -63,7 +67,7 @@ def location(tmp_path: Path) -> Location:
 
 
 @pytest.fixture
-def bytes_of() -> Callable[[Location], dict[str, bytes]]:
+def bytes_of() -> Staged:
     """All that a workspace's staging area holds."""
 
     def read(location: Location) -> dict[str, bytes]:
@@ -72,3 +76,10 @@ def bytes_of() -> Callable[[Location], dict[str, bytes]]:
         return {str(path.relative_to(root)): path.read_bytes() for path in found}
 
     return read
+
+
+def committed(location: Location, recording_id: str) -> Commit:
+    """The commit of a recording, which must be there."""
+    commit = read_commit(location, recording_id)
+    assert commit is not None, recording_id
+    return commit

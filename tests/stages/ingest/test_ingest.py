@@ -17,39 +17,51 @@ from fadae.config.job import Limits, Settings, WhichFailures
 from fadae.embedded.faults import ALWAYS, Fault, Kind, Where
 from fadae.embedded.items import HeldItem, folder_item
 from fadae.embedded.server import EmbeddedArchive
-from fadae.errors import NoInputError, OwnFaultError, TransientError, UsageError
+from fadae.errors import FadaeError, NoInputError, OwnFaultError, TransientError, UsageError
 from fadae.records import FailureClass
 from fadae.stages.ingest.driver import ingest
 from fadae.store.location import Location
-from fadae.store.staging import pcm_path, read_commit, source_path
+from fadae.store.paths import pcm_path, source_path
+from fadae.store.staging import read_commit
+from fadae.summaries import IngestSummary
 from tests.audio.sounds import music, save
-from tests.stages.ingest.conftest import NAMES, QUICK
+from tests.stages.ingest.conftest import NAMES, QUICK, Staged, committed
 
 
-def test_recordings_are_staged_with_their_commits(item, source, location) -> None:
+def told(error: FadaeError) -> IngestSummary:
+    assert isinstance(error.summary, IngestSummary)
+    return error.summary
+
+
+def test_recordings_are_staged_with_their_commits(
+    item: Path, source: ArchiveSource, location: Location
+) -> None:
     summary = ingest(location, [source])
     assert summary["recordings"] == summary["ok"] == len(NAMES)
     assert summary["failures"] == []
     assert summary["audio_seconds"] == pytest.approx(sum(2 + n / 4 for n in range(8)), abs=0.5)
     assert summary["bytes"] == sum((item / name).stat().st_size for name in NAMES)
     for name in NAMES:
-        commit = read_commit(location, f"little-item/{name}")
+        commit = committed(location, f"little-item/{name}")
         pcm = location.read_bytes(pcm_path(commit.id))
         assert pcm == np.concatenate(list(decode(item / name, 11025))).tobytes()
+        assert commit.decoded is not None
         assert commit.decoded.pcm_sha256 == hashlib.sha256(pcm).hexdigest()
         assert commit.decoded.samples == len(pcm) // 2
         assert commit.decoded.source_sha1 == commit.track.sha1
         assert not location.exists(source_path(commit.id))
 
 
-def test_a_second_call_asks_the_archive_nothing(archive, source, location) -> None:
+def test_a_second_call_asks_the_archive_nothing(
+    archive: EmbeddedArchive, source: ArchiveSource, location: Location
+) -> None:
     first = ingest(location, [source])
     asked = len(archive.requests)
     assert ingest(location, [source]) == first
     assert len(archive.requests) == asked
 
 
-def test_refresh_finds_what_is_new(item, tmp_path, location) -> None:
+def test_refresh_finds_what_is_new(item: Path, tmp_path: Path, location: Location) -> None:
     folder = tmp_path / "growing"
     save(folder / "a.ogg", music(2))
     source = FolderSource(str(folder))
@@ -59,13 +71,17 @@ def test_refresh_finds_what_is_new(item, tmp_path, location) -> None:
     assert ingest(location, [source], Settings(refresh=True))["ok"] == 2
 
 
-def test_limit_counts_over_all_sources(item, source, location) -> None:
+def test_limit_counts_over_all_sources(
+    item: Path, source: ArchiveSource, location: Location
+) -> None:
     other = FolderSource(str(item))  # the same ids, from another source
     assert ingest(location, [source, other], Settings(limit=3))["recordings"] == 3
     assert ingest(location, [source, source], Settings(limit=9))["recordings"] == 9
 
 
-def test_two_sources_that_name_a_recording_stage_it_once(source, location, bytes_of) -> None:
+def test_two_sources_that_name_a_recording_stage_it_once(
+    source: ArchiveSource, location: Location, bytes_of: Staged
+) -> None:
     ingest(location, [source])
     before = bytes_of(location)
     ingest(location, [replace(source, items=("little-item", "little-item"))])
@@ -73,24 +89,29 @@ def test_two_sources_that_name_a_recording_stage_it_once(source, location, bytes
 
 
 @pytest.mark.parametrize("kind", [Kind.STATUS, Kind.TRUNCATED, Kind.CORRUPT, Kind.REFUSED])
-def test_what_fails_in_passing_is_had_in_the_same_call(item, location, kind) -> None:
+def test_what_fails_in_passing_is_had_in_the_same_call(
+    item: Path, location: Location, kind: Kind
+) -> None:
     where = Where.FRONT if kind is Kind.REFUSED else Where.DATANODE
     with EmbeddedArchive(item, [Fault(where, kind, times=2)]) as archive:
         source = ArchiveSource(items=("little-item",), url=archive.url, request_policy=QUICK)
         assert ingest(location, [source])["ok"] == len(NAMES)
 
 
-def test_a_transient_failure_ends_75_and_is_retried_by_the_next_call(item, location) -> None:
+def test_a_transient_failure_ends_75_and_is_retried_by_the_next_call(
+    item: Path, location: Location
+) -> None:
     fault = Fault(Where.DATANODE, Kind.STATUS, times=3, match="07.ogg")
     with EmbeddedArchive(item, [fault]) as archive:
         source = ArchiveSource(items=("little-item",), url=archive.url, request_policy=QUICK)
         with pytest.raises(TransientError, match="run the same command again") as raised:
             ingest(location, [source])
-        summary = raised.value.summary
+        summary = told(raised.value)
         assert (summary["ok"], summary["failed"], summary["quarantined"]) == (7, 1, 0)
         assert summary["failures"][0]["id"] == "little-item/07.ogg"
         assert summary["failures"][0]["class"] == "transient"
-        failure = read_commit(location, "little-item/07.ogg").failure
+        failure = committed(location, "little-item/07.ogg").failure
+        assert failure is not None
         assert failure.failure_class is FailureClass.TRANSIENT
         assert failure.attempts == 3
         asked = len(archive.requests)
@@ -101,7 +122,9 @@ def test_a_transient_failure_ends_75_and_is_retried_by_the_next_call(item, locat
         assert archive.count()["metadata"] == 1
 
 
-def test_a_permanent_failure_is_quarantined_and_retried_only_on_request(item, location) -> None:
+def test_a_permanent_failure_is_quarantined_and_retried_only_on_request(
+    item: Path, location: Location
+) -> None:
     fault = Fault(Where.DATANODE, Kind.STATUS, times=1, match="07.ogg", status=404)
     with EmbeddedArchive(item, [fault]) as archive:
         source = ArchiveSource(items=("little-item",), url=archive.url, request_policy=QUICK)
@@ -115,40 +138,42 @@ def test_a_permanent_failure_is_quarantined_and_retried_only_on_request(item, lo
         assert (again["ok"], again["quarantined"]) == (8, 0)
 
 
-def test_an_outage_marks_nothing(item, location, bytes_of) -> None:
+def test_an_outage_marks_nothing(item: Path, location: Location, bytes_of: Staged) -> None:
     with EmbeddedArchive(item, [Fault(Where.DATANODE, Kind.STATUS, times=ALWAYS)]) as archive:
         source = ArchiveSource(items=("little-item",), url=archive.url, request_policy=QUICK)
         with pytest.raises(TransientError) as raised:
             ingest(location, [source])
-        assert raised.value.summary["failed"] == len(NAMES)
+        assert told(raised.value)["failed"] == len(NAMES)
         assert list(bytes_of(location)) == ["staging/rate.json"]
 
 
-def test_a_long_outage_ends_a_long_job_early(item, location, monkeypatch) -> None:
+def test_a_long_outage_ends_a_long_job_early(
+    item: Path, location: Location, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("fadae.stages.ingest.driver.OUTAGE_BATCH", 3)
     with EmbeddedArchive(item, [Fault(Where.DATANODE, Kind.STATUS, times=ALWAYS)]) as archive:
         source = ArchiveSource(items=("little-item",), url=archive.url, request_policy=QUICK)
         with pytest.raises(TransientError, match="an outage") as raised:
             ingest(location, [source])
-        assert raised.value.summary["failed"] == 3
+        assert told(raised.value)["failed"] == 3
 
 
-def test_an_unreachable_archive_is_transient(location) -> None:
+def test_an_unreachable_archive_is_transient(location: Location) -> None:
     source = ArchiveSource(items=("a",), url="http://127.0.0.1:9", request_policy=QUICK)
     with pytest.raises(TransientError, match="run the same command again"):
         ingest(location, [source])
 
 
-def test_nothing_usable_ends_65(item, location) -> None:
+def test_nothing_usable_ends_65(item: Path, location: Location) -> None:
     silent = [HeldItem("empty", {"title": "Empty"})]
     with EmbeddedArchive(silent) as archive:
         source = ArchiveSource(items=("empty", "missing"), url=archive.url, request_policy=QUICK)
         with pytest.raises(NoInputError, match="no usable recording") as raised:
             ingest(location, [source])
-        assert raised.value.summary["quarantined"] == 2
+        assert told(raised.value)["quarantined"] == 2
 
 
-def test_one_bad_recording_never_ends_the_batch(tmp_path, location) -> None:
+def test_one_bad_recording_never_ends_the_batch(tmp_path: Path, location: Location) -> None:
     folder = tmp_path / "mixed"
     save(folder / "good.ogg", music(2))
     save(folder / "silent.flac", np.zeros(9000, np.float32))
@@ -169,7 +194,9 @@ def test_one_bad_recording_never_ends_the_batch(tmp_path, location) -> None:
     assert ingest(location, [FolderSource(str(folder))], kept)["ok"] == 2
 
 
-def test_keep_source_keeps_the_bytes_also_later(item, source, location, bytes_of) -> None:
+def test_keep_source_keeps_the_bytes_also_later(
+    item: Path, source: ArchiveSource, location: Location, bytes_of: Staged
+) -> None:
     ingest(location, [source])
     before = bytes_of(location)
     ingest(location, [source], Settings(keep_source=True))
@@ -181,13 +208,15 @@ def test_keep_source_keeps_the_bytes_also_later(item, source, location, bytes_of
         assert after[path] == before[path]
 
 
-def test_a_workspace_has_one_sample_rate(source, location) -> None:
+def test_a_workspace_has_one_sample_rate(source: ArchiveSource, location: Location) -> None:
     ingest(location, [source], Settings(limit=1))
     with pytest.raises(UsageError, match="11025 Hz; this call asks for 44100 Hz"):
         ingest(location, [source], Settings(rate_hz=44100))
 
 
-def test_a_listing_goes_on_where_it_was_interrupted(item, location, monkeypatch) -> None:
+def test_a_listing_goes_on_where_it_was_interrupted(
+    item: Path, location: Location, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("fadae.archive.items.PAGE_ITEMS", 2)
     small = item / "disc 1"
     items = [folder_item(small, f"item-{number}") for number in range(5)]
@@ -204,7 +233,9 @@ def test_a_listing_goes_on_where_it_was_interrupted(item, location, monkeypatch)
         assert archive.count()["datanode"] == 10
 
 
-def test_staged_bytes_do_not_depend_on_the_route(item, source, tmp_path, bytes_of) -> None:
+def test_staged_bytes_do_not_depend_on_the_route(
+    item: Path, source: ArchiveSource, tmp_path: Path, bytes_of: Staged
+) -> None:
     one, two = Location(str(tmp_path / "one")), Location(str(tmp_path / "two"))
     ingest(one, [source])
     ingest(two, [FolderSource(str(item))])
@@ -219,7 +250,9 @@ def test_memory_workspaces_serve_one_process(item: Path) -> None:
 
 
 @pytest.mark.parametrize("how", ["gone", "other bytes"])
-def test_keep_source_never_replaces_a_commit_by_less(tmp_path, location, bytes_of, how) -> None:
+def test_keep_source_never_replaces_a_commit_by_less(
+    tmp_path: Path, location: Location, bytes_of: Staged, how: str
+) -> None:
     folder = tmp_path / "going"
     for seed, name in enumerate(("a.ogg", "b.ogg")):
         save(folder / name, music(2, seed=seed))
@@ -235,7 +268,7 @@ def test_keep_source_never_replaces_a_commit_by_less(tmp_path, location, bytes_o
     after = bytes_of(location)
     changed = {name for name in before if after[name] != before[name]}
     assert all("b.ogg" in name for name in changed), changed
-    assert read_commit(location, "going/a.ogg").decoded is not None
+    assert committed(location, "going/a.ogg").decoded is not None
     assert location.exists(source_path("going/b.ogg"))
     assert not location.exists(source_path("going/a.ogg"))
     save(folder / "a.ogg", music(2))  # it is back: asked for again, as it is not yet kept
@@ -243,7 +276,9 @@ def test_keep_source_never_replaces_a_commit_by_less(tmp_path, location, bytes_o
     assert location.exists(source_path("going/a.ogg"))
 
 
-def test_an_archive_that_is_out_leaves_what_is_there(item, location, bytes_of) -> None:
+def test_an_archive_that_is_out_leaves_what_is_there(
+    item: Path, location: Location, bytes_of: Staged
+) -> None:
     with EmbeddedArchive(item) as archive:
         source = ArchiveSource(items=("little-item",), url=archive.url, request_policy=QUICK)
         ingest(location, [source])
@@ -251,14 +286,16 @@ def test_an_archive_that_is_out_leaves_what_is_there(item, location, bytes_of) -
         archive.mischief.add(Fault(Where.DATANODE, Kind.STATUS, times=ALWAYS, match="07.ogg"))
         with pytest.raises(TransientError, match="1 original files could not be kept") as raised:
             ingest(location, [source], Settings(keep_source=True))
-        assert raised.value.summary["ok"] == len(NAMES)
+        assert told(raised.value)["ok"] == len(NAMES)
     after = bytes_of(location)
     assert {n for n in before if "07.ogg" in n} == {
         n for n in before if after[n] == before[n] and "07.ogg" in n
     }
 
 
-def test_an_outage_of_listings_alone_is_transient(item, location, monkeypatch, bytes_of) -> None:
+def test_an_outage_of_listings_alone_is_transient(
+    item: Path, location: Location, monkeypatch: pytest.MonkeyPatch, bytes_of: Staged
+) -> None:
     monkeypatch.setattr("fadae.stages.ingest.driver.OUTAGE_BATCH", 3)
     names = tuple(f"item-{number}" for number in range(8))
     items = [folder_item(item, name) for name in names]
@@ -266,11 +303,13 @@ def test_an_outage_of_listings_alone_is_transient(item, location, monkeypatch, b
         source = ArchiveSource(items=names, url=archive.url, request_policy=QUICK)
         with pytest.raises(TransientError, match=r"3 listings of 3 .*item-.*503") as raised:
             ingest(location, [source])
-        assert raised.value.summary["failed"] == 3
+        assert told(raised.value)["failed"] == 3
     assert list(bytes_of(location)) == ["staging/rate.json"]
 
 
-def test_an_outage_of_both_counts_each(item, location, monkeypatch) -> None:
+def test_an_outage_of_both_counts_each(
+    item: Path, location: Location, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("fadae.stages.ingest.driver.OUTAGE_BATCH", 9)
     faults = [
         Fault(Where.METADATA, Kind.STATUS, times=ALWAYS, match="dark"),
@@ -283,7 +322,9 @@ def test_an_outage_of_both_counts_each(item, location, monkeypatch) -> None:
             ingest(location, [source])
 
 
-def test_a_fault_of_our_own_quarantines_nothing(tmp_path, location, bytes_of, monkeypatch) -> None:
+def test_a_fault_of_our_own_quarantines_nothing(
+    tmp_path: Path, location: Location, bytes_of: Staged, monkeypatch: pytest.MonkeyPatch
+) -> None:
     save(tmp_path / "music/a.ogg", music(2))
     (tmp_path / "soxr.py").write_text("raise ImportError('not installed')")
     monkeypatch.setattr("fadae.audio.sandbox._idle", [])  # a child of this test's own
@@ -296,7 +337,9 @@ def test_a_fault_of_our_own_quarantines_nothing(tmp_path, location, bytes_of, mo
     assert ingest(location, [source])["ok"] == 1
 
 
-def test_a_limit_counts_usable_recordings_in_the_listings_order(tmp_path, location) -> None:
+def test_a_limit_counts_usable_recordings_in_the_listings_order(
+    tmp_path: Path, location: Location
+) -> None:
     folder = tmp_path / "mixed"
     for name in ("a.ogg", "c.ogg", "d.ogg"):
         (folder / name).parent.mkdir(exist_ok=True)
@@ -318,7 +361,7 @@ def test_a_limit_counts_usable_recordings_in_the_listings_order(tmp_path, locati
 
 
 def test_what_is_remembered_and_what_is_quarantined_say_how_to_ask_again(
-    tmp_path, location, caplog
+    tmp_path: Path, location: Location, caplog: pytest.LogCaptureFixture
 ) -> None:
     save(tmp_path / "mixed/a.ogg", music(1))
     (tmp_path / "mixed/b.ogg").write_text("no audio")

@@ -21,12 +21,10 @@ from fadae.embedded.server import EmbeddedArchive
 from fadae.stages.ingest.driver import ingest
 from fadae.store.location import Location
 from tests.cluster import commands
-from tests.stages.ingest.conftest import NAMES, QUICK
-
-Staged = Callable[[Location], dict[str, bytes]]
+from tests.stages.ingest.conftest import NAMES, QUICK, Staged
 
 
-def test_the_cap_on_transfers_holds_over_all_workers(item, location) -> None:
+def test_the_cap_on_transfers_holds_over_all_workers(item: Path, location: Location) -> None:
     with (
         EmbeddedArchive(item, transfer_seconds=0.3) as archive,
         connect(None, 4, location) as client,
@@ -39,7 +37,7 @@ def test_the_cap_on_transfers_holds_over_all_workers(item, location) -> None:
 
 
 def test_a_worker_killed_in_the_middle_changes_no_byte(
-    item, tmp_path: Path, bytes_of: Staged
+    item: Path, tmp_path: Path, bytes_of: Staged
 ) -> None:
     undisturbed = Location(str(tmp_path / "undisturbed"))
     with EmbeddedArchive(item) as archive:
@@ -77,7 +75,7 @@ def _without_urls(files: dict[str, bytes]) -> dict[str, bytes]:
 
 
 def test_a_driver_killed_in_the_middle_is_taken_up_again(
-    item, location, tmp_path: Path, bytes_of: Staged
+    item: Path, location: Location, tmp_path: Path, bytes_of: Staged
 ) -> None:
     command = [
         sys.executable,

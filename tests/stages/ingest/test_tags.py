@@ -18,11 +18,12 @@ from fadae.records import Track
 from fadae.stages.extract import extract
 from fadae.stages.ingest.driver import ingest
 from fadae.stages.ingest.recording import with_tags
-from fadae.store.features import FEATURES, RecordingTable
+from fadae.store.features import RecordingTable
 from fadae.store.frames import FrameStore
-from fadae.store.staging import read_commit
+from fadae.store.location import Location
+from fadae.store.paths import FEATURES
 from tests.audio.sounds import music
-from tests.stages.ingest.conftest import QUICK
+from tests.stages.ingest.conftest import QUICK, committed
 
 TAGS = {
     "title": "Menü\tü",
@@ -42,6 +43,7 @@ def save(path: Path, codec: str, **tags: str) -> Path:
     with av.open(str(path), "w") as container:
         container.metadata.update(tags)
         stream = container.add_stream(codec, rate=rate_hz, layout="mono")
+        assert isinstance(stream, av.AudioStream)
         if path.suffix in (".ogg", ".opus"):
             stream.metadata.update(tags)
         frame = av.AudioFrame.from_ndarray(samples, format="s16", layout="mono")
@@ -56,11 +58,13 @@ def save(path: Path, codec: str, **tags: str) -> Path:
 
 
 @pytest.mark.parametrize("suffix", CODECS)
-def test_tags_of_a_folders_files_come_into_the_table(tmp_path, location, suffix) -> None:
+def test_tags_of_a_folders_files_come_into_the_table(
+    tmp_path: Path, location: Location, suffix: str
+) -> None:
     path = save(tmp_path / f"music/01.{suffix}", CODECS[suffix], **TAGS)
     plain = save(tmp_path / f"plain/01.{suffix}", CODECS[suffix])
     ingest(location, [FolderSource(str(tmp_path / "music"))])
-    track = read_commit(location, f"music/01.{suffix}").track
+    track = committed(location, f"music/01.{suffix}").track
     assert (track.title, track.creator, track.licence) == ("Menü ü", "A. Artist", "© A. Artist")
     tagged, untagged = (np.concatenate(list(decode(file, 11025))) for file in (path, plain))
     assert np.array_equal(tagged, untagged)
@@ -70,13 +74,13 @@ def test_tags_of_a_folders_files_come_into_the_table(tmp_path, location, suffix)
     assert shown == ["Menü ü", "A. Artist", "© A. Artist"]
 
 
-def test_an_archives_metadata_wins(tmp_path, location) -> None:
+def test_an_archives_metadata_wins(tmp_path: Path, location: Location) -> None:
     path = save(tmp_path / "01.ogg", "libopus", **TAGS)
     held = hold(path, "01.ogg", title="The archive's title")
     item = HeldItem("item", {"licenseurl": "https://example.org/licence"}, (held,))
     with EmbeddedArchive([item]) as archive:
         ingest(location, [ArchiveSource(items=("item",), url=archive.url, request_policy=QUICK)])
-    track = read_commit(location, "item/01.ogg").track
+    track = committed(location, "item/01.ogg").track
     assert track.title == "The archive's title"
     assert track.creator == "A. Artist"
     assert track.licence == "https://example.org/licence"
@@ -101,9 +105,9 @@ def test_tags_are_hostile_text() -> None:
     assert with_tags(known, hostile) == known
 
 
-def test_a_tag_that_is_no_text_costs_nothing(tmp_path, location) -> None:
+def test_a_tag_that_is_no_text_costs_nothing(tmp_path: Path, location: Location) -> None:
     path = save(tmp_path / "music/a.flac", "flac", title="PLACE", artist="Someone")
     path.write_bytes(path.read_bytes().replace(b"PLACE", b"\xffLA\xfeE"))
     assert ingest(location, [FolderSource(str(tmp_path / "music"))])["ok"] == 1
-    track = read_commit(location, "music/a.flac").track
+    track = committed(location, "music/a.flac").track
     assert (track.title, track.creator) == ("\ufffdLA\ufffdE", "Someone")

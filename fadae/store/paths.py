@@ -1,0 +1,109 @@
+"""Where everything lies in a workspace: the one place that spells its folders' names.
+
+All paths are relative to the workspace's URL, with "/" on every filesystem.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+
+from fadae.records import sha256_hex
+
+FEATURES = "features.zarr"
+STAGING = "staging"  # decoded recordings and their commits
+SOURCES = "sources"  # original files, where they are kept
+INGESTS = "ingests"  # what sources listed
+PLANS = "plans"  # of extraction
+RUNS = "runs"  # of training
+RECONSTRUCTIONS = "reconstructions"
+REPORTS = "reports"
+
+RATE = f"{STAGING}/rate.json"  # the sample rate that the workspace is bound to
+_ZARR = ".zarr"
+
+
+def recording_key(recording_id: str) -> str:
+    """Return a file name safe on every filesystem, one to one with the id.
+
+    >>> recording_key("AOC11B/../etc/passwd")[:21]
+    'AOC11B_.._etc_passwd-'
+    """
+    safe = re.sub(r"[^A-Za-z0-9._-]", "_", recording_id[:40])
+    return f"{safe}-{sha256_hex(recording_id)[:32]}"
+
+
+def staging_prefix(recording_id: str) -> str:
+    """Return the two hex digits that spread recordings over 256 folders."""
+    return sha256_hex(recording_id)[:2]
+
+
+def staged(prefix: str, *name: str) -> str:
+    """Return a folder of the staging area, or an object in it.
+
+    >>> staged("0f"), staged("0f", "a.json")
+    ('staging/0f', 'staging/0f/a.json')
+    """
+    return posixpath.join(STAGING, prefix, *name)
+
+
+def pcm_path(recording_id: str) -> str:
+    """Return where a recording's int16 little-endian mono PCM lies."""
+    return staged(staging_prefix(recording_id), f"{recording_key(recording_id)}.pcm")
+
+
+def commit_path(recording_id: str) -> str:
+    """Return where a recording's commit lies."""
+    return staged(staging_prefix(recording_id), f"{recording_key(recording_id)}.json")
+
+
+def source_path(recording_id: str) -> str:
+    """Return where a recording's original bytes lie when they are kept."""
+    return f"{SOURCES}/{staging_prefix(recording_id)}/{recording_key(recording_id)}"
+
+
+def listing(selection_sha256: str) -> str:
+    """Return where a selection's listing lies: a folder, and beside it its .json when finished."""
+    return f"{INGESTS}/{selection_sha256[:32]}"
+
+
+def folder_name(item: str) -> str:
+    """Return what says which folder an item's name stands for."""
+    return f"{INGESTS}/folders/{recording_key(item)}.json"
+
+
+def plan_path(number: int) -> str:
+    """Return where a plan lies.
+
+    >>> plan_path(3)
+    'plans/00003.jsonl.gz'
+    """
+    return f"{PLANS}/{number:05d}.jsonl.gz"
+
+
+def run_path(run: str, *name: str) -> str:
+    """Return a run's folder, or an object in it.
+
+    >>> run_path("a"), run_path("a", "config.json")
+    ('runs/a', 'runs/a/config.json')
+    """
+    return posixpath.join(RUNS, run, *name)
+
+
+def reconstruction_path(run: str) -> str:
+    """Return where a run's reconstructions lie.
+
+    >>> reconstruction_path("a"), reconstructed_run("a.zarr"), reconstructed_run("a.zarr~")
+    ('reconstructions/a.zarr', 'a', 'a.zarr~')
+    """
+    return f"{RECONSTRUCTIONS}/{run}{_ZARR}"
+
+
+def reconstructed_run(name: str) -> str:
+    """Return the run of a name in the folder of the reconstructions."""
+    return name.removesuffix(_ZARR)
+
+
+def report_path(run: str) -> str:
+    """Return the folder of a run's report."""
+    return f"{REPORTS}/{run}"
