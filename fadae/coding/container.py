@@ -21,7 +21,7 @@ another.
 The index is: a CRC-32 (4 bytes) of the bytes of every 64 rows; the column of the rows' lengths,
 each less the one before; and the column of their step indices, each less the one that the
 recording's step gives (average) or less the one before (constant). A row of no bytes is silent
-and counts as being of the expected step. Columns are those of `columns`. A row's bytes are what
+and counts as being of the expected step. Columns are those of `bitstream`. A row's bytes are what
 `coder` says, without the step index in front.
 
 Whatever is wrong with a file is a CodeError of one line.

@@ -24,6 +24,7 @@ from fadae.coding.coder import ByteCoder
 from fadae.coding.container import Header, Rate
 from fadae.coding.entropy import EntropyModel, Network, fingerprint
 from fadae.coding.rate import Step
+from fadae.coding.symbols import STEPS
 from fadae.coding.tables import Tables
 from fadae.config import Limits
 from fadae.errors import CodeError, NoInputError, PermanentFailure, UsageError
@@ -49,8 +50,14 @@ def from_bytes(kept: bytes) -> EntropyModel:
 
 @functools.cache
 def packaged() -> EntropyModel:
-    """Return the model that comes with fadae."""
-    return from_bytes(resources.files("fadae.coding").joinpath(_PACKAGED).read_bytes())
+    """Return the model that comes with fadae; raises NoInputError where it was left out."""
+    try:
+        return from_bytes(resources.files("fadae.coding").joinpath(_PACKAGED).read_bytes())
+    except FileNotFoundError as error:
+        raise NoInputError(
+            "this installation has no model of its own: pass --model FILE or --run RUN, or make "
+            "one with `make model MUSIC=FOLDER`"
+        ) from error
 
 
 def identify(model: EntropyModel) -> bytes:
@@ -61,7 +68,8 @@ def identify(model: EntropyModel) -> bytes:
 _PIECE_ROWS = 256  # analyzed, coded or decoded at a time
 _AIM = 0.997  # of the bytes asked for
 _MISS = 0.015  # octaves below that aim, about one in a hundred, are good enough
-_TRIES = 4
+_TRIES = 4  # where they fit
+_MOST_TRIES = 12
 _OVERHEAD = 80  # bytes of header and index, about, beyond one a row
 
 
@@ -154,15 +162,24 @@ class _Encoder:
         index = rate.near_step(self._coder, self._few(), asked)
         taken = sum(rate.total_bytes(self._coder, c, index, asked) for _, c in self._pieces())
         step = rate.exact_step(index, taken + _OVERHEAD, max(1, _AIM * budget))
-        made = self._with_step(container.stored_step(step))
-        for _ in range(_TRIES):
-            off = np.log2(len(made) / max(1, _AIM * budget))
-            if len(made) <= budget and (off > -_MISS or step == Step(0, 0.0)):
-                break
-            at = float(np.clip(step.index + step.share + rate.HALVING * off, 0, 255))
-            step = Step(int(at), at % 1)
+        best: bytes | None = None  # the longest that fits, so far
+        low, high = 0.0, float(STEPS - 1)  # steps beyond which files are too long, or fit anyway
+        for tried in range(_MOST_TRIES):
+            at = step.index + step.share
             made = self._with_step(container.stored_step(step))
-        return made
+            off = np.log2(len(made) / max(1, _AIM * budget))
+            if len(made) <= budget:
+                best, high = made, at
+                if off > -_MISS or at <= low or tried >= _TRIES:
+                    break
+            elif at >= STEPS - 1:
+                break  # index and header alone take more
+            else:
+                low = at
+            at += rate.HALVING * off
+            at = at if low < at < high else (low + high) / 2
+            step = Step(int(at), at % 1)
+        return made if best is None else best
 
     def _with_step(self, step: Step) -> bytes:
         asked = self._header.code_bytes

@@ -202,7 +202,10 @@ class TrainConfig:
     run: str = "default"
 
     # The recipe: what the result is a function of, together with the published rows.
-    model: str = option("dense", help="dense, pca, or a model of another installed package.")
+    model: str = option(
+        "dense",
+        help="dense, pca; of preset critical also bytes and tables; or a model of another package.",
+    )
     widths: tuple[int, ...] = option(
         (1024, 512, 256),
         joined=True,

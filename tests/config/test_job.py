@@ -180,3 +180,9 @@ def test_widths_are_short_for_the_option_of_that_name() -> None:
     assert TrainConfig(widths=(32, 8)).model_options() == {"widths": [32, 8]}
     both = TrainConfig(widths=(32, 8), options={"widths": [16]})
     assert both.model_options() == {"widths": [16]}
+
+
+def test_the_recipe_of_byte_codes_is_that_of_preset_and_model() -> None:
+    found = load_config(recipe="music")
+    assert found.extract.preset == "critical" and found.train.model == "bytes"
+    assert found.train.model_options() == {"code_bytes": 256, "rate": "average"}

@@ -48,3 +48,12 @@ def test_commands_in_the_pages_exist(page: Path) -> None:
     used = set(re.findall(r"^    (?:.*[|;&] *)?fadae ([a-z]+)", page.read_text(), re.MULTILINE))
     used |= set(re.findall(r"`fadae ([a-z]+)", page.read_text()))
     assert used <= known, f"{page.name} names {used - known}"
+
+
+def test_the_format_of_a_code_is_what_the_module_says() -> None:
+    from fadae.coding import container
+
+    page = (ROOT / "docs" / "formats.md").read_text()
+    rows = [line for line in str(container.__doc__).splitlines() if line.startswith("| ")]
+    assert len(rows) > 10
+    assert [row for row in rows if row not in page] == []

@@ -1,0 +1,124 @@
+"""Models `bytes` and `tables` through train, reconstruct, query, report and page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import fadae
+from fadae.config import TrainConfig
+from fadae.errors import CodeError, UsageError
+from fadae.report import report
+from fadae.scores import snr_db
+from fadae.stages.extract import extract
+from fadae.stages.reconstruct import reconstruct
+from fadae.store.location import Location
+from fadae.training.launch import train
+from fadae.web.session import WorkspaceSession
+from tests.stages.test_critical import NAMES, RATE_HZ, sound
+from tests.store.staged import stage
+
+ASKED: dict[str, dict[str, Any]] = {
+    "bytes": {"code_bytes": 256},
+    "tables": {"code_bytes": 128, "rate": "constant"},
+}
+
+
+def config(model: str, **others: Any) -> TrainConfig:
+    settings: dict[str, Any] = {
+        "run": model,
+        "epochs": 2,
+        "batch_size": 16,
+        "learning_rate": 3e-3,
+        "ranks": 1,
+        "reduction": "exact",
+        "options": ASKED[model],
+    }
+    return TrainConfig(model=model, **(settings | others))
+
+
+@pytest.fixture(scope="module")
+def location(tmp_path_factory: pytest.TempPathFactory) -> Location:
+    location = Location(str(tmp_path_factory.mktemp("bytes") / "workspace"))
+    for seed, name in enumerate(NAMES):
+        stage(location, name, sound(seed, 9.3 + seed), rate_hz=RATE_HZ)
+    extract(location, preset="critical", sample_rate_hz=RATE_HZ)
+    return location
+
+
+@pytest.fixture(scope="module", params=list(ASKED))
+def trained(request: pytest.FixtureRequest, location: Location) -> tuple[str, dict[str, Any]]:
+    model = str(request.param)
+    return model, train(location, config(model))
+
+
+def test_two_ranks_learn_the_same_bytes(
+    trained: tuple[str, dict[str, Any]], location: Location
+) -> None:
+    model, told = trained
+    again = train(location, config(model, run=f"{model}-2", ranks=2))
+    assert again["model_sha256"] == told["model_sha256"]
+    assert told["holdout_code_bytes"] <= (128 if model == "tables" else 280)
+    assert np.isfinite(told["holdout_frame_snr_db"])
+
+
+def test_a_run_that_was_stopped_ends_with_the_same_bytes(location: Location) -> None:
+    whole = train(location, config("bytes", run="whole"))
+    asked = config("bytes", run="cut", checkpoint_steps=1)
+    first = TrainConfig.from_dict({**asked.to_dict(), "max_steps": 2})
+    train(location, first)
+    assert train(location, asked)["model_sha256"] == whole["model_sha256"]
+
+
+def test_a_run_is_reconstructed_and_read(
+    trained: tuple[str, dict[str, Any]], location: Location
+) -> None:
+    model, _ = trained
+    made = reconstruct(location, model)
+    assert np.isfinite(made["audio_snr_db"]) and made["audio_snr_db"] > 3
+    written = xr.open_zarr(Path(location.url) / "reconstructions" / f"{model}.zarr")
+    assert written.encoded.dtype == np.uint8
+    assert int(written.code_bytes.max()) <= written.encoded.shape[1]
+    workspace = fadae.open(location.url)
+    name = NAMES[2]
+    heard = workspace.audio(name, slice(1, 4), source=model)
+    assert snr_db(workspace.audio(name, slice(1, 4)), heard) > 3
+    codes = workspace.codes(name, run=model)
+    assert codes.values.dtype == np.uint8
+    np.testing.assert_array_equal(
+        workspace.codec(model).decode(codes)[3:5], workspace.codec(model).decode(codes[3:5])
+    )
+    new = workspace.generate(model, method="random", seconds=2.0, seed=1)
+    assert len(new) == 2 * RATE_HZ and np.abs(new).max() > 0
+    assert Path(report(workspace, model, seconds=2)["index"]).is_file()
+    assert WorkspaceSession(location).about()
+
+
+def test_a_run_compresses_files(trained: tuple[str, dict[str, Any]], location: Location) -> None:
+    model, _ = trained
+    codec = fadae.open(location.url).codec(model)
+    pcm = sound(7, 20)
+    code = codec.compress(pcm)
+    assert len(code) <= ASKED[model]["code_bytes"] * codec_rows(len(pcm))
+    heard = codec.decompress(code)
+    assert len(heard) == len(pcm) and snr_db(pcm / 32768, heard) > 3
+    np.testing.assert_array_equal(codec.decompress(code, 1.5, 3.0), heard[12000:24000])
+    with pytest.raises(CodeError, match="made with model"):
+        fadae.open(location.url).codec("tables" if model == "bytes" else "bytes").decompress(code)
+
+
+def codec_rows(samples: int) -> int:
+    return -(-samples // 2880) + 1
+
+
+def test_a_redundant_preset_is_refused(tmp_path: Path) -> None:
+    location = Location(str(tmp_path / "workspace"))
+    stage(location, NAMES[0], sound(0, 9), rate_hz=RATE_HZ)
+    extract(location, preset="full", sample_rate_hz=RATE_HZ)
+    for model in ASKED:
+        with pytest.raises(UsageError, match="extract with --preset critical"):
+            train(location, config(model, holdout=0.0))
