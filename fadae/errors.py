@@ -97,7 +97,7 @@ def unknown(kind: str, name: str, known: Sequence[str] | dict[str, int]) -> Unkn
     """Return the error about a name that is not there, with the names nearest to it.
 
     >>> print(unknown("run", "defualt", ["default", "other"]))
-    no run 'defualt'; near it: 'default'
+    no run 'defualt'; nearest: 'default'
     """
     some = list(itertools.islice(known, _COMPARED))
     near = difflib.get_close_matches(name, some, n=3, cutoff=0.5)
@@ -105,6 +105,8 @@ def unknown(kind: str, name: str, known: Sequence[str] | dict[str, int]) -> Unkn
         folded = name.casefold()
         near = [one for one in known if folded and folded in one.casefold()][:3]
     if near:
-        return UnknownNameError(f"no {kind} {name!r}; near it: {', '.join(map(repr, near))}")
+        return UnknownNameError(f"no {kind} {name!r}; nearest: {', '.join(map(repr, near))}")
     few = ", ".join(map(repr, some[:3])) if known else "none"
-    return UnknownNameError(f"no {kind} {name!r}; there: {few}{' ...' if len(known) > 3 else ''}")
+    return UnknownNameError(
+        f"no {kind} {name!r}; available: {few}{' ...' if len(known) > 3 else ''}"
+    )

@@ -107,8 +107,8 @@ def is_own(codec: Codec, method: str) -> bool:
     own = codec.model.methods if isinstance(codec.model, Generates) else ()
     if method not in own and not codec.code.interpolates:
         raise UsageError(
-            f"no way to generate {method!r}: what lies between two codes of this run "
-            f"({codec.code.meaning}) is no code; there: {', '.join(own) or 'none'}"
+            f"cannot generate with method {method!r}: what lies between two codes of this run "
+            f"({codec.code.meaning}) is not a code; available: {', '.join(own) or 'none'}"
         )
     return method in own
 
@@ -117,7 +117,9 @@ def new_codes(method: str, known: Iterable[Codes], frames: int, seed: int) -> Co
     """Return codes "normal" or "walk" with the statistics of known ones; see `draw`, `walk`."""
     methods = {"normal": draw, "walk": walk}
     if method not in methods:
-        raise UsageError(f"no way to generate {method!r}; there: normal, walk, interpolate")
+        raise UsageError(
+            f"cannot generate with method {method!r}; available: normal, walk, interpolate"
+        )
     return methods[method](CodeStatistics.measure(known), frames, seed)
 
 

@@ -79,7 +79,7 @@ def report(
     chosen = [workspace.recording(one) for one in recordings]
     chosen = chosen or _spread(workspace, scores["nmse_db"], limit)
     if not chosen or seconds <= 0:
-        raise UsageError("a report is about at least one recording and some of its seconds")
+        raise UsageError("a report needs at least one recording and some of its seconds")
     folder = paths.report_path(run)
     files: dict[str, bytes] = {}
     sections = [

@@ -130,11 +130,11 @@ def test_codes_written_and_codes_computed_generate_alike(
 
 def test_what_cannot_be_generated_is_said(location: Location) -> None:
     workspace: Workspace = fadae.open(location.url)
-    with pytest.raises(UsageError, match="no way to generate 'dance'"):
+    with pytest.raises(UsageError, match="cannot generate with method 'dance'"):
         workspace.generate(method="dance")
     with pytest.raises(UsageError, match="between two recordings"):
         workspace.generate(method="interpolate")
-    with pytest.raises(UsageError, match="near it"):
+    with pytest.raises(UsageError, match="nearest"):
         workspace.generate(method="interpolate", between=("a/1.ogg", "a/3.ogg"))
     with pytest.raises(UsageError, match="seconds"):
         workspace.generate(seconds=0)

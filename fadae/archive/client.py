@@ -136,7 +136,7 @@ def _parse(body: bytes | bytearray, what: str) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise TransientFailure(f"{what}: the archive's answer is not JSON") from error
     if not isinstance(answer, dict):
-        raise TransientFailure(f"{what}: the archive's answer is no JSON object")
+        raise TransientFailure(f"{what}: the archive's answer is not a JSON object")
     return answer
 
 

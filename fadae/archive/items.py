@@ -133,7 +133,7 @@ class ArchiveSource:
         tracks = choose(item, metadata, self.formats)
         if not tracks:
             there = ", ".join(formats_of(metadata)[:20]) or "no files"
-            raise PermanentFailure(f"no public audio in the formats asked for; there: {there}")
+            raise PermanentFailure(f"no public audio in the requested formats; available: {there}")
         for track in tracks:
             yield replace(track, url=self._client.file_url(item, track.file))
 

@@ -101,5 +101,7 @@ def plugged_in(text: str) -> Source:
         raise UsageError(f"source {name!r} cannot be loaded: {error}") from error
     missing = [one for one in ("selection", "pages", "tracks", "fetch") if not hasattr(source, one)]
     if missing:
-        raise UsageError(f"{found[name].value} makes no source: it lacks {', '.join(missing)}")
+        raise UsageError(
+            f"{found[name].value} does not make a source: it lacks {', '.join(missing)}"
+        )
     return source

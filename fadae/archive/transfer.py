@@ -77,7 +77,7 @@ class Transfer:
             found = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
             if not self._received or found is None or int(found[1]) != self._received:
                 self._restart()
-                raise TransientFailure("another range than the one asked for")
+                raise TransientFailure("the host sent a different range than the one requested")
             total = None if found[3] == "*" else int(found[3])
         expected = self._track.size_bytes
         if None not in (total, expected) and total != expected:

@@ -129,7 +129,7 @@ class Sandbox:
                 return Source(**json.loads(payload))
             elif kind == b"B":
                 trace = payload.decode("utf-8", "replace")
-                raise OwnFaultError(f"the decoder fails by a fault of its own:\n{trace}")
+                raise OwnFaultError(f"the decoder failed by a fault of its own:\n{trace}")
             else:
                 raise PermanentFailure(payload.decode("utf-8", "replace"))
         raise EOFError

@@ -88,7 +88,7 @@ def wait(
 
     unknown = [stage for stage in stages if stage not in _COMMITTED]
     if unknown:
-        raise UsageError(f"no stage {unknown[0]!r}: choose of {', '.join(_COMMITTED)}")
+        raise UsageError(f"no stage {unknown[0]!r}: choose from {', '.join(_COMMITTED)}")
     location, started = Location(workspace), time.monotonic()
     for stage in stages:
         while not _COMMITTED[stage](location, run or TrainConfig.run):

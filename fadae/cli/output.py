@@ -85,7 +85,7 @@ def _add_options(run: Callable[..., None], command: Callable[..., Any]) -> None:
 
 
 def _terminated(signal_number: int, frame: FrameType | None) -> NoReturn:
-    raise TransientError("terminated; run the same command again to go on")
+    raise TransientError("interrupted; run the same command again to continue")
 
 
 def _print_summary(summary: Summary | None, as_json: bool) -> None:

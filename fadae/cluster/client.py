@@ -124,7 +124,7 @@ def _client(target: str | LocalCluster) -> Iterator[Client]:
             "start it or correct --scheduler"
         ) from error
     except ValueError as error:  # an address that Dask cannot parse
-        raise UsageError(f"{target!r} is no scheduler address: {error}") from error
+        raise UsageError(f"{target!r} is not a scheduler address: {error}") from error
     try:
         if isinstance(target, str):
             _allow_failures(client)

@@ -229,7 +229,9 @@ class Codec:
         """
         own = self.model.methods if isinstance(self.model, Generates) else ()
         if not isinstance(self.model, Generates) or method not in own:
-            raise UsageError(f"no way to generate {method!r}; there: {', '.join(own) or 'none'}")
+            raise UsageError(
+                f"cannot generate with method {method!r}; available: {', '.join(own) or 'none'}"
+            )
         codes = self.model.generate(method, frames, seed)
         lengths = None if codes.lengths is None else codes.lengths.cpu().numpy().astype(np.int32)
         return Codes(codes.values.cpu().numpy(), None, self.hop_seconds, code_bytes=lengths)

@@ -33,7 +33,7 @@ class ModelConfig:
         DenseOptions(widths=(32, 8))
         >>> ModelConfig("dense", {"width": 8}).checked()
         Traceback (most recent call last):
-        fadae.errors.UnknownNameError: no option of model 'dense' 'width'; near it: 'widths'
+        fadae.errors.UnknownNameError: no option of model 'dense' 'width'; nearest: 'widths'
         """
         found = model_class(self.name).Options
         kinds = typing.get_type_hints(found)
@@ -92,4 +92,4 @@ def resolve_device(name: str, local_rank: int = 0) -> torch.device:
         return torch.device(name)
     known = ", ".join(["cpu", *(f"cuda:{index}" for index in range(there))])
     hint = "" if torch.version.cuda or there else "; this PyTorch is built without CUDA"
-    raise UsageError(f"no device {name!r} here; there: {known}{hint}. Or --device auto")
+    raise UsageError(f"no device {name!r}; available: {known}{hint}. Or --device auto")

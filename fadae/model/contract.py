@@ -230,7 +230,7 @@ def _plugged_in(entry: EntryPoint) -> type[Model]:
     missing = [name for name in needed if not hasattr(found, name)]
     if missing:
         raise UsageError(
-            f"model {entry.name!r} of {package} ({entry.value}) is no model: it lacks "
+            f"model {entry.name!r} of {package} ({entry.value}) is not a model: it lacks "
             f"{', '.join(missing)}"
         )
     return found

@@ -320,9 +320,9 @@ class Workspace(Runs):
         codec, samples = self.codec(run), round(seconds * self.rate_hz)
         frames = -(-samples // self.transform.hop_samples) + 1
         if samples < 1:
-            raise UsageError(f"seconds must be more than nothing, not {seconds:g}")
+            raise UsageError(f"seconds must be above 0, not {seconds:g}")
         if (method == "interpolate") != (between is not None):
-            raise UsageError("interpolation is between two recordings; the others are of none")
+            raise UsageError("only the method interpolate takes two recordings")
         if generate.is_own(codec, method):
             codes = codec.generate(method, frames, seed)
         elif between is not None:

@@ -266,7 +266,7 @@ def _begin(location: Location, run: str, features: FeatureSet, model_sha256: str
         store = FrameStore.open(location, path)
         if _is_bound(store, features, model_sha256):
             return store
-        log.info("run %s or the features are new since it was reconstructed: all again", run)
+        log.info("run %s or the features are new since it was reconstructed: starting over", run)
     location.delete(path)  # what another model left, or a deletion cut short
     from fadae.stages.resynthesis import loaded_codec
 

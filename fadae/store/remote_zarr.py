@@ -73,7 +73,7 @@ async def retry_async(call: Callable[[], Awaitable[T]], *, what: str, size_bytes
                 elapsed = time.monotonic() - started
                 if POLICY.is_spent(failures, elapsed):
                     raise StorageError(
-                        f"{what}: no success in {elapsed:.0f} s, last {error!r}; "
+                        f"{what}: still failing after {elapsed:.0f} s, last {error!r}; "
                         "check the object store, then run the same command again"
                     ) from error
                 notice.last = f", last {error!r}"
@@ -96,7 +96,7 @@ class _Notice:
         if now - _Notice.last_told >= SECONDS_BETWEEN_TELLING:
             _Notice.last_told = now
             log.warning(
-                "%s: no success in %.0f s%s; retrying for up to %.0f s",
+                "%s: still failing after %.0f s%s; retrying for up to %.0f s",
                 self.what,
                 now - self.started,
                 self.last,

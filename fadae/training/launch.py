@@ -17,7 +17,7 @@ _FROM_ENVIRONMENT = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 def train(workspace: Location | str, config: TrainConfig | None = None) -> TrainSummary:
     """Train a run to its end, from wherever it stands; return its summary.
 
-    A finished run answers at once. Raises UsageError where it was begun with other settings,
+    A finished run answers at once. Raises UsageError where it was started with other settings,
     NoInputError where there is nothing to train on, TransientError when it was preempted or lost
     ranks too often (what is saved remains), FadaeError when the loss is not finite.
 

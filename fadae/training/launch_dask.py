@@ -174,7 +174,7 @@ def _workers(client: Client, count: int) -> list[str]:
     # The emptiest first; among equals by address, so that the choice can be foretold.
     order = sorted(workers, key=lambda w: (workers[w].get("metrics", {}).get("executing", 0), w))
     if len(order) < count:
-        raise TransientError(f"training wants {count} workers, the cluster has {len(order)}")
+        raise TransientError(f"training needs {count} workers; the cluster has {len(order)}")
     return order[:count]
 
 

@@ -124,7 +124,7 @@ def until_done(
             assert ending.summary is not None
             return ending.summary
         if stopping():
-            raise TransientError("stopped; run the same command again to go on")
+            raise TransientError("stopped; run the same command again to continue")
         if attempt < config.restarts:
             log.warning(
                 "ranks were lost (%s); starting again from the newest checkpoint (%d of %d)",
@@ -133,7 +133,7 @@ def until_done(
                 config.restarts,
             )
     raise TransientError(
-        f"ranks were lost {config.restarts + 1} times; run the same command again to go on from "
+        f"ranks were lost {config.restarts + 1} times; run the same command again to continue from "
         "the newest checkpoint"
     )
 

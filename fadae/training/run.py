@@ -65,7 +65,7 @@ def open_dataset(location: Location, config: TrainConfig, rows: int | None) -> D
     features = FeatureSet.open(location)
     if rows is not None and rows > features.rows:
         raise UsageError(
-            f"{paths.run_path(config.run)} was begun on {rows} rows, the store has "
+            f"{paths.run_path(config.run)} was started on {rows} rows, the store has "
             f"{features.rows}: it is another one; train under another --run, or --fresh"
         )
     rows = features.rows if rows is None else rows
@@ -156,7 +156,7 @@ class Run:
 
         `stale_recordings` is of now: what was published since the run began is not learned.
 
-        Raises UsageError, naming what differs, where the run was begun with other settings.
+        Raises UsageError, naming what differs, where the run was started with other settings.
         """
         recorded = self.recorded()
         if recorded is None:
@@ -204,7 +204,7 @@ class Run:
         changed = changed_settings(dict(recorded["recipe"]), config.recipe())
         if changed:
             raise UsageError(
-                f"{self.path()} was begun with other settings: {'; '.join(changed)}. Ask for "
+                f"{self.path()} was started with other settings: {'; '.join(changed)}. Ask for "
                 "the same, train under another --run, or discard it with --fresh"
             )
 

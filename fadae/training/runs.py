@@ -29,7 +29,7 @@ class Role(StrEnum):
     TRAINED = "trained"  # at least one of its frames was trained on
     HELD_OUT = "held out"  # kept away from training, to judge the run by
     UNSEEN = "unseen"  # neither: it came after the run began, or --max-frames drew none of it
-    UNKNOWN = "unknown"  # the run was begun on other features than these, or does not say
+    UNKNOWN = "unknown"  # the run was started on other features than these, or does not say
 
 
 @dataclass(frozen=True)

@@ -259,7 +259,7 @@ class _Learning:
         raise Preempted(
             f"stopped at step {self.context.state.step} of {self.context.last_step}, saved; "
             f"run the same "
-            "command again to go on",
+            "command again to continue",
             summary=self.context.summary(),
         )
 

@@ -46,11 +46,11 @@ def test_a_source_of_another_package_is_ingested(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("installed")
 def test_what_is_no_source_is_said() -> None:
     assert plugged_in("shelf:/music").selection() == {"shelf": "/music"}
-    with pytest.raises(UsageError, match="no installed source 'shelves'; near it: 'shelf'"):
+    with pytest.raises(UsageError, match="no installed source 'shelves'; nearest: 'shelf'"):
         plugged_in("shelves:/music")
     with pytest.raises(UsageError, match="source 'broken' cannot be loaded"):
         plugged_in("broken:")
-    with pytest.raises(UsageError, match="builtins:str makes no source: it lacks selection"):
+    with pytest.raises(UsageError, match="builtins:str does not make a source: it lacks selection"):
         plugged_in("odd:x")
 
 

@@ -141,7 +141,7 @@ def test_a_run_is_a_source_before_it_is_reconstructed(
     stored = library.open(str(job[0])).select(first.id, (1, 3), source="default")["features"]
     np.testing.assert_allclose(made, stored, rtol=2e-3, atol=1e-6)
     wrong = fadae(*asked[:-2], "defualt", "-w", str(job[0]))
-    assert wrong.returncode == 2 and "near it: 'default'" in wrong.stderr
+    assert wrong.returncode == 2 and "nearest: 'default'" in wrong.stderr
 
 
 def test_the_demonstration_ends_with_the_line_that_opens_it() -> None:

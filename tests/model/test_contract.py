@@ -225,7 +225,7 @@ def test_a_package_that_brings_no_model_is_named() -> None:
 @pytest.mark.parametrize(
     ("name", "options", "said"),
     [
-        ("toy", {"keeps": 3}, "no option of model 'toy' 'keeps'; near it: 'keep'"),
+        ("toy", {"keeps": 3}, "no option of model 'toy' 'keeps'; nearest: 'keep'"),
         ("toy", {"widths": [8]}, "no option of model 'toy' 'widths'"),
         ("toy", {"keep": "3"}, "option keep of model 'toy' is of type int, not '3'"),
         ("toy", {"keep": True}, "of type int, not True"),

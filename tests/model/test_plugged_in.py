@@ -219,9 +219,9 @@ def test_it_generates_by_its_own_methods_only(done: Any) -> None:
     assert sound.shape == (2 * RATE_HZ,) and sound.std() > 0
     np.testing.assert_array_equal(sound, workspace.generate(method="rows", seconds=2, seed=3))
     for method in ("walk", "normal"):
-        with pytest.raises(UsageError, match=r"is no code; there: rows"):
+        with pytest.raises(UsageError, match=r"is not a code; available: rows"):
             workspace.generate(method=method)
-    with pytest.raises(UsageError, match=r"is no code; there: rows"):
+    with pytest.raises(UsageError, match=r"is not a code; available: rows"):
         workspace.generate(method="interpolate", between=(LONG, SHORT))
 
 

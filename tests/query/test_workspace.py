@@ -220,9 +220,9 @@ def test_recordings_are_found_by_words_and_near_names(workspace: Workspace) -> N
     assert workspace.search("no such words") == []
     assert workspace.recordings[-1].same_as == workspace.recording(SHORT).row
     assert [one.row for one in workspace.recordings] == [0, 1, 2]
-    with pytest.raises(UsageError, match=r"near it: 'aria/short\.ogg'"):
+    with pytest.raises(UsageError, match=r"nearest: 'aria/short\.ogg'"):
         workspace.audio("aria/shrot.ogg")
-    with pytest.raises(UsageError, match="no run 'defalt'; near it: 'default'"):
+    with pytest.raises(UsageError, match="no run 'defalt'; nearest: 'default'"):
         workspace.audio(SHORT, source="defalt")
     with pytest.raises(UsageError, match="fadae reconstruct --run unmade"):
         workspace.select(SHORT, source="unmade")

@@ -304,7 +304,7 @@ def test_on_a_cluster_the_bytes_are_the_same(done: Any, tmp_path: Path) -> None:
 def test_what_cannot_be_done_is_said(tmp_path: Path, done: Any) -> None:
     with pytest.raises(NoInputError, match="no workspace at"):
         reconstruct(Location(str(tmp_path / "empty")))
-    with pytest.raises(UsageError, match="near it: 'default'"):
+    with pytest.raises(UsageError, match="nearest: 'default'"):
         reconstruct(done[0], "defualt")
     location = Location(str(tmp_path / "untrained"))
     write_features(location, {SHORT: music(3)})

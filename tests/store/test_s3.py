@@ -144,7 +144,7 @@ def test_a_call_that_takes_long_says_so_once(
                 location.read_bytes("x")
     told = [r.getMessage() for r in caplog.records if "retrying" in r.getMessage()]
     assert len(told) == 1
-    assert told[0].startswith(f"{location.url}: read x: no success in")
+    assert told[0].startswith(f"{location.url}: read x: still failing after")
 
 
 @pytest.mark.parametrize("wrong", ["key", "secret"])

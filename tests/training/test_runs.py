@@ -111,7 +111,7 @@ def test_another_store_under_a_run_is_refused(location: Location) -> None:
     recorded = json.loads(location.read_bytes("runs/default/config.json"))
     recorded["dataset"]["recordings_sha256"] = "0" * 64
     location.write_bytes("runs/default/config.json", json.dumps(recorded).encode())
-    with pytest.raises(UsageError, match="not those that runs/default was begun on"):
+    with pytest.raises(UsageError, match="not those that runs/default was started on"):
         train(location, small(max_steps=2))
 
 

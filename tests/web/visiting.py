@@ -19,7 +19,7 @@ FLAGS = [
     "--disable-sync",
     "--no-first-run",
 ]
-SLOW_MS = 200_000  # so late that no busy machine comes near it
+SLOW_MS = 200_000  # so late that no busy machine comes nearest
 RATE_HZ = 11025
 
 # What the page hands to the sound card: when, from where in which buffer.

@@ -101,7 +101,7 @@ def _ingest(track: Track, before: Commit | None, job: Job) -> Commit:
         if before is not None and before.decoded is not None:
             # Decoded already: only its source is wanted, and only that one.
             if _sha1(file) != before.decoded.source_sha1:
-                raise PermanentFailure("the source holds other bytes than when it was ingested")
+                raise PermanentFailure("the source has changed since it was ingested")
             _keep(track, file, job.location)
             return dataclasses.replace(before, kept_source=True)
         decoded, tags = _stage(track, file, job)
@@ -143,7 +143,7 @@ def _stage(track: Track, file: Path, job: Job) -> tuple[Decoded, dict[str, str]]
             file, job.rate_hz, job.limits, hashing.write, keep_damaged=job.keep_damaged
         )
     if source.damage:
-        log.warning("%s: damaged %s; its head is kept", track.id, source.damage)
+        log.warning("%s: damaged %s; it is kept up to there", track.id, source.damage)
     decoded = Decoded(
         rate_hz=job.rate_hz,
         samples=hashing.count_bytes // 2,
