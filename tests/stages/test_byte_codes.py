@@ -17,6 +17,7 @@ from fadae.scores import snr_db
 from fadae.stages.extract import extract
 from fadae.stages.reconstruct import reconstruct
 from fadae.store.location import Location
+from fadae.summaries import TrainSummary
 from fadae.training.launch import train
 from fadae.web.session import WorkspaceSession
 from tests.stages.test_critical import NAMES, RATE_HZ, sound
@@ -51,13 +52,13 @@ def location(tmp_path_factory: pytest.TempPathFactory) -> Location:
 
 
 @pytest.fixture(scope="module", params=list(ASKED))
-def trained(request: pytest.FixtureRequest, location: Location) -> tuple[str, dict[str, Any]]:
+def trained(request: pytest.FixtureRequest, location: Location) -> tuple[str, TrainSummary]:
     model = str(request.param)
     return model, train(location, config(model))
 
 
 def test_two_ranks_learn_the_same_bytes(
-    trained: tuple[str, dict[str, Any]], location: Location
+    trained: tuple[str, TrainSummary], location: Location
 ) -> None:
     model, told = trained
     again = train(location, config(model, run=f"{model}-2", ranks=2))
@@ -75,7 +76,7 @@ def test_a_run_that_was_stopped_ends_with_the_same_bytes(location: Location) -> 
 
 
 def test_a_run_is_reconstructed_and_read(
-    trained: tuple[str, dict[str, Any]], location: Location
+    trained: tuple[str, TrainSummary], location: Location
 ) -> None:
     model, _ = trained
     made = reconstruct(location, model)
@@ -98,7 +99,7 @@ def test_a_run_is_reconstructed_and_read(
     assert WorkspaceSession(location).about()
 
 
-def test_a_run_compresses_files(trained: tuple[str, dict[str, Any]], location: Location) -> None:
+def test_a_run_compresses_files(trained: tuple[str, TrainSummary], location: Location) -> None:
     model, _ = trained
     codec = fadae.open(location.url).codec(model)
     pcm = sound(7, 20)
