@@ -46,7 +46,9 @@ ROOMS = (
     "cli",
 )
 # Ceilings are what was counted when the rooms were laid out; lower them, never raise them.
-MOST_MODULES = 133  # the plan's 112; four for options and the store; byte codes, their models and commands
+MOST_MODULES = (
+    133  # the plan's 112; four for options and the store; byte codes, their models and commands
+)
 MOST_SKIPS = 10
 MOST_UNTYPED = 10  # `dict[str, Any]` outside the JSON edges
 JSON_EDGES = ("archive/", "embedded/", "store/zarr_internals", "config/options", "web/")

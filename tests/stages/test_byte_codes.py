@@ -10,6 +10,7 @@ import pytest
 import xarray as xr
 
 import fadae
+from fadae.coding import decompress
 from fadae.config import TrainConfig
 from fadae.errors import CodeError, UsageError
 from fadae.report import report
@@ -19,6 +20,7 @@ from fadae.stages.reconstruct import reconstruct
 from fadae.store.location import Location
 from fadae.training.launch import train
 from fadae.web.session import WorkspaceSession
+from tests.coding import models
 from tests.stages.test_critical import NAMES, RATE_HZ, sound
 from tests.store.staged import stage
 
@@ -51,14 +53,12 @@ def location(tmp_path_factory: pytest.TempPathFactory) -> Location:
 
 
 @pytest.fixture(scope="module", params=list(ASKED))
-def trained(request: pytest.FixtureRequest, location: Location) -> tuple[str, dict[str, Any]]:
+def trained(request: pytest.FixtureRequest, location: Location) -> tuple[str, Any]:
     model = str(request.param)
     return model, train(location, config(model))
 
 
-def test_two_ranks_learn_the_same_bytes(
-    trained: tuple[str, dict[str, Any]], location: Location
-) -> None:
+def test_two_ranks_learn_the_same_bytes(trained: tuple[str, Any], location: Location) -> None:
     model, told = trained
     again = train(location, config(model, run=f"{model}-2", ranks=2))
     assert again["model_sha256"] == told["model_sha256"]
@@ -74,9 +74,7 @@ def test_a_run_that_was_stopped_ends_with_the_same_bytes(location: Location) -> 
     assert train(location, asked)["model_sha256"] == whole["model_sha256"]
 
 
-def test_a_run_is_reconstructed_and_read(
-    trained: tuple[str, dict[str, Any]], location: Location
-) -> None:
+def test_a_run_is_reconstructed_and_read(trained: tuple[str, Any], location: Location) -> None:
     model, _ = trained
     made = reconstruct(location, model)
     assert np.isfinite(made["audio_snr_db"]) and made["audio_snr_db"] > 3
@@ -98,7 +96,7 @@ def test_a_run_is_reconstructed_and_read(
     assert WorkspaceSession(location).about()
 
 
-def test_a_run_compresses_files(trained: tuple[str, dict[str, Any]], location: Location) -> None:
+def test_a_run_compresses_files(trained: tuple[str, Any], location: Location) -> None:
     model, _ = trained
     codec = fadae.open(location.url).codec(model)
     pcm = sound(7, 20)
@@ -108,7 +106,7 @@ def test_a_run_compresses_files(trained: tuple[str, dict[str, Any]], location: L
     assert len(heard) == len(pcm) and snr_db(pcm / 32768, heard) > 3
     np.testing.assert_array_equal(codec.decompress(code, 1.5, 3.0), heard[12000:24000])
     with pytest.raises(CodeError, match="made with model"):
-        fadae.open(location.url).codec("tables" if model == "bytes" else "bytes").decompress(code)
+        decompress(code, model=models.tables())
 
 
 def codec_rows(samples: int) -> int:
