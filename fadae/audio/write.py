@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal, get_args
+from typing import IO, Literal, get_args
 
 import numpy as np
 import soundfile
@@ -32,21 +33,43 @@ def encode(samples: Array, rate_hz: int, format: str) -> bytes:
     >>> encode(np.zeros(100, np.float32), 11025, "wav")[:4]
     b'RIFF'
     """
+    target = io.BytesIO()
+    _encode_into(target, [samples], rate_hz, 1 if samples.ndim == 1 else samples.shape[1], format)
+    return ogg.with_fixed_serial(target.getvalue()) if format == "ogg" else target.getvalue()
+
+
+def write_blocks(path: str | Path, blocks: Iterable[Array], rate_hz: int, format: str) -> int:
+    """Write samples as they come, blocks [n] of float, to a file; return how many there were.
+
+    Memory stays flat. Raises UsageError as `encode` does, OSError where the file cannot be written.
+    """
+    target = Path(path)
+    with target.open("w+b") as opened:
+        samples = _encode_into(opened, blocks, rate_hz, 1, format)
+    if format == "ogg":
+        target.write_bytes(ogg.with_fixed_serial(target.read_bytes()))
+    return samples
+
+
+def _encode_into(
+    target: IO[bytes], blocks: Iterable[Array], rate_hz: int, channels: int, format: str
+) -> int:
+    """Write blocks to an open file; return how many samples there were."""
     if format not in _SUBTYPES:
         raise UsageError(f"cannot write audio as {format!r}: choose one of {', '.join(FORMATS)}")
-    lossless = format in ("flac", "wav")
-    data = to_pcm(samples) if lossless else np.clip(samples, -1, 1).astype(np.float32)
-    channels = 1 if data.ndim == 1 else data.shape[1]
-    target = io.BytesIO()
+    lossless, samples = format in ("flac", "wav"), 0
     try:
         with soundfile.SoundFile(
             target, "w", rate_hz, channels, _SUBTYPES[format], format=format.upper()
         ) as file:
-            for start in range(0, len(data), _SAMPLES_A_WRITE):
-                file.write(data[start : start + _SAMPLES_A_WRITE])
+            for block in blocks:
+                samples += len(block)
+                data = to_pcm(block) if lossless else np.clip(block, -1, 1).astype(np.float32)
+                for start in range(0, len(data), _SAMPLES_A_WRITE):
+                    file.write(data[start : start + _SAMPLES_A_WRITE])
     except soundfile.LibsndfileError as error:
         raise UsageError(f"cannot write {rate_hz} Hz audio as {format}: {error}") from error
-    return ogg.with_fixed_serial(target.getvalue()) if format == "ogg" else target.getvalue()
+    return samples
 
 
 def write(path: str | Path, samples: Array, rate_hz: int, format: str | None = None) -> None:

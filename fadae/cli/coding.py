@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
@@ -62,8 +62,6 @@ def decode(
     model: ModelFile = None,
 ) -> Summary:
     """Write the sound of a .fadae file, or of a part of it, which decodes without the rest."""
-    import numpy as np
-
     from fadae.audio import write
     from fadae.coding import Decoder
 
@@ -72,20 +70,30 @@ def decode(
         raise UsageError(f"{to}: the name ends in one of {', '.join(write.FORMATS)}")
     own, _ = _model(workspace, run, model)
     low, high = pair_of(seconds, "--seconds") or (None, None)
-    try:
-        with file.open("rb") as opened:
-            decoder = Decoder(opened, own)
-            start, stop = decoder.span(low, high)
-            samples = np.concatenate([np.zeros(0, "f4"), *decoder.blocks(start, stop)])
-    except OSError as error:
-        raise UsageError(f"cannot read {file}: {error.strerror or error}") from error
-    _write(to, write.encode(samples, decoder.sample_rate_hz, kind))
+    with _opened(file) as opened:
+        decoder = Decoder(opened, own)
+        blocks = decoder.blocks(*decoder.span(low, high))
+        part = to.with_name(f".{to.name}.part")
+        try:
+            samples = write.write_blocks(part, blocks, decoder.sample_rate_hz, kind)
+            part.replace(to)  # what is there stays until all of it has decoded
+        except OSError as error:
+            raise UsageError(f"cannot write {to}: {error.strerror or error}") from error
+        finally:
+            part.unlink(missing_ok=True)
     return {
         "file": str(to),
-        "samples": len(samples),
+        "samples": samples,
         "rate_hz": decoder.sample_rate_hz,
-        "seconds": len(samples) / decoder.sample_rate_hz,
+        "seconds": samples / decoder.sample_rate_hz,
     }
+
+
+def _opened(file: Path) -> BinaryIO:
+    try:
+        return file.open("rb")
+    except OSError as error:
+        raise UsageError(f"cannot read {file}: {error.strerror or error}") from error
 
 
 def _model(

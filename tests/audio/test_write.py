@@ -51,3 +51,14 @@ def test_a_file_is_written_in_the_format_of_its_name(tmp_path: Path) -> None:
 def test_an_unknown_format_is_a_usage_error() -> None:
     with pytest.raises(UsageError, match="ogg, flac, wav, mp3"):
         write.encode(tone(), RATE_HZ, "aiff")
+
+
+@pytest.mark.parametrize("kind", ["wav", "flac", "ogg"])
+def test_blocks_make_the_file_that_all_samples_make(kind: str, tmp_path: Path) -> None:
+    x = np.sin(np.arange(30_000) / 20).astype(np.float32)
+    blocks = (x[start : start + 10_000] for start in range(0, len(x), 10_000))
+    assert write.write_blocks(tmp_path / "x", blocks, 11025, kind) == len(x)
+    samples, rate_hz = soundfile.read(tmp_path / "x", dtype="float32")
+    assert rate_hz == 11025 and len(samples) == len(x)
+    whole, _ = soundfile.read(io.BytesIO(write.encode(x, 11025, kind)), dtype="float32")
+    assert np.abs(samples - whole).max() < (1e-6 if kind != "ogg" else 0.05)

@@ -10,6 +10,7 @@ import pytest
 import xarray as xr
 
 import fadae
+from fadae.coding import decompress
 from fadae.config import TrainConfig
 from fadae.errors import CodeError, UsageError
 from fadae.report import report
@@ -20,6 +21,7 @@ from fadae.store.location import Location
 from fadae.summaries import TrainSummary
 from fadae.training.launch import train
 from fadae.web.session import WorkspaceSession
+from tests.coding import models
 from tests.stages.test_critical import NAMES, RATE_HZ, sound
 from tests.store.staged import stage
 
@@ -109,7 +111,7 @@ def test_a_run_compresses_files(trained: tuple[str, TrainSummary], location: Loc
     assert len(heard) == len(pcm) and snr_db(pcm / 32768, heard) > 3
     np.testing.assert_array_equal(codec.decompress(code, 1.5, 3.0), heard[12000:24000])
     with pytest.raises(CodeError, match="made with model"):
-        fadae.open(location.url).codec("tables" if model == "bytes" else "bytes").decompress(code)
+        decompress(code, model=models.tables())
 
 
 def codec_rows(samples: int) -> int:
