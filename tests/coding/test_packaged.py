@@ -1,4 +1,4 @@
-"""The model inside the package: small, what its card says it is, and ready right after installing."""
+"""The model inside the package: small, what its card says, and ready right after installing."""
 
 from __future__ import annotations
 
