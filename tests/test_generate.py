@@ -132,7 +132,7 @@ def test_what_cannot_be_generated_is_said(location: Location) -> None:
     workspace: Workspace = fadae.open(location.url)
     with pytest.raises(UsageError, match="cannot generate with method 'dance'"):
         workspace.generate(method="dance")
-    with pytest.raises(UsageError, match="between two recordings"):
+    with pytest.raises(UsageError, match="takes two recordings"):
         workspace.generate(method="interpolate")
     with pytest.raises(UsageError, match="nearest"):
         workspace.generate(method="interpolate", between=("a/1.ogg", "a/3.ogg"))

@@ -85,7 +85,9 @@ class TestLogSpectralDistance:
             seen = window[offsets[(offsets >= 0) & (offsets < 2048)]]
             levels = 20 * np.log10(np.maximum(2 * seen / window.sum(), 1e-5))
             expected = (levels + 100).sum() / 7
-            assert log_spectral_distance_db(x, y) == pytest.approx(expected), place
+            assert log_spectral_distance_db(x, y) == pytest.approx(expected, rel=1e-5), (
+                place
+            )  # the kernel works in float32
             assert expected > 0
 
     def test_that_of_a_hop_is_that_of_the_samples_in_its_middle(self) -> None:

@@ -185,7 +185,7 @@ class Run:
         if dataset.description != recorded["dataset"]:
             raise UsageError(
                 f"the features of {self.location.url} are not those that runs/{self.name} was "
-                "begun on; train under another --run, or --fresh"
+                "started on; train under another --run, or --fresh"
             )
         return dataset
 

@@ -60,7 +60,7 @@ def test_an_item_without_what_was_asked_for_says_what_it_has(archive: EmbeddedAr
     (failure,) = (one for page in source.pages() for one in source.tracks(page))
     assert isinstance(failure, Failure)
     assert (failure.id, failure.failure_class) == ("small", FailureClass.PERMANENT)
-    assert "there: Flac, Metadata, Ogg Vorbis, VBR MP3" in failure.reason
+    assert "available: Flac, Metadata, Ogg Vorbis, VBR MP3" in failure.reason
 
 
 def test_one_bad_item_costs_no_other(tmp_path: Path) -> None:

@@ -105,5 +105,5 @@ def test_a_missing_scheduler_is_transient(tmp_path: Path, monkeypatch: pytest.Mo
     location = Location(str(tmp_path))
     with pytest.raises(TransientError, match="no Dask scheduler answers"):
         connect("tcp://127.0.0.1:9", 1, location).__enter__()
-    with pytest.raises(UsageError, match="no scheduler address"):
+    with pytest.raises(UsageError, match="not a scheduler address"):
         connect("what://is this", 1, location).__enter__()

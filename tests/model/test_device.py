@@ -18,7 +18,7 @@ def two_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.skipif(torch.cuda.device_count() > 0, reason="for machines without a GPU")
 @pytest.mark.parametrize("name", ["cuda", "cuda:0", "cuda:1"])
 def test_without_a_gpu_cuda_is_refused(name: str) -> None:
-    with pytest.raises(UsageError, match=f"no device '{name}' here; there: cpu"):
+    with pytest.raises(UsageError, match=f"no device '{name}'; available: cpu"):
         resolve_device(name)
 
 
@@ -39,5 +39,5 @@ def test_gpus_are_spread_over_the_ranks_of_a_machine_unless_one_is_named() -> No
 
 @pytest.mark.usefixtures("two_gpus")
 def test_a_gpu_beyond_those_there_is_refused_and_they_are_named() -> None:
-    with pytest.raises(UsageError, match="no device 'cuda:2' here; there: cpu, cuda:0, cuda:1"):
+    with pytest.raises(UsageError, match="no device 'cuda:2'; available: cpu, cuda:0, cuda:1"):
         resolve_device("cuda:2")

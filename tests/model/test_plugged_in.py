@@ -236,4 +236,4 @@ def test_the_page_shows_and_plays_it(done: Any) -> None:
         assert heard.status == 200 and len(heard.data) > 2 * 2 * RATE_HZ
         assert room.get("/api/generated?run=default&method=rows&seconds=1").status == 200
         refused = room.get("/api/generated?run=default&method=walk&seconds=1")
-        assert refused.status == 400 and b"there: rows" in refused.data
+        assert refused.status == 400 and b"available: rows" in refused.data

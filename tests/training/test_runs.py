@@ -227,7 +227,7 @@ def test_without_a_holdout_its_scores_are_undefined(location: Location) -> None:
 
 @pytest.mark.parametrize("device", ["gpu", "cuda:99"])
 def test_a_device_that_is_not_there_is_refused(location: Location, device: str) -> None:
-    with pytest.raises(UsageError, match=f"no device '{device}' here; there: cpu"):
+    with pytest.raises(UsageError, match=f"no device '{device}'; available: cpu"):
         train(location, small(device=device, max_steps=1))
     assert not location.exists("runs/default")
 
