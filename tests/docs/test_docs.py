@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -57,3 +58,22 @@ def test_the_format_of_a_code_is_what_the_module_says() -> None:
     rows = [line for line in str(container.__doc__).splitlines() if line.startswith("| ")]
     assert len(rows) > 10
     assert [row for row in rows if row not in page] == []
+
+
+def test_the_example_runs(
+    examples: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script = ROOT / "examples" / "first_steps.py"
+    monkeypatch.setattr(sys, "argv", [str(script), str(examples / "workspace")])
+    runpy.run_path(str(script), run_name="__main__")
+    shown = capsys.readouterr().out
+    decibels = re.search(r"error: (-?\d+) dB", shown)
+    assert decibels is not None and int(decibels[1]) < -60, shown
+    for said in (
+        "coefficients: (4, 8192)",
+        "loudest bands: [",
+        "a4.flac",
+        "codes: (",
+        "features again: (",
+    ):
+        assert said in shown
