@@ -169,7 +169,7 @@ class Commit:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class CodeSpec:
     """What a model's codes are, and how a store keeps them: [frame, size] of one NumPy type.
 
@@ -196,6 +196,14 @@ class CodeSpec:
             raise ValueError(f"codes of variable length are uint8, not {self.dtype}")
         if math.isnan(self.fill) and "float" not in self.dtype:
             raise ValueError(f"{self.dtype} has no NaN: name another fill")
+
+    def __eq__(self, other: object) -> bool:
+        """Compare the fields; NaN equals NaN here, which Python 3.13 would tell apart."""
+        return isinstance(other, CodeSpec) and repr(self) == repr(other)
+
+    def __hash__(self) -> int:
+        """Agree with equality."""
+        return hash(repr(self))
 
     @property
     def has_nan(self) -> bool:

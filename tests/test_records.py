@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fadae.errors import PermanentFailure, TransientFailure
-from fadae.records import Commit, Decoded, Failure, FailureClass, Track
+from fadae.records import CodeSpec, Commit, Decoded, Failure, FailureClass, Track
 
 TRACK = Track("AOC11B", "disc 1/Präludium #1?.ogg", title="x\x00\u202e", size_bytes=3)
 DECODED = Decoded(11025, 22050, "ab" * 32, 44100, 2, 1000, "cd" * 20)
@@ -35,3 +35,8 @@ def test_failures_take_their_class_from_the_error() -> None:
 
 def test_seconds_are_samples_over_the_transforms_rate() -> None:
     assert DECODED.seconds == 2.0
+
+
+def test_specs_with_a_fill_of_nan_are_equal() -> None:
+    assert CodeSpec(3) == CodeSpec(3, fill=float("nan")) != CodeSpec(4)
+    assert len({CodeSpec(3), CodeSpec(3, fill=float("nan"))}) == 1
