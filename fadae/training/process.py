@@ -5,9 +5,12 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
+
+LOOPBACK = "lo" if sys.platform == "linux" else "lo0"  # where the ranks of one machine meet
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's <malloc.h>
 _NEVER_BYTES = 2**30
