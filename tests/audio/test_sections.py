@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import functools
+import io
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 
@@ -65,6 +67,43 @@ def test_every_link_of_a_chained_ogg_is_heard(tmp_path: Path, rate_hz: int, chan
     second = pcm[int(4.2 * 11025) : int(5.8 * 11025)] / 32768.0
     spectrum = np.abs(np.fft.rfft(second * np.hanning(len(second))))
     assert np.argmax(spectrum) * 11025 / len(second) == pytest.approx(440 + 30 * 9, abs=1)
+
+
+def ogg_of(codec: str, samples: np.ndarray, rate_hz: int) -> bytes:
+    """Return mono samples [n] float32 as an Ogg file of one of FFmpeg's codecs."""
+    target = io.BytesIO()
+    with av.open(target, "w", format="ogg") as container:
+        stream: Any = container.add_stream(codec, rate=rate_hz, layout="mono")
+        taken = stream.codec_context.format.name
+        resampler = av.AudioResampler(taken, "mono", rate_hz, stream.frame_size or 1024)
+        frame = av.AudioFrame.from_ndarray(samples[None], format="fltp", layout="mono")
+        frame.sample_rate = rate_hz
+        for piece in [*resampler.resample(frame), *resampler.resample(None)]:
+            container.mux(stream.encode(piece))
+        container.mux([packet for packet in stream.encode(None) if packet.size])
+    return target.getvalue()
+
+
+@pytest.mark.parametrize("codec", ["flac", "libopus"])
+def test_a_link_of_another_codec_is_heard(tmp_path: Path, codec: str) -> None:
+    """FLAC comes out exactly; Opus, always of 48 kHz, without what its encoder put before it."""
+    second = music(2, 48000, seed=9)
+    links = [
+        write.encode(music(4, 22050), 22050, "ogg"),
+        ogg_of(codec, second, 48000),
+        write.encode(music(1, 22050, seed=3), 22050, "ogg"),
+    ]
+    (tmp_path / "a.ogg").write_bytes(b"".join(links))
+    (tmp_path / "second.ogg").write_bytes(links[1])
+    source = Source()
+    pcm = decoded(tmp_path / "a.ogg", source=source)
+    alone = decoded(tmp_path / "second.ogg")
+    assert len(pcm) == 5 * 11025 + len(alone)
+    assert len(alone) == pytest.approx(2 * 11025, abs=5 if codec == "flac" else 250)
+    np.testing.assert_array_equal(pcm[4 * 11025 : 4 * 11025 + len(alone)], alone)
+    heard = alone[2205:19845] / 32768.0
+    spectrum = np.abs(np.fft.rfft(heard * np.hanning(len(heard))))
+    assert np.argmax(spectrum) * 11025 / len(heard) == pytest.approx(440 + 30 * 9, abs=1)
 
 
 def test_a_broken_later_link_is_damage(tmp_path: Path) -> None:

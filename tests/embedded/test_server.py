@@ -14,6 +14,7 @@ import urllib3
 from fadae.embedded.faults import Fault, Kind, Where
 from fadae.embedded.items import HeldItem
 from fadae.embedded.server import EmbeddedArchive
+from tests.archive.gates import Gate
 
 NAMES = ("a b.ogg", "c#1?.mp3", "ü/%41/d.flac", "notes.txt")
 HTTP = urllib3.PoolManager(retries=False)
@@ -84,11 +85,13 @@ def test_nothing_outside_the_items_is_served(archive: EmbeddedArchive) -> None:
 
 
 def test_concurrent_transfers_are_measured(archive: EmbeddedArchive) -> None:
-    archive.transfer_seconds = 0.5
+    gate = Gate(archive)
     url = f"{archive.datanode_url}/1/items/music/{quote('a b.ogg')}"
     threads = [threading.Thread(target=get, args=(url,)) for _ in range(3)]
     for thread in threads:
         thread.start()
+    gate.wait(3)
+    gate.open()
     for thread in threads:
         thread.join()
     assert archive.most_transfers == 3

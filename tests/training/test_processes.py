@@ -25,8 +25,8 @@ from fadae.errors import FadaeError, TransientError
 from fadae.store.location import Location
 from fadae.training.context import Preempted
 from fadae.training.launch import train
-from tests.hangs import HANG_SECONDS
 from tests.forks import train_forked
+from tests.hangs import HANG_SECONDS
 from tests.training.conftest import Held
 from tests.training.small import LONG, metrics_of, model_hash, small, stopping_after, train_until
 

@@ -27,9 +27,7 @@ def check_frames(t: FrequencyAdaptiveTransform, dtype: Any, cuts: Sequence[int])
     return whole
 
 
-def check_hops(
-    t: FrequencyAdaptiveTransform, c: np.ndarray, cuts: Sequence[int]
-) -> np.ndarray:
+def check_hops(t: FrequencyAdaptiveTransform, c: np.ndarray, cuts: Sequence[int]) -> np.ndarray:
     whole = t.synthesize_hops(c, floor=MODEL_FLOOR)
     for a in cuts:
         hops = t.synthesize_hops(c[a:], floor=MODEL_FLOOR)
