@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote, urlsplit
@@ -15,6 +16,7 @@ from fadae.embedded.faults import Fault, Kind, Where
 from fadae.embedded.items import HeldItem
 from fadae.embedded.server import EmbeddedArchive
 from tests.archive.gates import Gate
+from tests.hangs import HANG_SECONDS
 
 NAMES = ("a b.ogg", "c#1?.mp3", "ü/%41/d.flac", "notes.txt")
 HTTP = urllib3.PoolManager(retries=False)
@@ -101,15 +103,15 @@ def test_concurrent_transfers_are_measured(archive: EmbeddedArchive) -> None:
 
 def test_it_stops_at_once_whatever_stalls(tmp_path: Path) -> None:
     archive = EmbeddedArchive(
-        [HeldItem("a")], [Fault(Where.METADATA, Kind.STALL_HEADERS, seconds=600)]
+        [HeldItem("a")], [Fault(Where.METADATA, Kind.STALL_HEADERS, seconds=10 * HANG_SECONDS)]
     ).start()
     url = archive.url
     asking = threading.Thread(target=lambda: _swallowed(f"{url}/metadata/a"))
     asking.start()
     while not archive.requests:
-        pass
+        time.sleep(0.01)
     archive.stop()
-    asking.join(5)
+    asking.join(HANG_SECONDS)
     assert not asking.is_alive()
     with pytest.raises(urllib3.exceptions.NewConnectionError):
         get(url)
