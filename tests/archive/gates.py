@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import threading
-import time
 from collections.abc import Iterator
 
 from fadae.embedded.server import EmbeddedArchive
-from tests.hangs import HANG_SECONDS
+from tests.hangs import HANG_SECONDS, wait_until
 
 
 class Gate:
@@ -27,10 +26,7 @@ class Gate:
 
     def wait(self, transfers: int) -> None:
         """Return when so many transfers are held."""
-        deadline = time.monotonic() + HANG_SECONDS
-        while self._archive.transfers < transfers:
-            assert time.monotonic() < deadline, f"{self._archive.transfers} transfers"
-            time.sleep(0.01)
+        wait_until(lambda: self._archive.transfers >= transfers)
 
     def open(self) -> None:
         """Have these transfers and all later ones go on."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote, urlsplit
@@ -16,7 +15,7 @@ from fadae.embedded.faults import Fault, Kind, Where
 from fadae.embedded.items import HeldItem
 from fadae.embedded.server import EmbeddedArchive
 from tests.archive.gates import Gate
-from tests.hangs import HANG_SECONDS
+from tests.hangs import HANG_SECONDS, wait_until
 
 NAMES = ("a b.ogg", "c#1?.mp3", "ü/%41/d.flac", "notes.txt")
 HTTP = urllib3.PoolManager(retries=False)
@@ -108,8 +107,7 @@ def test_it_stops_at_once_whatever_stalls(tmp_path: Path) -> None:
     url = archive.url
     asking = threading.Thread(target=lambda: _swallowed(f"{url}/metadata/a"))
     asking.start()
-    while not archive.requests:
-        time.sleep(0.01)
+    wait_until(lambda: archive.requests)
     archive.stop()
     asking.join(HANG_SECONDS)
     assert not asking.is_alive()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import textwrap
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ import pytest
 
 from fadae.store.location import Location
 from fadae.training.launch import train
-from tests.hangs import HANG_SECONDS
+from tests.hangs import wait_until
 from tests.training.features import write_features
 from tests.training.small import LONG, model_hash, small
 
@@ -73,10 +72,7 @@ class Held:
 
     def wait(self) -> None:
         """Return when rank 0 waits."""
-        deadline = time.monotonic() + HANG_SECONDS
-        while not (self.folder / "held").exists():
-            assert time.monotonic() < deadline, "no rank came so far"
-            time.sleep(0.01)
+        wait_until((self.folder / "held").exists)
 
     def release(self) -> None:
         """Have this rank 0 go on, and later ones never wait."""

@@ -16,7 +16,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import psutil
 import pytest
@@ -26,7 +25,7 @@ from fadae.store.location import Location
 from fadae.training.context import Preempted
 from fadae.training.launch import train
 from tests.forks import train_forked
-from tests.hangs import HANG_SECONDS
+from tests.hangs import HANG_SECONDS, wait_until
 from tests.training.conftest import Held
 from tests.training.small import LONG, metrics_of, model_hash, small, stopping_after, train_until
 
@@ -49,14 +48,6 @@ def ranks_of(process: psutil.Process) -> list[psutil.Process]:
 def steps_saved(location: Location) -> int:
     names = location.names("runs/default/checkpoints")
     return max((int(n[5:]) for n in names if n.startswith("step-")), default=0)
-
-
-def wait_until(condition: Callable[[], Any]) -> Any:
-    deadline = time.monotonic() + HANG_SECONDS
-    while not (found := condition()):
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.01)
-    return found
 
 
 @pytest.fixture
