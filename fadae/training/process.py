@@ -1,12 +1,15 @@
-"""The process of a rank: SIGTERM as a flag."""
+"""The process of a rank: SIGTERM as a flag, and where ranks meet."""
 
 from __future__ import annotations
 
 import contextlib
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
+
+LOOPBACK = "lo" if sys.platform == "linux" else "lo0"  # where the ranks of one machine meet
 
 
 @contextlib.contextmanager
