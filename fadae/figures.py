@@ -33,13 +33,13 @@ def side_by_side(
     """Return a PNG of original, code and reconstruction on one time axis.
 
     original, reconstruction: (band, time) from `Workspace.rasterize`, 0 to 1. codes: (code, time)
-    with a `time` coordinate in seconds; numbers of any kind, bytes among them.
+    with a `time` coordinate in seconds; numbers of any kind, bytes among them. Its attribute
+    `size`, where there is one, says in words what a code takes.
     """
     figure = _figure(11.0, 3.9, title)
     panels = figure.subplots(1, 3)
     _draw_bands(panels[0], original, "original")
-    kind = "bytes" if codes.dtype == np.uint8 else "numbers"
-    _draw_codes(panels[1], codes, f"code: {codes.sizes['code']} {kind} a frame")
+    _draw_codes(panels[1], codes, f"code: {codes.attrs.get('size', codes.sizes['code'])}")
     image = _draw_bands(panels[2], reconstruction, "reconstruction from the code")
     _colour_bar(figure, image, list(panels))
     return _png(figure)

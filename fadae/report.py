@@ -12,7 +12,7 @@ import mimetypes
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
@@ -23,10 +23,13 @@ from fadae.arrays import Float64
 from fadae.audio.write import encode
 from fadae.errors import UsageError
 from fadae.query import ORIGINAL, TRANSFORM, Recording, Workspace
-from fadae.records import SideScores, finite
+from fadae.records import CodeSize, SideScores, finite
 from fadae.store import paths
 from fadae.summaries import ReportSummary
 from fadae.training import pca_remark, run_summary
+
+if TYPE_CHECKING:  # torch comes in with the codes, when there are some
+    from fadae.model import Codes
 
 DEFAULT_RECORDINGS = 12
 DEFAULT_SECONDS = 20.0
@@ -118,9 +121,20 @@ def side_by_side(
     made = workspace.rasterize(recording_id, seconds, source=run, peak=peak)
     codes = workspace.codes(recording_id, seconds, run)
     picture = xr.DataArray(
-        np.asarray(codes.values).T, dims=("code", "time"), coords={"time": codes.time_seconds}
+        np.asarray(codes.values).T,
+        dims=("code", "time"),
+        coords={"time": codes.time_seconds},
+        attrs={"size": _size_words(codes, workspace.hop_seconds)},
     )
     return figures.side_by_side(original, picture, made, title)
+
+
+def _size_words(codes: Codes, hop_seconds: float) -> str:
+    """Return what these codes take, in words: bytes of variable length by their mean."""
+    if codes.code_bytes is not None:
+        return str(CodeSize.of(float(np.mean(codes.code_bytes)), hop_seconds))
+    size = CodeSize.of(codes.values.shape[1] * codes.values.itemsize, hop_seconds)
+    return f"{codes.values.shape[1]} {codes.values.dtype}, {size}"
 
 
 def _spread(workspace: Workspace, nmse_db: Any, limit: int) -> list[Recording]:
@@ -222,7 +236,9 @@ def _compared(workspace: Workspace, run: str, pooled: SideScores) -> str:
         for words, (nmse_db, snr_db) in (("held out", held_out), ("trained on", trained))
     )
     remark = pca_remark(run_summary(workspace.location, run))
-    return f"All frames, {sides}. {remark and remark + '.'}".rstrip()
+    size = workspace.code_size(run)
+    code = f" The code takes {size}." if size else ""
+    return f"All frames, {sides}.{code} {remark and remark + '.'}".rstrip()
 
 
 @dataclass(frozen=True)

@@ -146,7 +146,12 @@ class WorkspaceSession:
         made = set(workspace.reconstructions)
         names = sorted(made | set(workspace.runs))
         return [
-            {"name": name, "trained": self._has_model(name), "reconstructed": name in made}
+            {
+                "name": name,
+                "trained": self._has_model(name),
+                "reconstructed": name in made,
+                "code": str(workspace.code_size(name) or ""),
+            }
             for name in names
         ]
 
