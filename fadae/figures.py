@@ -59,7 +59,7 @@ def training_curves(metrics: Sequence[Mapping[str, object]], title: str = "") ->
     loss, nmse = figure.subplots(1, 2)
     _draw_curve(loss, curve(metrics, "train_loss"), "training", TRAIN)
     _draw_curve(loss, curve(metrics, "holdout_loss"), "held out", HOLDOUT)
-    _dress(loss, "mean squared error", "step", "loss (companded, scaled)")
+    _dress(loss, "what training minimises", "step", "loss")
     _draw_curve(nmse, curve(metrics, "holdout_nmse_db"), "held out", HOLDOUT)
     _draw_curve(nmse, curve(metrics, "pca_nmse_db"), "PCA, same code size", BASELINE, "--")
     _dress(nmse, "normalised error", "step", "NMSE (dB, companded)")

@@ -166,10 +166,10 @@ class ByteModel(nn.Module):
         coder, codes = self._coder(), list[bytes]()
         for q in draw(self.entropy, self.features, frames, seed):
             index = np.full(len(q), _GENERATED_STEP, dtype=np.uint8)
-            c = coder.reconstruct(q, index)
-            made = coder.encode(c, index, q=q)
+            made = coder.encode(q, index, q=q)
             over = [row for row, code in enumerate(made) if len(code) > self.code.size]
-            coarser = encode_with_steps(coder, c[over], index[over], self.code.size)
+            c = coder.reconstruct(q[over], index[over])
+            coarser = encode_with_steps(coder, c, index[over], self.code.size)
             for row, code in zip(over, coarser, strict=True):
                 made[row] = code
             codes += made

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -238,5 +239,7 @@ def test_the_page_shows_and_plays_it(done: Any) -> None:
         heard = room.get(f"/api/audio?recording={LONG}&source=default&start=0&stop=2")
         assert heard.status == 200 and len(heard.data) > 2 * 2 * RATE_HZ
         assert room.get("/api/generated?run=default&method=rows&seconds=1").status == 200
+        offered = json.loads(room.get("/api/methods?run=default").data)
+        assert offered == {"methods": [{"name": "rows", "own": True}]}
         refused = room.get("/api/generated?run=default&method=walk&seconds=1")
         assert refused.status == 400 and b"available: rows" in refused.data
