@@ -45,6 +45,16 @@ def side_by_side(
     return _png(figure)
 
 
+def beside(pictures: Mapping[str, xr.DataArray], title: str = "") -> bytes:
+    """Return a PNG of several (band, time) pictures on one time axis, under their names."""
+    figure = _figure(11.0, 3.9, title)
+    panels = list(figure.subplots(1, len(pictures), squeeze=False)[0])
+    for axes, (name, picture) in zip(panels, pictures.items(), strict=True):
+        image = _draw_bands(axes, picture, name)
+    _colour_bar(figure, image, panels)
+    return _png(figure)
+
+
 def bands(picture: xr.DataArray, title: str = "") -> bytes:
     """Return a PNG of one (band, time) picture from `Workspace.rasterize`."""
     figure = _figure(8.0, 4.0, title)

@@ -242,6 +242,16 @@ FailureRecord = TypedDict(
 """A failure as a listing remembers it."""
 
 
+class ComparedLine(TypedDict):
+    """A way of keeping the demonstration's sound: what it takes, and how far it is from it."""
+
+    name: str
+    bytes_a_row: float
+    kbps: float
+    snr_db: float  # against the original's samples
+    log_spectral_distance_db: float
+
+
 class ProblemLine(TypedDict):
     """Something missing or damaged in a workspace, as summaries list it."""
 

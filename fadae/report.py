@@ -204,13 +204,7 @@ def _page(
         + "</tr>\n"
         for n, row in enumerate(table, 1)
     )
-    return f"""<!doctype html>
-<html lang="en"><head><meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy"
- content="script-src 'none'; object-src 'none'; base-uri 'none'; form-action 'none'">
-<title>fadae: run {escape(run)}</title><style>{_STYLE}</style></head><body>
-<header><h1>Run {escape(run)}</h1>
+    body = f"""<header><h1>Run {escape(run)}</h1>
 <p>{len(sections)} of {len(workspace.recordings)} recordings; transform {escape(about.name)},
 {about.bands} bands, {about.size} coefficients a frame of
 {(stop - start) / about.sample_rate_hz:.2f} s at {about.sample_rate_hz} Hz.</p></header>
@@ -222,7 +216,19 @@ SI-SDR are better. <a href="scores.json">As JSON</a>.</caption>
 <thead><tr><th>recording</th><th title="{_HELD_OUT_MEANS}">held out</th>{heads}</tr></thead><tbody>
 {rows}</tbody></table></div>
 <p>{escape(_compared(workspace, run, pooled))}</p></section>
-{"".join(sections)}</main>
+{"".join(sections)}</main>"""
+    return html(f"run {run}", body)
+
+
+def html(title: str, body: str) -> str:
+    """Return a page that needs no server and runs no script; `body` is markup."""
+    return f"""<!doctype html>
+<html lang="en"><head><meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy"
+ content="script-src 'none'; object-src 'none'; base-uri 'none'; form-action 'none'">
+<title>fadae: {escape(title)}</title><style>{_STYLE}</style></head><body>
+{body}
 <footer>Written by fadae {escape(__version__)}.</footer></body></html>
 """
 

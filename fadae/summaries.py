@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from fadae.errors import Summary
-from fadae.records import FailureLine, ProblemLine, RecordingCounts
+from fadae.records import ComparedLine, FailureLine, ProblemLine, RecordingCounts
 
 
 @dataclass(frozen=True, eq=False)
@@ -188,8 +188,9 @@ class JobSummary(StageSummary):
 
 @dataclass(frozen=True, eq=False)
 class DemoSummary(JobSummary):
-    """The four stages of the demonstration, and what lies where."""
+    """The four stages of the demonstration, how the codes compare, and what lies where."""
 
+    compared: Sequence[ComparedLine] = field(default_factory=list)
     wrote: Mapping[str, str] = field(default_factory=dict)
 
 
