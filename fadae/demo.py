@@ -33,6 +33,7 @@ from fadae.transform import mu_law, preset
 
 RUN = "demo"
 HEARD = slice(0.0, 15.0)
+_NAMES = {"index.html": "page", "byte-code.fadae": "byte code file"}
 ORIGINAL, BYTES, OLD = "original", "byte code", "2017 code"
 # Eight minutes of music are far less than the experiment's: a higher learning rate makes up for
 # some of the missing steps, a larger batch halves their cost between two ranks, and a quarter held
@@ -102,7 +103,7 @@ def show(workspace: Workspace, folder: Path) -> tuple[list[ComparedLine], dict[s
     for name, data in files.items():
         path = folder / name
         path.write_bytes(data)
-        wrote["page" if path.suffix == ".html" else path.stem.replace("-", " ")] = str(path)
+        wrote[_NAMES.get(name, path.stem)] = str(path)
     return compared, wrote
 
 
@@ -117,9 +118,8 @@ def _compared(
 
     The byte code counts with its whole file; both are compared over the seconds that are heard.
     """
-    rows = recording.samples / workspace.transform.hop_samples
     samples = CodeSize.of(2 * workspace.transform.hop_samples, workspace.hop_seconds)
-    made = CodeSize.of(code_bytes / rows, workspace.hop_seconds)
+    made = CodeSize(code_bytes / recording.frame_count, 8 * code_bytes / 1000 / recording.seconds)
     sizes = {ORIGINAL: samples, BYTES: made, OLD: workspace.code_size(RUN) or samples}
     original = sounds[ORIGINAL]
     return [
@@ -181,9 +181,9 @@ def _page(recording: Recording, compared: list[ComparedLine]) -> str:
 <main><section><div class="sound">{players}</div>
 <figure><img src="compared.png" width="1650" height="585"
  alt="Bands over time of the original, the byte code and the code of 2017"></figure></section>
-<section><h2>What they take, and what they give back</h2><div class="scroll"><table>
-<caption>The first {HEARD.stop:g} seconds against the original's samples. Higher SNR and lower
-log-spectral distance are better. A row is 0.34 s.</caption>
+<section><h2>What they take, and what they give back</h2>
+<p>The first {HEARD.stop:g} seconds against the original's samples. Higher SNR and lower
+log-spectral distance are better. A row is 0.34 s.</p><div class="scroll"><table>
 <thead><tr><th>code</th><th>bytes a row</th><th>kbps</th><th>SNR (dB)</th>
 <th>log-spectral distance (dB)</th></tr></thead><tbody>
 {rows}</tbody></table></div>

@@ -57,7 +57,7 @@ img{width:100%;height:auto;border-radius:8px;background:#fff}figure{margin:.6rem
 audio{width:100%;display:block}
 .scroll{overflow-x:auto}table{border-collapse:collapse;width:100%}
 th,td{padding:.35rem .7rem;border-bottom:1px solid var(--line);text-align:right;white-space:nowrap}
-th:first-child,td:first-child{text-align:left;white-space:normal;overflow-wrap:anywhere}
+th:first-child,td:first-child{min-width:8rem;text-align:left;white-space:normal;overflow-wrap:anywhere}
 td{font-variant-numeric:tabular-nums}caption{text-align:left;padding-bottom:.5rem}
 """
 

@@ -51,6 +51,7 @@ def test_codes_stand_beside_the_original(workspace: Workspace, shown: Shown) -> 
     sound = workspace.audio(workspace.split(RUN).held_out[0], slice(0, 15))
     assert made["snr_db"] == pytest.approx(snr_db(sound, decompress(code, stop_seconds=15)[0]))
     assert made["snr_db"] > old["snr_db"]
+    assert made["bytes_a_row"] <= 256
     assert {Path(path).exists() for path in wrote.values()} == {True}
 
 

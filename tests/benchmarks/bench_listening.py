@@ -34,8 +34,8 @@ from tests.conftest import shared_dir  # noqa: E402
 Array = np.ndarray[Any, Any]
 
 SECONDS = 20
-STRENGTHS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0)
-RATES = (64, 128, 256, 512)
+STRENGTHS = (0.0, 0.2, 0.3, 0.5, 1.0)
+RATES = (128, 256, 512)
 TRANSFORM = CriticalTransform(RATE_HZ)
 GENERATED_ROWS, GENERATED_STEP = 60, 112
 
