@@ -23,11 +23,7 @@ from fadae.audio import from_pcm  # noqa: E402
 from fadae.coding import ByteCoder, encode_with_steps, find_step, packaged  # noqa: E402
 from fadae.coding.drawing import draw  # noqa: E402
 from fadae.model.making import RATE_HZ, Recording, read_folder  # noqa: E402
-from fadae.scores import (  # noqa: E402
-    log_spectral_distance_db,
-    multi_resolution_stft_distance,
-    snr_db,
-)
+from fadae.scores import log_spectral_distance_db, snr_db  # noqa: E402
 from fadae.transform import CriticalTransform  # noqa: E402
 from tests.conftest import shared_dir  # noqa: E402
 
@@ -53,12 +49,12 @@ def excerpts(folder: Path) -> list[Array]:
 
 
 def filling(sounds: list[Array]) -> None:
-    """Print SNR and spectral distances by bytes a row and strength, means over recordings."""
-    print("| bytes a row | fill | SNR (dB) | LSD (dB) | multi-resolution STFT distance |")
-    print("|---|---|---|---|---|")
+    """Print SNR and log-spectral distance by bytes a row and strength, means over recordings."""
+    print("| bytes a row | fill | SNR (dB) | log-spectral distance (dB) |")
+    print("|---|---|---|---|")
     plain = ByteCoder(packaged(), TRANSFORM.size)
     for code_bytes in RATES:
-        rows: dict[float, list[tuple[float, float, float]]] = {fill: [] for fill in STRENGTHS}
+        rows: dict[float, list[tuple[float, float]]] = {fill: [] for fill in STRENGTHS}
         for x in sounds:
             c = TRANSFORM.analyze(x)
             step = find_step(plain, c, code_bytes).of_rows(0, len(c))
@@ -66,12 +62,10 @@ def filling(sounds: list[Array]) -> None:
             for fill in STRENGTHS:
                 coder = ByteCoder(packaged(), TRANSFORM.size, fill=fill)
                 y = TRANSFORM.synthesize(coder.decode(codes), length=len(x))
-                measures = (snr_db, log_spectral_distance_db, multi_resolution_stft_distance)
-                a, b, distance = (measure(x, y) for measure in measures)
-                rows[fill].append((a, b, distance))
+                rows[fill].append((snr_db(x, y), log_spectral_distance_db(x, y)))
         for fill, found in rows.items():
-            snr, lsd, stft = np.mean(found, axis=0)
-            print(f"| {code_bytes} | {fill:g} | {snr:.2f} | {lsd:.2f} | {stft:.3f} |", flush=True)
+            snr, lsd = np.mean(found, axis=0)
+            print(f"| {code_bytes} | {fill:g} | {snr:.2f} | {lsd:.2f} |", flush=True)
 
 
 def continuity(c: Array) -> tuple[float, float]:
