@@ -86,9 +86,8 @@ def rate_distortion(comparison: Comparison, title: str = "") -> bytes:
     for code in comparison["codes"]:
         lines.setdefault(label(code), []).append(code)
     colours = _line_colours(comparison)
-    for axes, key in zip(
-        figure.subplots(1, max(len(keys), 1), squeeze=False)[0], keys, strict=True
-    ):
+    panels = figure.subplots(1, max(len(keys), 1), squeeze=False)[0]
+    for axes, key in zip(panels[: len(keys)], keys, strict=True):
         for name, codes in lines.items():
             _draw_rates(axes, sorted(codes, key=lambda one: one["kbps"]), key, name, colours[name])
         measure = comparison["measures"][key]

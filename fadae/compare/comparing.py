@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fadae._version import __version__
-from fadae.arrays import Int16
+from fadae.arrays import Float32, Int16
 from fadae.audio import from_pcm
 from fadae.coding import EntropyModel, packaged
 from fadae.compare import excerpts, result
@@ -63,6 +64,10 @@ def compare(location: Location, config: CompareConfig) -> Comparison:
     """
     if not 0 < config.seconds <= LONGEST_SECONDS:
         raise UsageError(f"--seconds {config.seconds:g}: above 0, at most {LONGEST_SECONDS:g}")
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", config.name):
+        raise UsageError(
+            f"--name {config.name!r}: letters, digits, '.', '_' and '-' only, at most 64"
+        )
     if config.visqol:
         ensure_visqol()
     comparing = _Comparing(location, config)
@@ -70,6 +75,23 @@ def compare(location: Location, config: CompareConfig) -> Comparison:
     if comparing.workspace is not None:
         result.write(location, comparison)
     return comparison
+
+
+def score(
+    original: Float32, made: Float32, rate_hz: int, visqol: bool = False
+) -> dict[str, float | None]:
+    """Return every measure of what was made of samples [n], clipped to full scale as players do."""
+    made = np.clip(made, -1, 1)
+    sums = ErrorSums.of(original, made)
+    scores = {
+        "snr_db": sums.snr_db,
+        "si_sdr_db": sums.si_sdr_db,
+        "log_spectral_distance_db": log_spectral_distance_db(original, made),
+        "multi_resolution_stft_distance": multi_resolution_stft_distance(original, made),
+    }
+    if visqol:
+        scores["visqol_mos"] = visqol_mos(original, made, rate_hz)
+    return {key: result.rounded(value) for key, value in scores.items()}
 
 
 def _packaged() -> EntropyModel | None:
@@ -222,22 +244,13 @@ class _Comparing:
         return excerpt
 
     def _measured(self, recording: str, pcm: Int16, passed: Passed) -> Measured:
-        original, made = from_pcm(pcm), np.clip(passed.samples, -1, 1)
-        sums = ErrorSums.of(original, made)
-        scores = {
-            "snr_db": sums.snr_db,
-            "si_sdr_db": sums.si_sdr_db,
-            "log_spectral_distance_db": log_spectral_distance_db(original, made),
-            "multi_resolution_stft_distance": multi_resolution_stft_distance(original, made),
-        }
-        if self.config.visqol:
-            scores["visqol_mos"] = visqol_mos(original, made, self._rate_hz)
+        scores = score(from_pcm(pcm), passed.samples, self._rate_hz, self.config.visqol)
         return {
             "recording": recording,
             "bytes": passed.bytes,
             "payload_bytes": passed.payload_bytes,
             "delay_samples": passed.delay_samples,
-            "scores": {key: result.rounded(value) for key, value in scores.items()},
+            "scores": scores,
         }
 
     def _pooled(self, code: Code, each: list[Measured], compared: Sequence[Compared]) -> CodeResult:
