@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
-import scipy.fft
 
 from fadae.arrays import Array, Float32
 
@@ -202,6 +201,8 @@ def _level_window(width: int) -> Float32:
 
 def _power(windowed: Float32) -> Float32:
     """Return the power of the FFT bins of windowed rows [rows, width]."""
+    import scipy.fft  # a tenth of a second, which commands that only read scores can do without
+
     spectrum = scipy.fft.rfft(windowed)
     power: Float32 = spectrum.real**2
     power += spectrum.imag**2
