@@ -180,7 +180,7 @@ def test_one_module_spells_the_folders_of_a_workspace() -> None:
             if text in FOLDERS or text.startswith(tuple(f"{name}/" for name in FOLDERS)):
                 spelled.append((module, text))
     keys = {("fadae.web.session", "runs"), ("fadae.query.workspace", "runs")}  # of JSON
-    keys |= {("fadae.query.workspace", "reconstructions")}
+    keys |= {("fadae.query.workspace", "reconstructions"), ("fadae.web.session", "comparisons")}
     assert [one for one in spelled if one not in keys] == []
 
 

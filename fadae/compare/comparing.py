@@ -55,6 +55,24 @@ class CompareConfig:
     visqol: bool = False
     seed: int = 0
 
+    @property
+    def command(self) -> str:
+        """The command that asks for this; names of files stay with whoever has them.
+
+        >>> CompareConfig(runs=("default",), files=(Path("a.ogg"),), visqol=True).command
+        'fadae compare default --files RECORDINGS --seconds 30 --limit 12 --visqol'
+        """
+        parts = ["fadae compare", *self.runs]
+        parts += ["--files RECORDINGS"] if self.files else []
+        if self.code_bytes != CODE_BYTES:
+            parts += [f"--code-bytes {count}" for count in self.code_bytes]
+        parts += [f"--seconds {self.seconds:g}", f"--limit {self.limit}"]
+        parts += ["--all"] if self.everything else []
+        parts += ["--visqol"] if self.visqol else []
+        parts += [f"--name {self.name}"] if self.name != "default" else []
+        parts += [f"--seed {self.seed}"] if self.seed else []
+        return " ".join(parts)
+
 
 def compare(location: Location, config: CompareConfig) -> Comparison:
     """Return the comparison, and write it to the workspace where there is one.
@@ -124,6 +142,7 @@ class _Comparing:
         compared, measured = self._measure(candidates, codes)
         return {
             "fadae_version": __version__,
+            "command": self.config.command,
             "name": self.config.name,
             "sample_rate_hz": self._rate_hz,
             "seconds": self.config.seconds,

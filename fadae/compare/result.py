@@ -96,6 +96,7 @@ class Comparison(TypedDict):
     """A comparison of codes over recordings."""
 
     fadae_version: str
+    command: str  # that makes it again
     name: str
     sample_rate_hz: int
     seconds: float  # at most, of each recording

@@ -76,6 +76,8 @@ def markdown(comparison: Comparison) -> str:
     """Return the table as Markdown, with what is to be known beside it."""
     heads, rows = cells(comparison)
     lines = [
+        f"Made by `{comparison['command']}`.",
+        "",
         f"| {' | '.join(heads)} |",
         f"|{'---|' * 2}{'---:|' * (len(heads) - 2)}",
         *(f"| {' | '.join(row)} |" for row in rows),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from typing import Any
 
 import av
 import numpy as np
@@ -24,7 +25,8 @@ def test_a_file_decodes_and_its_bytes_are_counted(setting: CodecSetting) -> None
     assert decoded.dtype == np.float32
     assert len(sound) - 2 <= len(decoded) <= len(sound) + 0.2 * RATE_HZ
     assert np.square(decoded).mean() == pytest.approx(np.square(sound).mean(), rel=0.5)
-    with av.open(io.BytesIO(made.file)) as container:
+    opened: Any = av.open(io.BytesIO(made.file))
+    with opened as container:
         packets = [bytes(packet) for packet in container.demux(container.streams.audio[0])]
     # AAC's packets come out of a file of ADTS with the 7 bytes that frame each of them.
     framing = 7 * sum(map(bool, packets)) if setting.name == "AAC" else 0

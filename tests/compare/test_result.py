@@ -37,6 +37,7 @@ def code(name: str, kbps: float, trained_on: int = 0, **means: float | None) -> 
 def comparison(*codes: CodeResult, name: str = "default") -> Comparison:
     return {
         "fadae_version": "0",
+        "command": "fadae compare",
         "name": name,
         "sample_rate_hz": 11025,
         "seconds": 30.0,
