@@ -76,6 +76,8 @@ def markdown(comparison: Comparison) -> str:
     """Return the table as Markdown, with what is to be known beside it."""
     heads, rows = cells(comparison)
     lines = [
+        f"# Comparison of codes: {_plain(comparison['name'])}",
+        "",
         f"Made by `{comparison['command']}`.",
         "",
         f"| {' | '.join(heads)} |",
