@@ -7,7 +7,7 @@ from fadae._lazy import lazily
 if TYPE_CHECKING:
     from fadae.model.codec import FRAMES_AT_A_TIME, Codec, Codes, pass_through, prepared_from
     from fadae.model.companding import values_of
-    from fadae.model.config import ModelConfig, resolve_device
+    from fadae.model.config import ModelConfig, gpus_of, resolve_device
     from fadae.model.contract import (
         PREPARED_FRAMES,
         ClosedForm,
@@ -32,7 +32,7 @@ else:
                 "prepared_from",
             ],
             "fadae.model.companding": ["values_of"],
-            "fadae.model.config": ["ModelConfig", "resolve_device"],
+            "fadae.model.config": ["ModelConfig", "gpus_of", "resolve_device"],
             "fadae.model.contract": [
                 "ClosedForm",
                 "FrameShape",
@@ -64,6 +64,7 @@ __all__ = [
     "PcaOptions",
     "Prepares",
     "StoredCodes",
+    "gpus_of",
     "pass_through",
     "prepared_from",
     "resolve_device",

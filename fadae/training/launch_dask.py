@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +29,7 @@ from fadae import logs
 from fadae.cluster import connect
 from fadae.config import TrainConfig
 from fadae.errors import TransientError
+from fadae.model import gpus_of
 from fadae.store import Location
 from fadae.summaries import TrainSummary
 from fadae.training.launch_local import rank_environment, together, until_done
@@ -46,24 +48,43 @@ _SECONDS_FOR_LOCK = 60.0
 
 
 def train_on_workers(location: Location, config: TrainConfig) -> TrainSummary:
-    """Train with one rank on each of `config.ranks` Dask workers; return the summary.
+    """Train with one rank on each of some Dask workers; return the summary.
 
+    Unless asked, they are as many as there are GPUs, or one.
     A lost worker ends the generation; the next one runs on the workers there are then.
     """
-    with (
-        stop_flag() as stopping,
-        connect(config.scheduler, config.ranks, location) as client,
-    ):
-        return until_done(config, stopping, lambda: _generation(client, location, config, stopping))
+    here = config.ranks or config.ranks_within(gpus_of(config.device))
+    with stop_flag() as stopping, connect(config.scheduler, here, location) as client:
+        ranks = here if config.ranks or not config.scheduler else _ranks_on(client, config)
+        return until_done(
+            config, stopping, lambda: _generation(client, location, config, ranks, stopping)
+        )
+
+
+def _ranks_on(client: Client, config: TrainConfig) -> int:
+    """Return how many ranks the workers have GPUs for, at least one."""
+    found = client.run(_gpus, config.device)
+    gpus = dict(found.values())
+    workers = Counter(place for place, _ in found.values())
+    return config.ranks_within(sum(min(n, gpus[place]) for place, n in workers.items()))
+
+
+def _gpus(device: str) -> tuple[tuple[str, str], int]:
+    """Return the machine and the GPUs that a worker sees, and their number; runs on workers."""
+    return _place(), gpus_of(device)
 
 
 def _generation(
-    client: Client, location: Location, config: TrainConfig, stopping: Callable[[], bool]
+    client: Client,
+    location: Location,
+    config: TrainConfig,
+    count: int,
+    stopping: Callable[[], bool],
 ) -> Ending | None:
     """Run all ranks once on workers of the moment; return how they ended, None if any was lost."""
-    workers = _workers(client, config.ranks)
+    workers = _workers(client, count)
     gang = f"fadae-train-{uuid.uuid4().hex}"
-    order = Order(location.url, config, config.ranks, "", 0, logs.current_format())
+    order = Order(location.url, config, count, "", 0, logs.current_format())
     local_ranks = local_ranks_of(client.run(_place, workers=workers, on_error="ignore"), workers)
     lock = MultiLock([f"fadae-train-{address}" for address in workers], client=client)
     locked = lock.acquire(timeout=_SECONDS_FOR_LOCK)
