@@ -251,8 +251,8 @@ class TrainConfig:
         "auto",
         choices=("auto", "fp32", "bf16"),
         help="bf16 is autocast, weights stay fp32. auto: as the run began; a new one with bf16 "
-        "where the device computes with it (AVX512-BF16, AMX, GPUs), with fp32 elsewhere and with "
-        "--reduction exact.",
+        "where the device computes with it (AVX512-BF16, AMX, GPUs), with fp32 elsewhere, with "
+        "--reduction exact and for byte codes.",
     )
     reduction: str = option(
         "fast",

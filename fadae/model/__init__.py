@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         OwnLoss,
         Prepares,
         StoredCodes,
+        model_class,
     )
     from fadae.model.pca import Pca, PcaOptions
 else:
@@ -43,6 +44,7 @@ else:
                 "PREPARED_FRAMES",
                 "Prepares",
                 "StoredCodes",
+                "model_class",
             ],
             "fadae.model.pca": ["Pca", "PcaOptions"],
         },
@@ -65,6 +67,7 @@ __all__ = [
     "Prepares",
     "StoredCodes",
     "gpus_of",
+    "model_class",
     "pass_through",
     "prepared_from",
     "resolve_device",

@@ -12,7 +12,7 @@ import torch
 from fadae.config import TrainConfig
 from fadae.data import DataOrder, UnitReader
 from fadae.errors import TransientError
-from fadae.model import FrameShape, ModelConfig
+from fadae.model import ClosedForm, FrameShape, ModelConfig, OwnLoss, model_class
 from fadae.records import Scores
 from fadae.summaries import TrainSummary
 from fadae.training.batches import SharedRows
@@ -150,10 +150,12 @@ def _settled(run: Run, config: TrainConfig, ranks: Ranks) -> TrainConfig:
 def precision_of(config: TrainConfig, device: torch.device) -> str:
     """Return the precision that a new run takes where none is asked for.
 
-    bf16 where the device computes with it: elsewhere it is emulated, slower than fp32. With exact
-    sums, whose point are the same bits, fp32.
+    bf16 where the device computes with it: elsewhere it is emulated, slower than fp32. fp32 with
+    exact sums, whose point are the same bits, for models with a loss of their own, as that of byte
+    codes, which has been judged in fp32 only, and for those that learn no step.
     """
-    if config.reduction == "exact":
+    model = model_class(config.model)
+    if config.reduction == "exact" or issubclass(model, OwnLoss) or issubclass(model, ClosedForm):
         return "fp32"
     if device.type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"

@@ -225,7 +225,8 @@ def test_a_new_run_takes_the_precision_of_the_device_and_says_so(
     assert f"run default: precision {taken}" in caplog.text
     recorded = json.loads(location.read_bytes("runs/default/config.json"))["recipe"]
     assert (recorded["precision"], recorded["rules"]) == (taken, TrainConfig().rules)
-    assert precision_of(TrainConfig(reduction="exact"), torch.device("cpu")) == "fp32"
+    for other in ({"reduction": "exact"}, {"model": "bytes"}, {"model": "pca"}):
+        assert precision_of(small(**other), torch.device("cpu")) == "fp32"
 
 
 def test_one_rank_trains_where_there_is_no_gpu(location: Location) -> None:
