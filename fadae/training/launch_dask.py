@@ -55,18 +55,25 @@ def train_on_workers(location: Location, config: TrainConfig) -> TrainSummary:
     """
     here = config.ranks or config.ranks_within(gpus_of(config.device))
     with stop_flag() as stopping, connect(config.scheduler, here, location) as client:
-        ranks = here if config.ranks or not config.scheduler else _ranks_on(client, config)
+        ranks = here
+        if config.ranks is None and config.scheduler:
+            ranks = config.ranks_within(workers_with_gpu(client.run(_gpus, config.device)))
         return until_done(
             config, stopping, lambda: _generation(client, location, config, ranks, stopping)
         )
 
 
-def _ranks_on(client: Client, config: TrainConfig) -> int:
-    """Return how many ranks the workers have GPUs for, at least one."""
-    found = client.run(_gpus, config.device)
+def workers_with_gpu(found: dict[str, tuple[tuple[str, str], int]]) -> int:
+    """Return how many workers have a GPU of their own: of {worker: (place, GPUs seen there)}.
+
+    >>> workers_with_gpu({worker: (("host", ""), 2) for worker in "abc"})
+    2
+    >>> workers_with_gpu({"a": (("host", "0,1"), 2), "b": (("host", "1,0"), 2)})
+    2
+    """
     gpus = dict(found.values())
     workers = Counter(place for place, _ in found.values())
-    return config.ranks_within(sum(min(n, gpus[place]) for place, n in workers.items()))
+    return sum(min(number, gpus[place]) for place, number in workers.items())
 
 
 def _gpus(device: str) -> tuple[tuple[str, str], int]:
