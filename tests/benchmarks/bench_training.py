@@ -85,7 +85,7 @@ def bare_step(size: int, **settings: Any) -> Callable[[], object]:
 
 def trained(location: Location, name: str, **settings: Any) -> TrainSummary:
     """A run of a hundred steps or so: its summary."""
-    chosen = {
+    chosen: dict[str, Any] = {
         "ranks": 1,
         "holdout": 0.5,
         "precision": "fp32",
