@@ -29,12 +29,10 @@ from fadae import logs
 from fadae.cluster import connect
 from fadae.config import TrainConfig
 from fadae.errors import TransientError
-from fadae.model import gpus_of
 from fadae.store import Location
 from fadae.summaries import TrainSummary
 from fadae.training.launch_local import rank_environment, together, until_done
-from fadae.training.process import stop_flag
-from fadae.training.ranks import LOOPBACK
+from fadae.training.process import LOOPBACK, stop_flag
 from fadae.training.worker import Ending, Order, read_ending
 
 log = logging.getLogger("fadae.training")
@@ -50,10 +48,10 @@ _SECONDS_FOR_LOCK = 60.0
 def train_on_workers(location: Location, config: TrainConfig) -> TrainSummary:
     """Train with one rank on each of some Dask workers; return the summary.
 
-    Unless asked, they are as many as there are GPUs, or one.
-    A lost worker ends the generation; the next one runs on the workers there are then.
+    Unless asked, they are as many as there are GPUs, or one. A lost worker ends the generation;
+    the next one runs on the workers there are then.
     """
-    here = config.ranks or config.ranks_within(gpus_of(config.device))
+    here = config.ranks or config.ranks_within(_gpus(config.device)[1])
     with stop_flag() as stopping, connect(config.scheduler, here, location) as client:
         ranks = here
         if config.ranks is None and config.scheduler:
@@ -77,8 +75,13 @@ def workers_with_gpu(found: dict[str, tuple[tuple[str, str], int]]) -> int:
 
 
 def _gpus(device: str) -> tuple[tuple[str, str], int]:
-    """Return the machine and the GPUs that a worker sees, and their number; runs on workers."""
-    return _place(), gpus_of(device)
+    """Return the machine and the GPUs that this process sees, and their number.
+
+    Runs on workers, which load no torch themselves.
+    """
+    code = "import sys; from fadae.model import gpus_of; print(gpus_of(sys.argv[1]))"
+    found = subprocess.run([sys.executable, "-c", code, device], stdout=subprocess.PIPE, check=True)
+    return _place(), int(found.stdout)
 
 
 def _generation(
