@@ -366,6 +366,7 @@ class TrainRecipe(TypedDict, total=False):
     precision: str
     reduction: str
     leaves: int
+    rules: int  # absent: 1
     micro_batch: int | None
     lanes: int
     window_rows: int

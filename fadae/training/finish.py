@@ -19,7 +19,7 @@ from fadae.training.checkpoint import snapshot
 from fadae.training.context import SAMPLE_FRAMES, Preempted, TrainingContext, scores_of
 from fadae.training.evaluate import Stopped
 from fadae.training.reduction import make_reduction
-from fadae.training.run import Metrics
+from fadae.training.run import Metrics, sample_of
 from fadae.training.runs import pca_remark
 
 log = logging.getLogger("fadae.training")
@@ -131,7 +131,9 @@ def _sample(context: TrainingContext, code: CodeSpec) -> RankSample:
     """Return the seeded sample of training frames that closed forms with such codes see."""
     reduction = make_reduction(nn.Module(), context.config, context.ranks, context.features)
     device = context.ranks.device
-    shared = SharedRows(context.dataset.split.train.thinned(SAMPLE_FRAMES), context.config.lanes)
+    # Single rows of a few chunks: 256 chunks alone would be too much of the same.
+    chunks = sample_of(context.dataset.split.train, 4 * SAMPLE_FRAMES, context.config.rules)
+    shared = SharedRows(chunks.thinned(SAMPLE_FRAMES), context.config.lanes)
     reader = UnitReader(context.read, shared, 0, context.dataset.rows)
     found = read_groups(
         reader, shared, reduction.groups(), lambda rows: prepare(rows, device, code).values
