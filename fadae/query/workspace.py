@@ -25,6 +25,7 @@ from fadae.store import (
     FeatureSet,
     FrameStore,
     Location,
+    PublishedRecordings,
 )
 from fadae.summaries import WorkspaceSummary
 from fadae.training import RunSplit, best_run, run_config, split_of, trained_runs
@@ -74,6 +75,11 @@ class Workspace(Runs):
     def search(self, text: str, limit: int | None = None) -> list[Recording]:
         """Return recordings whose title, creator, item and file hold every word, in any case."""
         return self.recordings.search(text, limit)
+
+    @property
+    def audio_seconds(self) -> float:
+        """Duration of all recordings, those with the same samples counted once."""
+        return self._set.audio_seconds
 
     def split(self, run: str | None = None) -> RunSplit:
         """Return which recordings, and which rows, a run trained on and held out.
@@ -203,10 +209,8 @@ class Workspace(Runs):
         if (run, row) not in self._numbers:
             from fadae.model import PREPARED_FRAMES
 
-            table = self._set.recordings
-            starts, counts = table.frame_start, table.frame_count
-            own = np.flatnonzero(table.canonical & (starts <= row) & (row < starts + counts))[0]
-            rows = self._set.sample(int(starts[own]), int(counts[own]), PREPARED_FRAMES)
+            own = self.recordings[int(self._set.read("frame_recording", row, row + 1)[0])]
+            rows = self._set.sample(own.frame_start, own.frame_count, PREPARED_FRAMES)
             self._numbers[run, row] = self.codec(run).prepare(rows)
         return self._numbers[run, row]
 
@@ -341,7 +345,9 @@ class Workspace(Runs):
         reason; quarantined, which can never be had. `failures` lists both of the latter.
         """
         features = self._set if self._has_features else None
-        held = take_inventory(self.location, features.recordings if features else None)
+        held = take_inventory(
+            self.location, PublishedRecordings(features.store) if features else None
+        )
         failures: list[FailureLine] = [
             {"id": f.id, "class": str(f.failure_class), "reason": f.reason}
             for f in held.failures[:_MOST_FAILURES]

@@ -130,7 +130,7 @@ class WorkspaceSession:
         except NoInputError:
             return about
         about["recordings"] = len(workspace.recordings)
-        about["seconds"] = self._keep("seconds", lambda: _own_seconds(workspace))
+        about["seconds"] = workspace.audio_seconds
         about["transform"] = {
             "name": transform.name,
             "rate_hz": workspace.rate_hz,
@@ -157,7 +157,7 @@ class WorkspaceSession:
             recordings = workspace.recordings
         except NoInputError:
             return {"total": 0, "offset": offset, "recordings": []}
-        rows = list(recordings.rows(text)) if text.split() else range(len(recordings))
+        rows = self._keep(("search", text), lambda: recordings.rows(text))
         roles = {run: workspace.split(run).roles for run in workspace.runs}
         page = [
             {
@@ -168,7 +168,7 @@ class WorkspaceSession:
                 "seconds": recording.seconds,
                 "held_out_by": [run for run in roles if roles[run][recording.row] is Role.HELD_OUT],
             }
-            for recording in (recordings[row] for row in rows[offset : offset + limit])
+            for recording in map(recordings.__getitem__, rows[offset : offset + limit])
         ]
         return {"total": len(rows), "offset": offset, "recordings": page}
 
@@ -270,11 +270,6 @@ class WorkspaceSession:
         if not self._has_model(source):
             raise UsageError(f"run {source!r} has no model yet: it is still training")
         return workspace
-
-
-def _own_seconds(workspace: Workspace) -> float:
-    """Return the duration of all recordings, those with the same samples counted once."""
-    return float(sum(r.seconds for r in workspace.recordings if r.same_as < 0))
 
 
 def _local_server(url: str) -> str | None:
