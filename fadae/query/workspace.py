@@ -6,7 +6,7 @@ writes. `fadae.open(url)` returns the `Workspace`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -45,17 +45,18 @@ def open(url: str, storage_options: Mapping[str, object] | None = None) -> Works
     The storage options stay in this object: nothing serialises them.
     """
     location = Location(url, storage_options)
-    if not location.names(""):
+    below = location.names("")
+    if not below:
         raise UsageError(f"no workspace at {location.url}: `fadae ingest` makes one")
-    return Workspace(location)
+    return Workspace(location, below)
 
 
 class Workspace(Runs):
     """What a workspace holds, read lazily. One state: open again to see what came since."""
 
-    def __init__(self, location: Location) -> None:
-        """Take the location; nothing is read."""
-        super().__init__(location)
+    def __init__(self, location: Location, below: Collection[str] | None = None) -> None:
+        """Take the location, and the names below it where they are known; nothing is read."""
+        super().__init__(location, below)
         self._splits: dict[str, RunSplit] = {}
         self._numbers: dict[tuple[str, int], float] = {}
 
