@@ -12,6 +12,7 @@ from fadae.store.layout import RECORDINGS_PER_CHUNK
 from fadae.store.paths import FEATURES, recording_key
 from fadae.store.plan import Plan, PlannedRecording
 from fadae.store.published import COLUMNS
+from fadae.store.recording_index import IndexAttrs
 from fadae.store.staging import forget_marks
 
 log = logging.getLogger("fadae.store")
@@ -38,7 +39,7 @@ def publish(plan: Plan) -> None:
         return
     sweep_index(store, header.number)
     write_planned_recordings(store, plan)
-    index = extend_index(store, map(_row, plan.recordings()), plan.token)
+    index = write_planned_index(store, plan)
     published = published_plans(FrameStore.open(plan.location, FEATURES))
     for number in range(header.number + 1, published):
         if later := Plan.read(plan.location, number):
@@ -64,6 +65,11 @@ def write_planned_recordings(store: FrameStore, plan: Plan) -> None:
         columns = {f"recording_{n}": [getattr(one, n) for one in rows] for n in COLUMNS}
         store.write_recordings(row, columns)
         row += len(batch)
+
+
+def write_planned_index(store: FrameStore, plan: Plan) -> IndexAttrs:
+    """Write what a plan adds to the index of recordings, streaming; return how to name it."""
+    return extend_index(store, map(_row, plan.recordings()), plan.token)
 
 
 def _row(planned: PlannedRecording) -> RecordingRow:

@@ -45,7 +45,7 @@ class PublishedRecordings:
         return self._ask(lambda source: source.row(row))
 
     def rows(self, start: int, stop: int) -> list[RecordingRow]:
-        """Return rows [start, stop) of the table."""
+        """Return rows [start, stop) of the table, as far as there are any."""
         return self._ask(lambda source: source.rows(start, stop))
 
     def find(self, recording_id: str) -> int | None:
@@ -93,8 +93,8 @@ class RecordingColumns:
         return self.pack(row // ROWS_PER_PACK)[row % ROWS_PER_PACK]
 
     def rows(self, start: int, stop: int) -> list[RecordingRow]:
-        """Return rows [start, stop)."""
-        return [self.row(row) for row in range(start, stop)]
+        """Return rows [start, stop), as far as there are any."""
+        return [self.row(row) for row in range(start, min(stop, len(self)))]
 
     def pack(self, pack: int) -> list[RecordingRow]:
         """Return the rows of one chunk of the columns; the last one read is kept."""

@@ -14,6 +14,7 @@ lies in a table is told by its value: a range of some ten thousand bytes holds i
 
 from __future__ import annotations
 
+import re
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -49,6 +50,8 @@ IDS, SAMPLES, ROWS, TEXT = "ids", "samples", "rows", "text"
 
 _TOGETHER = 8192  # entries between which digests are looked for in one request
 _KEPT_BLOCKS = 64
+
+_HALF = re.compile(r"\\u(d[89a-f][0-9a-f]{2})")  # of a surrogate pair, as `backslashreplace` tells
 
 Digests = NDArray[np.uint64]
 
@@ -203,8 +206,8 @@ class RecordingIndex:
         return self._block(row // ROWS_PER_BLOCK)[row % ROWS_PER_BLOCK]
 
     def rows(self, start: int, stop: int) -> list[RecordingRow]:
-        """Return rows [start, stop)."""
-        first = start // ROWS_PER_BLOCK
+        """Return rows [start, stop), as far as there are any."""
+        first, stop = start // ROWS_PER_BLOCK, min(stop, len(self))
         blocks = range(first, -(-stop // ROWS_PER_BLOCK))
         found = [row for block in blocks for row in self._block(block)]
         return found[start - first * ROWS_PER_BLOCK : stop - first * ROWS_PER_BLOCK]
@@ -284,14 +287,7 @@ def _as_listed(recording_id: str) -> str:
     >>> _as_listed(r"a/caf\udce9.ogg")
     'a/caf\udce9.ogg'
     """
-    parts = recording_id.split("\\ud")
-    listed = parts[0]
-    for part in parts[1:]:
-        try:
-            listed += chr(int(f"d{part[:3]}", 16)) + part[3:]
-        except ValueError:
-            listed += f"\\ud{part}"
-    return listed
+    return _HALF.sub(lambda found: chr(int(found[1], 16)), recording_id)
 
 
 def rows_with(text: bytes, words: Sequence[str]) -> Int64:
