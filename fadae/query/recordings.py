@@ -91,10 +91,14 @@ class Recordings(Sequence[Recording]):
 
     def by_id(self, recording_id: str) -> Recording:
         """Return a recording by its id; raises UsageError naming near ids."""
+        return self[self.find(recording_id).row]
+
+    def find(self, recording_id: str) -> Recording:
+        """Return a recording as `by_id` does, asking no run: its `held_out` is None."""
         row = self._published.find(recording_id)
         if row is None:
             raise unknown("recording", recording_id, self._near(recording_id))
-        return self[row]
+        return _recording(row, self._published.row(row), None)
 
     def search(self, text: str, limit: int | None = None) -> list[Recording]:
         """Return recordings whose title, creator, item and file hold every word, in any case."""
@@ -111,8 +115,7 @@ class Recordings(Sequence[Recording]):
 
     def _recording(self, row: int, columns: RecordingRow) -> Recording:
         held_out = None if self._held_out is None else self._held_out[row]
-        values = {name: getattr(columns, name) for name in _COLUMNS}
-        return Recording(row, **values, held_out=held_out)
+        return _recording(row, columns, held_out)
 
     @cached_property
     def _held_out(self) -> HeldOut | None:
@@ -123,6 +126,11 @@ class Recordings(Sequence[Recording]):
         holding = [one.id for one in self.search(recording_id, limit=_HINTS)]
         rows = self._published.rows(0, min(_NEAR, len(self)))
         return [*holding, *(row.id for row in rows)]
+
+
+def _recording(row: int, columns: RecordingRow, held_out: bool | None) -> Recording:
+    values = {name: getattr(columns, name) for name in _COLUMNS}
+    return Recording(row, **values, held_out=held_out)
 
 
 @dataclass(frozen=True, slots=True)

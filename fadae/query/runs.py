@@ -103,6 +103,13 @@ class Runs:
         store = self._reconstructed(run or self.default_reconstruction)
         return {name: store.read(f"recording_{name}") for name in SCORES}
 
+    def recording_scores(self, row: int, run: str | None = None) -> dict[str, float]:
+        """Return a run's scores of the recording at a row, as `scores` has them; none yet: {}."""
+        store = self._reconstructed(run or self.default_reconstruction)
+        if row >= store.recording_rows:
+            return {}
+        return {name: float(store.read(f"recording_{name}", row, row + 1)[0]) for name in SCORES}
+
     def pooled_scores(self, run: str | None = None) -> SideScores:
         """Return scores in dB pooled over all frames held out, and over all trained on."""
         return side_scores(attrs_of(self._reconstructed(run or self.default_reconstruction)))

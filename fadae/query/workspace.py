@@ -143,7 +143,7 @@ class Workspace(Runs):
         frames. With a run's name as source, its reconstruction: encoded (frame, code) and scale
         (frame) beside features and audio. A slice of it in time is an encoding too: see `decode`.
         """
-        recording = self.recording(recording_id)
+        recording = self.recordings.find(recording_id)
         hop = self.transform.hop_samples
         first, last = hop_rows(seconds, self.rate_hz, hop, recording.frame_count)
         bands = self._bands(hz)
@@ -173,7 +173,7 @@ class Workspace(Runs):
             chosen = self.select(recording_id, seconds, hz, source)
             return np.asarray(chosen["features"].to_numpy())
         chosen = self.select(recording_id, seconds)
-        prepared = self._prepared(source, self.recording(recording_id).frame_start)
+        prepared = self._prepared(source, self.recordings.find(recording_id).frame_start)
         made = self.codec(source).reconstruct(chosen["features"].to_numpy(), prepared)
         return made[:, self._coefficients(self._bands(hz))]
 
@@ -186,7 +186,7 @@ class Workspace(Runs):
         chosen = self.select(recording_id, seconds)
         start_seconds = float(chosen["frame_time"][0])
         if run not in self.reconstructions:
-            prepared = self._prepared(run, self.recording(recording_id).frame_start)
+            prepared = self._prepared(run, self.recordings.find(recording_id).frame_start)
             features = chosen["features"].to_numpy()
             return self.codec(run).encode(features, start_seconds, prepared)
         return self._codes_in(self.select(recording_id, seconds, source=run), start_seconds)
@@ -211,8 +211,10 @@ class Workspace(Runs):
         if (run, row) not in self._numbers:
             from fadae.model import PREPARED_FRAMES
 
-            own = self.recordings[int(self._set.read("frame_recording", row, row + 1)[0])]
-            rows = self._set.sample(own.frame_start, own.frame_count, PREPARED_FRAMES)
+            at, store = int(self._set.read("frame_recording", row, row + 1)[0]), self._set.store
+            start = int(store.read("recording_frame_start", at, at + 1)[0])
+            count = int(store.read("recording_frame_count", at, at + 1)[0])
+            rows = self._set.sample(start, count, PREPARED_FRAMES)
             self._numbers[run, row] = self.codec(run).prepare(rows)
         return self._numbers[run, row]
 
@@ -233,7 +235,7 @@ class Workspace(Runs):
         """
         import xarray as xr
 
-        recording = self.recording(recording_id)
+        recording = self.recordings.find(recording_id)
         hop = self.transform.hop_samples
         first, last = hop_rows(seconds, self.rate_hz, hop, recording.frame_count)
         start = recording.frame_start
@@ -264,7 +266,7 @@ class Workspace(Runs):
         run's name (its reconstruction; computed now where none is written). With hz, only the
         bands that overlap it are heard, and "original" sounds as the transform's own.
         """
-        recording = self.recording(recording_id)
+        recording = self.recordings.find(recording_id)
         span = sample_span(seconds, self.rate_hz, recording.samples)
         hop = self.transform.hop_samples
         first, last = span.hops(hop)

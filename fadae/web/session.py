@@ -175,16 +175,10 @@ class WorkspaceSession:
     def recording(self, recording_id: str) -> dict[str, Any]:
         """Return all about one recording: its scores in, and its role for, every run included."""
         workspace, _ = self.open()
-        recording = workspace.recording(recording_id)
+        recording = workspace.recordings.find(recording_id)
         came_from = _local_server(recording.url)
-        scores = {}
-        for run in workspace.reconstructions:
-            kept = self._keep(("scores", run), lambda run=run: workspace.scores(run))  # type: ignore[misc]
-            scores[run] = {
-                name: float(values[recording.row])
-                for name, values in kept.items()
-                if recording.row < len(values)
-            }
+        made = workspace.reconstructions
+        scores = {run: workspace.recording_scores(recording.row, run) for run in made}
         return {
             "id": recording.id,
             "item": recording.item,
@@ -214,7 +208,7 @@ class WorkspaceSession:
     def band_picture(self, recording_id: str, seconds: slice, source: str, columns: int) -> Raster:
         """Return the frequency-adaptive picture of a span."""
         workspace = self._with(source)
-        workspace.recording(recording_id)
+        workspace.recordings.find(recording_id)
         peak = self._keep(
             ("peak", recording_id), lambda: pictures.peak_magnitude(workspace, recording_id)
         )
@@ -228,7 +222,7 @@ class WorkspaceSession:
     def code_picture(self, recording_id: str, seconds: slice, run: str) -> Raster:
         """Return a run's codes of a span."""
         workspace = self._with(run)
-        workspace.recording(recording_id)
+        workspace.recordings.find(recording_id)
         limit = self._keep(
             ("code limit", run), lambda: pictures.code_limit(workspace, recording_id, run)
         )
