@@ -52,7 +52,6 @@ class Recording:
 _COLUMNS = tuple(
     field.name for field in dataclasses.fields(Recording) if field.name not in ("row", "held_out")
 )
-_ROWS_AT_A_TIME = 1024
 _NEAR = 20_000  # ids that a mistaken one is compared with
 _HINTS = 3
 HeldOut = Sequence[bool | None]
@@ -86,8 +85,8 @@ class Recordings(Sequence[Recording]):
         return tuple(self[index] for index in chosen)
 
     def __iter__(self) -> Iterator[Recording]:
-        for start in range(0, len(self), _ROWS_AT_A_TIME):
-            yield from self._between(start, min(start + _ROWS_AT_A_TIME, len(self)))
+        for row, columns in enumerate(self._published.every()):
+            yield self._recording(row, columns)
 
     def by_id(self, recording_id: str) -> Recording:
         """Return a recording by its id; raises UsageError naming near ids."""

@@ -60,6 +60,9 @@ class RecordingRow:
     same_as: int
 
 
+COLUMNS = tuple(field.name for field in dataclasses.fields(RecordingRow))
+
+
 def _checked(data: bytes) -> bytes:
     return data + zlib.crc32(data).to_bytes(_CHECK_BYTES, "little")
 
@@ -76,7 +79,9 @@ def encoded_rows(rows: Sequence[RecordingRow]) -> bytes:
     blocks = []
     for low in range(0, len(rows), ROWS_PER_BLOCK):
         part = rows[low : low + ROWS_PER_BLOCK]
-        lines = "\n".join(canonical_json(dataclasses.asdict(row)) for row in part)
+        lines = "\n".join(
+            canonical_json({name: getattr(row, name) for name in COLUMNS}) for row in part
+        )
         blocks.append(_checked(_zstd.encode(lines.encode())))
     offsets = np.full(_OFFSETS, HEADER_BYTES, "<u4")
     offsets[1 : len(blocks) + 1] += np.cumsum([len(block) for block in blocks]).astype("<u4")

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import itertools
 import logging
+from collections.abc import Iterator
 
 from fadae.store.frames import FrameStore
-from fadae.store.index_objects import RecordingRow
+from fadae.store.index_objects import COLUMNS, RecordingRow
 from fadae.store.indexing import extend_index, sweep_index
 from fadae.store.layout import RECORDINGS_PER_CHUNK
 from fadae.store.paths import FEATURES, recording_key
 from fadae.store.plan import Plan, PlannedRecording
-from fadae.store.published import COLUMNS
-from fadae.store.recording_index import IndexAttrs
+from fadae.store.published import PublishedRecordings
 from fadae.store.staging import forget_marks
 
 log = logging.getLogger("fadae.store")
@@ -38,8 +38,7 @@ def publish(plan: Plan) -> None:
     if published_plans(store) > header.number:
         return
     sweep_index(store, header.number)
-    write_planned_recordings(store, plan)
-    index = write_planned_index(store, plan)
+    index = extend_index(store, _written(store, plan), plan.token)
     published = published_plans(FrameStore.open(plan.location, FEATURES))
     for number in range(header.number + 1, published):
         if later := Plan.read(plan.location, number):
@@ -48,13 +47,20 @@ def publish(plan: Plan) -> None:
         return
     recordings = header.first_recording + header.recordings
     attrs = {"published_plans": header.number + 1, "index": index}
-    store.publish(header.stop_row, recordings, attrs)
-    forget_marks(plan.location, (recording.track.id for recording in plan.recordings()))
+    store = store.publish(header.stop_row, recordings, attrs)
+    rows = PublishedRecordings(store).every(header.first_recording)
+    forget_marks(plan.location, (row.key for row in rows))
     log.info("published %d recordings, %d rows", recordings, header.stop_row)
 
 
 def write_planned_recordings(store: FrameStore, plan: Plan) -> None:
     """Write a plan's rows of the recording table, streaming."""
+    for _ in _written(store, plan):
+        pass
+
+
+def _written(store: FrameStore, plan: Plan) -> Iterator[RecordingRow]:
+    """Yield a plan's rows of the recording table, each once it is written."""
     recordings = plan.recordings()
     row = plan.header.first_recording
     # Batches end at the chunks' boundaries: each chunk is written once.
@@ -65,11 +71,7 @@ def write_planned_recordings(store: FrameStore, plan: Plan) -> None:
         columns = {f"recording_{n}": [getattr(one, n) for one in rows] for n in COLUMNS}
         store.write_recordings(row, columns)
         row += len(batch)
-
-
-def write_planned_index(store: FrameStore, plan: Plan) -> IndexAttrs:
-    """Write what a plan adds to the index of recordings, streaming; return how to name it."""
-    return extend_index(store, map(_row, plan.recordings()), plan.token)
+        yield from rows
 
 
 def _row(planned: PlannedRecording) -> RecordingRow:

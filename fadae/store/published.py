@@ -6,7 +6,6 @@ reader of an old publication finds its index gone when two more have come: the c
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
@@ -16,13 +15,13 @@ import numpy as np
 from fadae.arrays import Int64
 from fadae.store.features import NO_RECORDING, RecordingTable
 from fadae.store.frames import FrameStore
-from fadae.store.index_objects import END, ROWS_PER_PACK, RecordingRow, searched
+from fadae.store.index_objects import COLUMNS, END, ROWS_PER_PACK, RecordingRow, searched
 from fadae.store.recording_index import RecordingIndex, SupersededError, rows_with
 from fadae.store.staging import is_known, known_digests
 
 T = TypeVar("T")
 
-COLUMNS = tuple(field.name for field in dataclasses.fields(RecordingRow))
+_ROWS_AT_A_TIME = 1024
 
 log = logging.getLogger("fadae.store")
 
@@ -47,6 +46,11 @@ class PublishedRecordings:
     def rows(self, start: int, stop: int) -> list[RecordingRow]:
         """Return rows [start, stop) of the table, as far as there are any."""
         return self._ask(lambda source: source.rows(start, stop))
+
+    def every(self, start: int = 0) -> Iterator[RecordingRow]:
+        """Yield all rows from `start` on, some at a time."""
+        for low in range(start, len(self), _ROWS_AT_A_TIME):
+            yield from self.rows(low, low + _ROWS_AT_A_TIME)
 
     def find(self, recording_id: str) -> int | None:
         """Return the row of an id, None where there is none."""

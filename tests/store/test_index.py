@@ -27,7 +27,6 @@ from fadae.store.indexing import check_index, extend_index, sweep_index
 from fadae.store.location import Location
 from fadae.store.paths import FEATURES, mark_path, recording_key
 from fadae.store.plan import Plan
-from fadae.store.publication import write_planned_index
 from fadae.store.published import PublishedRecordings, RecordingColumns
 from fadae.store.recording_index import INDEX, RecordingIndex, _as_listed, index_attrs
 from fadae.store.verify import verify
@@ -345,7 +344,8 @@ def test_a_late_driver_changes_nothing_of_the_index(empty: Path, tmp_path: Path)
     before = tree(folder / INDEX)
     plan = Plan.read(location, 1)
     assert plan is not None
-    write_planned_index(old, plan)
+    rows = PublishedRecordings(FrameStore.open(location, FEATURES)).rows(1, 2)
+    assert extend_index(old, rows, plan.token)["packs"] == [plan.token]
     after = tree(folder / INDEX)
     assert {name: after[name] for name in before} == before
     features = FeatureSet.open(location)
