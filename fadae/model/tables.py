@@ -125,7 +125,7 @@ class ByteModel(nn.Module):
                 raise ValueError("frames at an average rate are encoded with their prepared step")
             wanted = prepared.cpu().numpy()
             drawn = np.array([zlib.crc32(row.tobytes()) for row in c]) / 2**32
-            index = np.minimum(np.floor(wanted) + (drawn < wanted % 1), 255).astype(np.uint8)
+            index = (np.floor(wanted) + (drawn < wanted % 1)).astype(np.int64)
             codes = encode_with_steps(coder, c, index, self.code.size)
         packed, lengths = pack(codes, self.code.size)
         return StoredCodes(torch.from_numpy(packed), torch.from_numpy(lengths.astype(np.int64)))
@@ -148,7 +148,7 @@ class ByteModel(nn.Module):
         coder, random = self._coder(), np.random.default_rng(seed)
         rows = [bytes([_GENERATED_STEP]) + random.bytes(self.code_bytes - 1) for _ in range(frames)]
         c = np.clip(coder.decode(rows, strict=False), -1, 1)
-        index = np.full(frames, _GENERATED_STEP, dtype=np.uint8)
+        index = np.full(frames, _GENERATED_STEP)
         packed, lengths = pack(encode_with_steps(coder, c, index, self.code.size), self.code.size)
         return StoredCodes(torch.from_numpy(packed), torch.from_numpy(lengths.astype(np.int64)))
 
