@@ -76,7 +76,7 @@ bench: $(VENV)/.installed
 
 # The packaged entropy model and its card: make model MUSIC=FOLDER [JUDGE=FOLDER] [LICENCE=...]
 model: $(VENV)/.installed
-	$(BIN)/python -m fadae.model.making $(MUSIC) $(if $(JUDGE),--judge $(JUDGE)) --licence "$(LICENCE)"
+	$(BIN)/python -m fadae.making $(MUSIC) $(if $(JUDGE),--judge $(JUDGE)) --licence "$(LICENCE)"
 
 clean:
 	rm -rf $(VENV) $(NEWEST) .mypy_cache .ruff_cache .pytest_cache build *.egg-info

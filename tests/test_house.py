@@ -41,6 +41,7 @@ ROOMS = (
     "figures",
     "report",
     "estimate",
+    "making",
     "demo",
     "web",
     "cli",

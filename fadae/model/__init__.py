@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from fadae.model.contract import (
         PREPARED_FRAMES,
         ClosedForm,
+        Completes,
         FrameShape,
         Generates,
         Measures,
@@ -35,6 +36,7 @@ else:
             "fadae.model.config": ["ModelConfig", "resolve_device"],
             "fadae.model.contract": [
                 "ClosedForm",
+                "Completes",
                 "FrameShape",
                 "Generates",
                 "Measures",
@@ -54,6 +56,7 @@ __all__ = [
     "ClosedForm",
     "Codec",
     "Codes",
+    "Completes",
     "FrameShape",
     "Generates",
     "Measures",
