@@ -9,9 +9,9 @@ centroids and the frequencies of side information, is counted over a sample at t
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -68,6 +68,18 @@ _WHOLE = "whole_"  # before the names of whole numbers among a model's tensors
 _SCALES = (0.08, 14.0)  # of the geometric distributions that training starts from
 
 
+class _Layers(NamedTuple):
+    """A phase's rounded weights, with h hidden values: what one symbol's position takes."""
+
+    neighbours: Tensor  # [h, inputs]
+    frequency: Tensor  # [h, CLASSES], the first bias included
+    side: Tensor  # [h, SIDE_INPUTS]
+    hidden: Tensor  # [h, h]
+    bias_2: Tensor  # [h, 1]
+    output: Tensor  # [1, h]
+    bias_3: Tensor  # []
+
+
 class LearnedNetwork(nn.Module):
     """The network while it is being trained: real weights, used as if they were rounded."""
 
@@ -102,32 +114,42 @@ class LearnedNetwork(nn.Module):
         stops = side.stop
         most = int(stops.max(initial=0))
         context = Context.of(cells)
-        row = torch.from_numpy(side.inputs()).to(self.logits.device) / 16
-        weights = [_rounded(w, 64, 127) for w in (self.neighbours, self.frequency, self.side)]
-        embedding = _rounded(self.embedding.clamp(min=0), 16, 127)
+        row = torch.from_numpy(side.inputs()).to(self.logits.device)
         lengths = -torch.log_softmax(self.logits, dim=1) / math.log(2)
-        total = torch.zeros(len(q), device=row.device)
-        for number, phase in enumerate(phases(self.blocks)):
+        symbols = np.minimum(np.abs(cells), ESCAPE)
+        total = _plain_bits(q).to(row.device)
+        for phase, layers in zip(phases(self.blocks), self._rounded_layers(), strict=True):
             if phase.count(most) == 0:
                 continue
-            position = self._position(number, phase, most, context, row, weights, embedding)
+            position = self._position(phase, most, context, row, layers)
             bins_of = phase.bins(most)
-            magnitudes = np.abs(cells[phase.block][:, bins_of])
             coded = np.arange(most)[bins_of][None, :] < stops[:, None]
-            bits = _interpolated(lengths, position, np.minimum(magnitudes, ESCAPE))
-            plain = _plain_bits(magnitudes).to(row.device)
-            total = total + (bits * torch.from_numpy(coded).to(row.device)).sum(dim=1) + plain
+            bits = _interpolated(lengths, position, symbols[phase.block][:, bins_of])
+            total = total + (bits * torch.from_numpy(coded).to(row.device)).sum(dim=1)
         return total
 
+    def _rounded_layers(self) -> Iterator[_Layers]:
+        """Yield each phase's weights as the whole numbers have them.
+
+        Those of inputs are of levels, which are in sixteenths.
+        """
+        embedding = _rounded(self.embedding.clamp(min=0), 16, 127)
+        frequency = _rounded(self.frequency, 64, 127) @ embedding.T
+        frequency = frequency + _rounded(self.bias_1, 1024)[:, :, None]
+        stacked = (
+            _rounded(self.neighbours, 64, 127) / 16,
+            frequency,
+            _rounded(self.side, 64, 127) / 16,
+            _rounded(self.hidden, 64, 127),
+            _rounded(self.bias_2, 1024)[:, :, None],
+            _rounded(self.output, 64, 127)[:, None],
+            _rounded(self.bias_3, 1024),
+        )
+        # Unbound all at once: their gradients are put together once, not phase by phase.
+        return map(_Layers._make, zip(*(each.unbind() for each in stacked), strict=True))
+
     def _position(
-        self,
-        number: int,
-        phase: Phase,
-        most: int,
-        context: Context,
-        row: Tensor,
-        weights: list[Tensor],
-        embedding: Tensor,
+        self, phase: Phase, most: int, context: Context, row: Tensor, layers: _Layers
     ) -> Tensor:
         """Return where between the distributions each symbol of a phase lies, [F, n]."""
         rows, n = row.shape[1], phase.count(most)
@@ -135,16 +157,12 @@ class LearnedNetwork(nn.Module):
         context.neighbours(phase, most, inputs[:NEIGHBOURS])
         np.multiply(inputs[:NEAR] > 0, np.float32(PRESENT), out=inputs[NEIGHBOURS:])
         x = torch.from_numpy(inputs.reshape(len(inputs), -1)).to(row.device)
-        neighbours, frequency, side = (w[number] for w in weights)
         classes = torch.from_numpy(frequency_classes(phase.bins(most), self.blocks)).to(row.device)
-        bias = _rounded(self.bias_1[number], 1024)
-        h = ((neighbours / 16) @ x).reshape(-1, rows, n)  # inputs are in sixteenths
-        h = h + (side @ row)[:, :, None]
-        h = h + (frequency @ embedding.T + bias[:, None])[:, classes][:, None, :]
+        h = (layers.neighbours @ x).reshape(-1, rows, n)
+        h = h + (layers.side @ row)[:, :, None] + layers.frequency[:, None, classes]
         h = _activated(h).reshape(-1, rows * n)
-        bias = _rounded(self.bias_2[number], 1024)
-        h = _activated(_rounded(self.hidden[number], 64, 127) @ h + bias[:, None])
-        output = _rounded(self.output[number], 64, 127) @ h + _rounded(self.bias_3[number], 1024)
+        h = _activated(layers.hidden @ h + layers.bias_2)
+        output = layers.output @ h + layers.bias_3
         return (output * 4).clamp(0, INDICES - 1).reshape(rows, n)
 
     def learned(self) -> dict[str, Array]:
@@ -339,10 +357,13 @@ def _interpolated(lengths: Tensor, position: Tensor, symbols: npt.NDArray[np.int
     return flat[at] * (1 - share) + flat[at + ALPHABET] * share
 
 
-def _plain_bits(magnitudes: npt.NDArray[np.int32]) -> Tensor:
-    """Return the bits [F] of signs and of what exceeds the alphabet, which nothing predicts."""
-    bits = np.count_nonzero(magnitudes, axis=1).astype(np.float32)
-    beyond = magnitudes - ESCAPE
+def _plain_bits(q: npt.NDArray[np.int32]) -> Tensor:
+    """Return the bits of signs and of what exceeds the alphabet, which nothing predicts.
+
+    q: [F, size]; returns [F].
+    """
+    bits = np.count_nonzero(q, axis=1).astype(np.float32)
+    beyond = np.abs(q) - ESCAPE
     rows, at = np.nonzero(beyond >= 0)
     classes = np.log2(beyond[rows, at] + 1.0).astype(np.int64)
     np.add.at(bits, rows, ESCAPE_BITS[classes].astype(np.float32))
