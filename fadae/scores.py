@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
-import scipy.fft
 
 from fadae.arrays import Array, Float32
 
@@ -153,6 +152,8 @@ def _level_window(width: int) -> Float32:
 
 
 def _levels_db(windowed: Float32) -> Float32:
+    import scipy.fft  # a tenth of a second, which commands that only read scores can do without
+
     spectrum = scipy.fft.rfft(windowed)
     power = spectrum.real**2
     power += spectrum.imag**2

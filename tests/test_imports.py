@@ -63,3 +63,16 @@ def test_the_command_line_starts_without_the_libraries() -> None:
     loaded = set(child.stdout.split())
     assert "fadae.cli.app" in loaded
     assert not loaded & {"dask", "distributed", "zarr", "numpy", "scipy", "torch"}
+
+
+def test_what_info_needs_loads_no_xarray_nor_scipy() -> None:
+    """`fadae info` answers in half a second: each of these costs a fifth of one, or more."""
+    code = (
+        "from fadae.query.workspace import Workspace; import fadae.figures, fadae.scores, sys; "
+        "from fadae.training import chosen_run, pca_remark, run_summary; print(*sys.modules)"
+    )
+    child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert child.returncode == 0, child.stderr
+    loaded = set(child.stdout.split())
+    assert "fadae.query.workspace" in loaded
+    assert not loaded & {"matplotlib", "pandas", "scipy", "torch", "xarray"}

@@ -5,15 +5,17 @@ from typing import TYPE_CHECKING
 from fadae._lazy import lazily
 
 if TYPE_CHECKING:
-    from fadae.cluster.bags import cluster_mapper, map_bag
+    from fadae.cluster.bags import map_bag
     from fadae.cluster.client import connect, worker_name
+    from fadae.cluster.mapper import cluster_mapper
     from fadae.cluster.semaphore import ClusterSemaphore
 else:
     __getattr__ = lazily(
         __name__,
         {
-            "fadae.cluster.bags": ["cluster_mapper", "map_bag"],
+            "fadae.cluster.bags": ["map_bag"],
             "fadae.cluster.client": ["connect", "worker_name"],
+            "fadae.cluster.mapper": ["cluster_mapper"],
             "fadae.cluster.semaphore": ["ClusterSemaphore"],
         },
     )

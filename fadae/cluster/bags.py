@@ -1,8 +1,7 @@
-"""The mapped stages on a cluster: bags of small values, on a cluster that starts at first use."""
+"""The mapped stages on a cluster: bags of small values, drawn as they are needed."""
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import itertools
 import logging
@@ -17,9 +16,8 @@ import dask.bag
 from distributed import CancelledError, Client, KilledWorker, as_completed, futures_of
 
 from fadae import logs, progress
-from fadae.cluster.client import connect, no_shared_workspace, read_token, worker_name
+from fadae.cluster.client import no_shared_workspace, read_token, worker_name
 from fadae.errors import TransientError, UsageError
-from fadae.store import Location, Mapper
 
 log = logging.getLogger("fadae.cluster")
 
@@ -212,22 +210,3 @@ def _check_importable(function: Callable[..., Any]) -> None:
             f"workers cannot import {name}: define the function in a module, not in a script or "
             "inside another function"
         )
-
-
-@contextlib.contextmanager
-def cluster_mapper(
-    location: Location, scheduler: str | None, workers: int | None
-) -> Iterator[Mapper]:
-    """Give `map_bag` of a cluster that starts with its first use: nothing to do costs nothing."""
-    with contextlib.ExitStack() as stack:
-
-        @functools.cache
-        def client() -> Client:
-            return stack.enter_context(connect(scheduler, workers, location))
-
-        def mapper(
-            function: Callable[[Any], Any], values: Iterable[Any], **options: Any
-        ) -> Iterator[Any]:
-            return map_bag(client(), function, values, **options)
-
-        yield mapper

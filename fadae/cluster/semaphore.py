@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
-
-from distributed import Semaphore, get_worker
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +33,18 @@ class ClusterSemaphore:
 def _semaphore(name: str, limit: int, scheduler: str) -> Any:
     if not scheduler:
         return threading.BoundedSemaphore(limit)
+    from distributed import Semaphore
+
     # The limit is part of the name: the scheduler refuses one name with two limits.
     return Semaphore(max_leases=limit, name=f"{name} at most {limit}")
 
 
 def _on_worker() -> str:
     """Return the address of the scheduler this worker belongs to; empty outside of a worker."""
+    if "distributed" not in sys.modules:  # a worker has it; nobody else need load it
+        return ""
+    from distributed import get_worker
+
     try:
         return str(get_worker().scheduler.address)
     except ValueError:

@@ -11,7 +11,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import xarray as xr
 from numpy.typing import NDArray
 
 from fadae.arrays import Float32
@@ -30,7 +29,9 @@ from fadae.summaries import WorkspaceSummary
 from fadae.training import RunSplit, best_run, run_config, split_of, trained_runs
 from fadae.transform import Transform, mu_law
 
-if TYPE_CHECKING:  # torch comes in with the codec, when one is asked for
+if TYPE_CHECKING:  # xarray and torch come in when something asks for a dataset or a codec
+    import xarray as xr
+
     from fadae.model import Codes
 
 _MOST_FAILURES = 1000
@@ -225,6 +226,8 @@ class Workspace(Runs):
         `peak`, the magnitude shown as 1, defaults to the picture's own and is among its attributes:
         hand it to a second picture that is to be compared.
         """
+        import xarray as xr
+
         recording = self.recording(recording_id)
         hop = self.transform.hop_samples
         first, last = hop_rows(seconds, self.rate_hz, hop, recording.frame_count)
@@ -342,6 +345,7 @@ class Workspace(Runs):
         """
         features = self._set if self._has_features else None
         held = take_inventory(self.location, features.recordings if features else None)
+        config = features.attrs["transform"] if features else None
         failures: list[FailureLine] = [
             {"id": f.id, "class": str(f.failure_class), "reason": f.reason}
             for f in held.failures[:_MOST_FAILURES]
@@ -351,8 +355,8 @@ class Workspace(Runs):
             recordings={"ok": held.ok, "failed": held.failed, "quarantined": held.quarantined},
             frames=features.frames if features else 0,
             audio_seconds=features.audio_seconds if features else 0.0,
-            transform=None if features is None else self.transform.name,
-            rate_hz=None if features is None else self.rate_hz,
+            transform=None if config is None else config["name"],
+            rate_hz=None if config is None else config["sample_rate_hz"],
             runs=self.runs,
             reconstructions=self.reconstructions,
             failures=failures,
@@ -370,6 +374,8 @@ class Workspace(Runs):
         return FeatureSet.open(self.location)
 
     def _open_lazily(self, store: FrameStore) -> xr.Dataset:
+        import xarray as xr
+
         group = self.location.zarr_store(store.path, read_only=True)
         dataset: xr.Dataset = xr.open_zarr(group, consolidated=True, chunks=None)
         return dataset

@@ -2,13 +2,16 @@
 
 import functools
 import itertools
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from distributed import Client
 
-from fadae.cluster import bags
+from fadae.cluster import bags, cluster_mapper
 from fadae.cluster.bags import map_bag
 from fadae.cluster.client import connect
 from fadae.errors import TransientError, UsageError
@@ -107,3 +110,29 @@ def test_a_missing_scheduler_is_transient(tmp_path: Path, monkeypatch: pytest.Mo
         connect("tcp://127.0.0.1:9", 1, location).__enter__()
     with pytest.raises(UsageError, match="not a scheduler address"):
         connect("what://is this", 1, location).__enter__()
+
+
+def test_one_unit_of_work_is_done_here_unless_a_cluster_is_given(
+    client: Client, tmp_path: Path
+) -> None:
+    location, own = Location(str(tmp_path)), os.getpid()
+    with cluster_mapper(location, None, 2) as mapper:
+        assert list(mapper(work.process_id, iter([1]), label="one")) == [own]
+        assert list(mapper(work.process_id, [], label="none")) == []
+    assert client.scheduler is not None
+    with cluster_mapper(location, client.scheduler.address, None) as mapper:
+        assert list(mapper(work.process_id, [1], label="one")) != [own]
+
+
+def test_one_unit_of_work_loads_no_dask(tmp_path: Path) -> None:
+    """A cluster takes two seconds to start, which a single file can do without."""
+    code = (
+        "import sys\nfrom fadae.cluster import ClusterSemaphore, cluster_mapper\n"
+        "from fadae.store import Location\n"
+        f"with cluster_mapper(Location({str(tmp_path)!r}), None, None) as mapper:\n"
+        "    with ClusterSemaphore('turns', 1)():\n"
+        "        print(*mapper(abs, [-7], label='one'))\n"
+        "assert not {'dask', 'distributed'} & set(sys.modules)"
+    )
+    child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (child.returncode, child.stdout) == (0, "7\n"), child.stderr
