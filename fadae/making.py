@@ -14,6 +14,7 @@ import dataclasses
 import hashlib
 import json
 import logging
+import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -28,7 +29,7 @@ from fadae.archive import FolderSource
 from fadae.audio import borrowed, from_pcm
 from fadae.coding import EntropyModel, compress, decompress, identify, to_bytes
 from fadae.config import JobConfig, Limits, load_config
-from fadae.errors import PermanentFailure
+from fadae.errors import FadaeError, PermanentFailure
 from fadae.model import Codec
 from fadae.scores import snr_db
 from fadae.stages.extract import extract
@@ -163,6 +164,12 @@ def make(
     }
 
 
+def _told(error: FadaeError) -> int:
+    """Say what went wrong in a line; return the exit code."""
+    logger.error("%s", error)
+    return error.exit_code
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Make the model of a folder and write it with its card."""
     parser = argparse.ArgumentParser(prog="python -m fadae.making", description=__doc__)
@@ -190,4 +197,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except FadaeError as error:
+        sys.exit(_told(error))
