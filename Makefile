@@ -81,7 +81,7 @@ bench-gpu: $(VENV)/.installed
 
 # The packaged entropy model and its card: make model MUSIC=FOLDER [JUDGE=FOLDER] [LICENCE=...]
 model: $(VENV)/.installed
-	$(BIN)/python -m fadae.model.making $(MUSIC) $(if $(JUDGE),--judge $(JUDGE)) --licence "$(LICENCE)"
+	$(BIN)/python -m fadae.making $(MUSIC) $(if $(JUDGE),--judge $(JUDGE)) --licence "$(LICENCE)"
 
 # Byte codes, tables, the dense model and PCA trained on half of a folder's recordings and compared
 # over the other half, with everyday codecs: make compare MUSIC=FOLDER [TO=docs/results].

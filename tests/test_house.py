@@ -43,6 +43,7 @@ ROOMS = (
     "figures",
     "report",
     "estimate",
+    "making",
     "demo",
     "web",
     "cli",

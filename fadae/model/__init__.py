@@ -12,6 +12,7 @@ if TYPE_CHECKING:
         PREPARED_FRAMES,
         ByteCoding,
         ClosedForm,
+        Completes,
         FrameShape,
         Generates,
         Measures,
@@ -38,6 +39,7 @@ else:
             "fadae.model.contract": [
                 "ByteCoding",
                 "ClosedForm",
+                "Completes",
                 "FrameShape",
                 "Generates",
                 "Measures",
@@ -59,6 +61,7 @@ __all__ = [
     "ClosedForm",
     "Codec",
     "Codes",
+    "Completes",
     "FrameShape",
     "Generates",
     "Measures",

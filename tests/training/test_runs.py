@@ -152,6 +152,14 @@ def test_a_loss_that_is_no_number_names_its_step(location: Location) -> None:
     assert not location.exists("runs/default/model.safetensors")
 
 
+def test_a_run_of_so_many_steps_is_evaluated_about_ten_times(location: Location) -> None:
+    """However many epochs it may take: a recipe in steps says as many as anybody has."""
+    train(location, small(epochs=1_000_000, max_steps=40, batch_size=64))
+    lines = [line for line in metrics_of(location) if "holdout_nmse_db" in line]
+    steps = [line["step"] for line in lines]
+    assert 5 <= len(steps) <= 20 and steps[-1] == 40
+
+
 # Sixteen frames are soon learned by heart: held-out frames get worse, by a clear margin.
 STOPPING_EARLY = {
     "epochs": 400,
