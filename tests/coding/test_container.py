@@ -52,7 +52,7 @@ EXTREMES: dict[str, Callable[[], tuple[np.ndarray[Any, np.dtype[np.int16]], int]
     "one sample": lambda: (np.array([30000], dtype=np.int16), RATE_HZ),
     "silence": lambda: (np.zeros(9 * 3750, dtype=np.int16), RATE_HZ),
     "noise": lambda: noise(9 * 3750, RATE_HZ),
-    "noise at 192 kHz": lambda: noise(9 * 65536, 192_000),
+    "noise at 192 kHz": lambda: noise(5 * 65536, 192_000),
 }
 
 
