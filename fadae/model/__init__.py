@@ -7,9 +7,10 @@ from fadae._lazy import lazily
 if TYPE_CHECKING:
     from fadae.model.codec import FRAMES_AT_A_TIME, Codec, Codes, pass_through, prepared_from
     from fadae.model.companding import values_of
-    from fadae.model.config import ModelConfig, resolve_device
+    from fadae.model.config import ModelConfig, gpus_of, resolve_device
     from fadae.model.contract import (
         PREPARED_FRAMES,
+        ByteCoding,
         ClosedForm,
         FrameShape,
         Generates,
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
         OwnLoss,
         Prepares,
         StoredCodes,
+        model_class,
     )
     from fadae.model.pca import Pca, PcaOptions
 else:
@@ -32,8 +34,9 @@ else:
                 "prepared_from",
             ],
             "fadae.model.companding": ["values_of"],
-            "fadae.model.config": ["ModelConfig", "resolve_device"],
+            "fadae.model.config": ["ModelConfig", "gpus_of", "resolve_device"],
             "fadae.model.contract": [
+                "ByteCoding",
                 "ClosedForm",
                 "FrameShape",
                 "Generates",
@@ -43,6 +46,7 @@ else:
                 "PREPARED_FRAMES",
                 "Prepares",
                 "StoredCodes",
+                "model_class",
             ],
             "fadae.model.pca": ["Pca", "PcaOptions"],
         },
@@ -51,6 +55,7 @@ else:
 __all__ = [
     "FRAMES_AT_A_TIME",
     "PREPARED_FRAMES",
+    "ByteCoding",
     "ClosedForm",
     "Codec",
     "Codes",
@@ -64,6 +69,8 @@ __all__ = [
     "PcaOptions",
     "Prepares",
     "StoredCodes",
+    "gpus_of",
+    "model_class",
     "pass_through",
     "prepared_from",
     "resolve_device",
