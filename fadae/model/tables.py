@@ -126,7 +126,7 @@ class ByteModel(nn.Module):
                 raise ValueError("frames at an average rate are encoded with their prepared step")
             wanted = prepared.cpu().numpy()
             drawn = np.array([zlib.crc32(row.tobytes()) for row in c]) / 2**32
-            index = np.minimum(np.floor(wanted) + (drawn < wanted % 1), 255).astype(np.uint8)
+            index = (np.floor(wanted) + (drawn < wanted % 1)).astype(np.int64)
             codes = encode_with_steps(coder, c, index, self.code.size)
         packed, lengths = pack(codes, self.code.size)
         return StoredCodes(torch.from_numpy(packed), torch.from_numpy(lengths.astype(np.int64)))
@@ -159,16 +159,17 @@ class ByteModel(nn.Module):
         coder, random = self._coder(), np.random.default_rng(seed)
         rows = [bytes([_GENERATED_STEP]) + random.bytes(self.code_bytes - 1) for _ in range(frames)]
         c = np.clip(coder.decode(rows, strict=False), -1, 1)
-        index = np.full(frames, _GENERATED_STEP, dtype=np.uint8)
+        index = np.full(frames, _GENERATED_STEP)
         return encode_with_steps(coder, c, index, self.code.size)
 
     def _walk(self, frames: int, seed: int) -> list[bytes]:
         coder, codes = self._coder(), list[bytes]()
         for q in draw(self.entropy, self.features, frames, seed):
             index = np.full(len(q), _GENERATED_STEP, dtype=np.uint8)
-            made = coder.encode(q, index, q=q)
+            draft = coder.draft_of(q, index)
+            made = coder.codes(draft)
             over = [row for row, code in enumerate(made) if len(code) > self.code.size]
-            c = coder.reconstruct(q[over], index[over])
+            c = coder.reconstruct(draft)[over]
             coarser = encode_with_steps(coder, c, index[over], self.code.size)
             for row, code in zip(over, coarser, strict=True):
                 made[row] = code

@@ -57,6 +57,6 @@ def test_a_seed_is_all_they_depend_on() -> None:
 def test_rows_of_other_rates_can_be_coded(size: int) -> None:
     (q,) = draw(models.tables(), size, 5, 1)
     coder = ByteCoder(models.tables(), size)
-    codes = coder.encode(np.zeros(q.shape, np.float32), steps(5), q=q)
-    np.testing.assert_array_equal(coder.decode(codes), coder.reconstruct(q, steps(5)))
+    draft = coder.draft_of(q, steps(5))
+    np.testing.assert_array_equal(coder.decode(coder.codes(draft)), coder.reconstruct(draft))
     assert Side.of(grid(q, 3)).stop.max() <= size // 3

@@ -25,6 +25,7 @@ from fadae.training.launch import train
 from fadae.transform import preset
 from fadae.web.session import WorkspaceSession
 from tests.coding import models
+from tests.forks import train_forked
 from tests.stages.test_critical import NAMES, RATE_HZ, sound
 from tests.store.staged import stage
 
@@ -66,7 +67,7 @@ def test_two_ranks_learn_the_same_bytes(
     trained: tuple[str, TrainSummary], location: Location
 ) -> None:
     model, told = trained
-    again = train(location, config(model, run=f"{model}-2", ranks=2))
+    again = train_forked(location, config(model, run=f"{model}-2", ranks=2))
     assert again["model_sha256"] == told["model_sha256"]
     assert told["holdout_code_bytes"] <= (128 if model == "tables" else 280)
     assert np.isfinite(told["holdout_frame_snr_db"])
