@@ -7,6 +7,7 @@ threads), or text for a terminal. Axes carry their units.
 from __future__ import annotations
 
 import io
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fadae.arrays import Float64
+from fadae.compare import label, result
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -21,9 +23,15 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.image import AxesImage
 
+    from fadae.compare import CodeResult, Comparison
+
 INK, QUIET, GRID = "#1d2433", "#5b6475", "#d9dde5"
 TRAIN, HOLDOUT, BASELINE = "#3b6fb6", "#d1603d", "#7a8a5c"
+OWN = ("#3b6fb6", "#d1603d", "#7a4fa3", "#2f8f83", "#b08a1e", "#a33f6b")  # fadae's codes
+OTHERS = {"Opus": "#4b5563", "AAC": "#7b8494", "MP3": "#9aa3b5", "Vorbis": "#b9a58c"}
+_MARKS = {"Opus": "o", "AAC": "s", "MP3": "^", "Vorbis": "D"}
 _BRAILLE = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
+_ROUND_KBPS = (3, 6, 12, 24, 48)
 _ROUND_HZ = (20, 50, 100, 200, 300, 500, 700, 1000, 1500, 2000, 3000, 5000, 10_000, 20_000)
 
 
@@ -78,6 +86,69 @@ def training_curves(metrics: Sequence[Mapping[str, object]], title: str = "") ->
         if axes.lines:
             axes.legend(frameon=False, fontsize=8, labelcolor=INK)
     return _png(figure)
+
+
+def rate_distortion(comparison: Comparison, title: str = "") -> bytes:
+    """Return a PNG of each measure over kbit/s, a line a code, with its intervals."""
+    keys = [key for key in result.measured(comparison) if key != "si_sdr_db"]
+    figure = _figure(4.4 * max(len(keys), 1), 4.2, title)
+    lines: dict[str, list[CodeResult]] = {}
+    for code in comparison["codes"]:
+        lines.setdefault(label(code), []).append(code)
+    colours = _line_colours(comparison)
+    panels = figure.subplots(1, max(len(keys), 1), squeeze=False)[0]
+    for axes, key in zip(panels[: len(keys)], keys, strict=True):
+        for name, codes in lines.items():
+            _draw_rates(axes, sorted(codes, key=lambda one: one["kbps"]), key, name, colours[name])
+        measure = comparison["measures"][key]
+        better = "higher" if measure["higher_is_better"] else "lower"
+        unit = f" ({measure['unit']})" if measure["unit"] else ""
+        _dress(axes, f"{measure['name']}{unit}, {better} is better", "kbit/s, whole file", "")
+        axes.set_xscale("log")
+        axes.set_xticks(_ROUND_KBPS, [str(one) for one in _ROUND_KBPS])
+        axes.minorticks_off()
+        axes.grid(color=GRID, linewidth=0.6)
+    if keys:
+        figure.axes[0].legend(frameon=False, fontsize=8, labelcolor=INK)
+    return _png(figure)
+
+
+def _line_colours(comparison: Comparison) -> dict[str, str]:
+    """Return the colour of each line: codecs their own, fadae's codes one after another."""
+    own = itertools.cycle(OWN)
+    colours: dict[str, str] = {}
+    for code in comparison["codes"]:
+        if label(code) not in colours:
+            colours[label(code)] = OTHERS.get(code["name"]) or next(own)
+    return colours
+
+
+def _draw_rates(axes: Axes, codes: Sequence[CodeResult], key: str, name: str, colour: str) -> None:
+    """Draw one code's means at its rates, with their intervals as bars."""
+    points = [
+        (code["kbps"], one["mean"], one["mean"] - one["low"], one["high"] - one["mean"])
+        for code in codes
+        if (one := code["scores"].get(key)) is not None
+        and one["mean"] is not None
+        and one["low"] is not None
+        and one["high"] is not None
+    ]
+    if points:
+        kbps, means, below, above = zip(*points, strict=True)
+        is_other = codes[0]["kind"] == "codec"
+        axes.errorbar(
+            kbps,
+            means,
+            (below, above),
+            label=name,
+            color=colour,
+            linewidth=1.2 if is_other else 2.2,
+            linestyle="--" if is_other else "-",
+            marker=_MARKS.get(name, "o"),
+            markersize=4.5,
+            elinewidth=0.8,
+            capsize=2,
+        )
 
 
 def curve(metrics: Sequence[Mapping[str, object]], name: str) -> tuple[list[float], list[float]]:

@@ -21,6 +21,8 @@ from fadae import figures
 from fadae._version import __version__
 from fadae.arrays import Float64
 from fadae.audio.write import encode
+from fadae.compare import Comparison, result
+from fadae.compare import table as comparison_table
 from fadae.errors import UsageError
 from fadae.query import ORIGINAL, TRANSFORM, Recording, Workspace
 from fadae.records import CodeSize, SideScores, finite
@@ -95,6 +97,10 @@ def report(
     pooled: SideScores = finite(workspace.pooled_scores(run))
     document = {"run": run, **pooled, "recordings": [row.to_dict() for row in table]}
     files["scores.json"] = json.dumps(document, indent=1).encode()
+    sections += [
+        _comparison(result.read(workspace.location, name), files)
+        for name in result.names(workspace.location)
+    ]
     page = _page(workspace, run, table, pooled, sections)
     files["index.html"] = page.encode("utf-8", "xmlcharrefreplace")  # last: it names the others
     for name, data in files.items():
@@ -185,6 +191,21 @@ def _recording(
 </section>"""
 
 
+def _comparison(comparison: Comparison, files: dict[str, bytes]) -> str:
+    """Add a comparison's plot to the files; return its part of the page."""
+    name = f"comparison-{comparison['name']}.png"
+    files[name] = figures.rate_distortion(comparison)
+    heads, rows = comparison_table.cells(comparison)
+    head = "".join(f"<th>{escape(one)}</th>" for one in heads)
+    lines = (f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>\n" for row in rows)
+    return f"""<section><h2>Comparison of codes: {escape(comparison["name"])}</h2>
+<figure><img src="{escape(name)}" loading="lazy"
+ alt="Each measure over kbit/s, a line a code; the table has the same numbers"></figure>
+<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>
+{"".join(lines)}</tbody></table></div>
+{"".join(f"<p>{escape(line)}</p>" for line in comparison_table.explained(comparison))}</section>"""
+
+
 def _page(
     workspace: Workspace,
     run: str,
@@ -205,7 +226,7 @@ def _page(
         for n, row in enumerate(table, 1)
     )
     body = f"""<header><h1>Run {escape(run)}</h1>
-<p>{len(sections)} of {len(workspace.recordings)} recordings; transform {escape(about.name)},
+<p>{len(table)} of {len(workspace.recordings)} recordings; transform {escape(about.name)},
 {about.bands} bands, {about.size} coefficients a frame of
 {(stop - start) / about.sample_rate_hz:.2f} s at {about.sample_rate_hz} Hz.</p></header>
 <main><section><h2>Training</h2><figure><img src="curves.png" width="1350" height="510"

@@ -112,7 +112,8 @@ class ByteCoder:
         self._bandwidth = probabilities(model.bandwidth)
         self._count = probabilities(model.count)
         self._centroids = model.centroids.astype(np.float32) / np.float32(1024)
-        self._fill = fill
+        self._strength = fill
+        self._fill = zero_levels(model.distributions) * np.float32(fill)
         # Code lengths are whole numbers too: what an encoder chooses depends on no rounding.
         self._lengths = _lengths(model.distributions)
         self._lengths[:, 1:] += LENGTH_UNIT  # the sign
@@ -194,13 +195,11 @@ class ByteCoder:
             bandwidth, count = np.array([sides[i] for i in some], dtype=np.uint8).T
             side = Side(bandwidth.copy(), count.copy(), self._bins)
             steps = np.array([codes[row][0] for row in rows])
-            order, values, index = self._decode_group(pulled, side, strict=strict)
-            out[rows] = dequantise(*self._placed(order, values, index), steps)
-            if self._fill > 0:
-                levels = np.zeros((len(rows), self.size), dtype=np.float32)
-                zeros = zero_levels(self.model.distributions)[index] * np.float32(self._fill)
-                levels[:, order] = np.where(values == 0, zeros, 0)
-                noise = _noise(levels, side, [codes[row] for row in rows], self._fill)
+            q, offsets = self._decode_group(pulled, side, strict=strict)
+            out[rows] = dequantise(q, offsets, steps)
+            if self._fill.any():
+                levels = np.where(q == 0, offsets, np.float32(0))
+                noise = _noise(levels, side, [codes[row] for row in rows], self._strength)
                 out[rows] += noise * STEP[steps][:, None]
         return out
 
@@ -294,8 +293,8 @@ class ByteCoder:
 
     def _decode_group(
         self, pulled: list[Pulled], side: Side, *, strict: bool
-    ) -> tuple[Array, Array, Array]:
-        """Return the coding order [n], and whole numbers and their distributions, both [F, n]."""
+    ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
+        """Return whole numbers [F, size], and how far coefficients lie beyond theirs, in steps."""
         blocks, stops = self.model.blocks, side.stop
         most = int(stops.max())
         order, ends = coding_order(blocks, most)
@@ -318,14 +317,21 @@ class ByteCoder:
             held = np.flatnonzero(values[row])
             minus = held[one.signs(len(held), strict=strict)]
             values[row, minus] *= -1
-        return order, values, index
+        return self._placed(order, values, index)
+
+    def _beyond(
+        self, index: npt.NDArray[np.uint16], magnitudes: npt.NDArray[np.int32]
+    ) -> npt.NDArray[np.float32]:
+        """Return [F, n], in steps: the centroids of magnitudes, and the levels of the zeros."""
+        beyond: npt.NDArray[np.float32] = self._centroids[index, _centroid_class(magnitudes)]
+        return np.where(magnitudes == 0, self._fill[index], beyond) if self._fill.any() else beyond
 
     def _placed(self, order: Array, values: Array, index: Array) -> tuple[Array, Array]:
-        """Return rows [F, size] of values [F, n] in coding order, and of their centroids."""
+        """Return rows [F, size] of values [F, n] in coding order, and of what lies beyond them."""
         q = np.zeros((len(values), self.size), dtype=np.int32)
         offsets = np.zeros(q.shape, dtype=np.float32)
         q[:, order] = values
-        offsets[:, order] = self._centroids[index, _centroid_class(np.abs(values))]
+        offsets[:, order] = self._beyond(index, np.abs(values))
         return q, offsets
 
 

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from fadae.model.config import ModelConfig, resolve_device
     from fadae.model.contract import (
         PREPARED_FRAMES,
+        ByteCoding,
         ClosedForm,
         FrameShape,
         Generates,
@@ -34,6 +35,7 @@ else:
             "fadae.model.companding": ["values_of"],
             "fadae.model.config": ["ModelConfig", "resolve_device"],
             "fadae.model.contract": [
+                "ByteCoding",
                 "ClosedForm",
                 "FrameShape",
                 "Generates",
@@ -51,6 +53,7 @@ else:
 __all__ = [
     "FRAMES_AT_A_TIME",
     "PREPARED_FRAMES",
+    "ByteCoding",
     "ClosedForm",
     "Codec",
     "Codes",

@@ -55,10 +55,14 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class Recording:
-    """A file's sound: pcm [n] int16 at RATE_HZ, and the SHA-256 of the file."""
+    """A file's sound: pcm [n] int16 at RATE_HZ, and the hashes of the file.
+
+    Cards name files by SHA-256; workspaces, like the archive, by SHA-1.
+    """
 
     name: str
     sha256: str
+    sha1: str
     pcm: npt.NDArray[np.int16]
 
 
@@ -66,7 +70,8 @@ def read_folder(folder: Path) -> list[Recording]:
     """Return the recordings of a folder, ordered by hash, each once; others are left out."""
     found: dict[str, Recording] = {}
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+        data = path.read_bytes()
+        sha256 = hashlib.sha256(data).hexdigest()
         with tempfile.TemporaryFile() as pcm, borrowed() as sandbox:
             try:
                 sandbox.decode(path, RATE_HZ, Limits(), pcm.write)
@@ -75,7 +80,8 @@ def read_folder(folder: Path) -> list[Recording]:
                 continue
             pcm.seek(0)
             samples = np.frombuffer(pcm.read(), dtype="<i2").astype(np.int16)
-        found.setdefault(sha256, Recording(path.name, sha256, samples))
+        sha1 = hashlib.sha1(data, usedforsecurity=False).hexdigest()
+        found.setdefault(sha256, Recording(path.name, sha256, sha1, samples))
     if not found:
         raise NoInputError(f"{folder} holds no recording that can be decoded")
     return [found[sha256] for sha256 in sorted(found)]
@@ -169,6 +175,10 @@ def judge(model: EntropyModel, recordings: Sequence[Recording]) -> dict[str, Any
     return figures
 
 
+def _named(recording: Recording) -> dict[str, str]:
+    return {"name": recording.name, "sha256": recording.sha256, "sha1": recording.sha1}
+
+
 def card(
     model: EntropyModel,
     trained: Sequence[Recording],
@@ -184,8 +194,8 @@ def card(
         "licence_of_the_music": licence,
         "iterations": iterations,
         "seed": seed,
-        "trained_on": [{"name": one.name, "sha256": one.sha256} for one in trained],
-        "judged_by": [{"name": one.name, "sha256": one.sha256} for one in judged],
+        "trained_on": [_named(one) for one in trained],
+        "judged_by": [_named(one) for one in judged],
         "figures": judge(model, judged),
     }
 

@@ -165,8 +165,8 @@ class ByteModel(nn.Module):
     def _walk(self, frames: int, seed: int) -> list[bytes]:
         coder, codes = self._coder(), list[bytes]()
         for q in draw(self.entropy, self.features, frames, seed):
-            index = np.full(len(q), _GENERATED_STEP, dtype=np.uint8)
-            draft = coder.draft_of(q, index)
+            index = np.full(len(q), _GENERATED_STEP)
+            draft = coder.draft_of(q, index.astype(np.uint8))
             made = coder.codes(draft)
             over = [row for row, code in enumerate(made) if len(code) > self.code.size]
             c = coder.reconstruct(draft)[over]

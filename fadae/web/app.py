@@ -23,7 +23,9 @@ from starlette.responses import FileResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from fadae import figures
 from fadae.audio.write import encode
+from fadae.compare import table
 from fadae.errors import FadaeError, NoInputError, UnknownNameError, UsageError
 from fadae.query import ORIGINAL
 from fadae.records import finite
@@ -196,6 +198,25 @@ def _curves(session: WorkspaceSession, given: Parameters) -> Response:
     return _json(session.curves(run))
 
 
+def _comparison(session: WorkspaceSession, given: Parameters) -> Response:
+    name = given.text("name", longest=80)
+    shown = given.choice("as", ("table", "picture"), "table")
+    given.done()
+    comparison = session.comparison(name)
+    if shown == "picture":
+        return Response(figures.rate_distortion(comparison), media_type="image/png")
+    heads, rows = table.cells(comparison)
+    return _json(
+        {
+            "heads": heads,
+            "rows": rows,
+            "explained": table.explained(comparison),
+            "recordings": comparison["recordings"],
+            "left_out": comparison["left_out"],
+        }
+    )
+
+
 ANSWERS: dict[str, Answer] = {
     "workspace": _workspace,
     "recordings": _recordings,
@@ -207,6 +228,7 @@ ANSWERS: dict[str, Answer] = {
     "generated": _generated,
     "methods": _methods,
     "curves": _curves,
+    "comparison": _comparison,
 }
 
 

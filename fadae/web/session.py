@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from fadae.arrays import Float32
+from fadae.compare import Comparison, result
 from fadae.errors import NoInputError, UsageError, unknown
 from fadae.generate import methods_of
 from fadae.query import ORIGINAL, TRANSFORM, Workspace
@@ -77,6 +78,7 @@ class WorkspaceSession:
             documents += [paths.run_path(run, name) for name in ("config.json", "summary.json")]
         for name in self.location.names(paths.RECONSTRUCTIONS):
             documents.append(f"{paths.RECONSTRUCTIONS}/{name}/zarr.json")
+        documents += map(paths.comparison_path, result.names(self.location))
         contents = self.location.concurrently(self._bytes_of, documents)
         for path, content in zip(documents, contents, strict=True):
             digest.update(path.encode())
@@ -122,6 +124,7 @@ class WorkspaceSession:
             "name": self.location.url.rstrip("/").rpartition("/")[2],
             "state": state,
             "runs": self._runs(workspace),
+            "comparisons": result.names(self.location),
             "recordings": 0,
             "seconds": 0.0,
             "transform": None,
@@ -270,6 +273,13 @@ class WorkspaceSession:
             "means": workspace.pooled_scores(run) if made else {},
             "remark": pca_remark(run_summary(workspace.location, run)),
         }
+
+    def comparison(self, name: str) -> Comparison:
+        """Return a comparison of codes that the workspace holds."""
+        known = result.names(self.location)
+        if name not in known:
+            raise unknown("comparison", name[:80], known)
+        return self._keep(("comparison", name), lambda: result.read(self.location, name))
 
     def _with(self, source: str) -> Workspace:
         """Return the workspace, sure that the source can be had from it."""

@@ -372,6 +372,20 @@ def test_what_a_run_held_out_is_marked(visit: Callable[..., Visit], location: Lo
     assert "PCA with 16 components does better on held-out frames: -7.25 dB" in told
 
 
+def test_comparisons_are_seen_and_read(visit: Callable[..., Visit]) -> None:
+    here = visit()
+    page = here.go("compare")
+    page.wait_for_selector(".compared table")
+    assert (
+        "18.25 [18.25, 18.25]"
+        in page.locator(".compared tr:has-text('default (bytes)')").inner_text()
+    )
+    assert page.locator(".compared script").count() == 0, "titles stay text"
+    here.until("document.querySelector('.compared img').naturalWidth > 0")
+    assert page.title() == "Compare \N{MIDDLE DOT} fadae"
+    assert not page.locator(".transport").is_visible()
+
+
 def test_a_dead_source_is_no_link(visit: Callable[..., Visit]) -> None:
     page = visit().open(SHORT)
     assert page.locator("#about a").all_inner_texts() == ["licence"]
