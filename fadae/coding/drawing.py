@@ -18,7 +18,7 @@ import numpy.typing as npt
 from scipy.special import ndtr
 
 from fadae.coding.entropy import TOTAL, EntropyModel
-from fadae.coding.symbols import Context, Side, grid, phases
+from fadae.coding.symbols import Context, Side, grid, phases, ungrid
 
 # Of one row's numbers with the next row's. With these, levels in 32 bands and in single bins stay
 # from row to row about as they do in music.
@@ -81,7 +81,7 @@ def _drawn(
         found[np.arange(most)[at] >= side.stop[:, None]] = 0
         context.reveal(phase, found)
         cells[phase.block][:, at] = found
-    return np.ascontiguousarray(cells.transpose(1, 2, 0)).reshape(shares.shape)
+    return ungrid(cells)
 
 
 def _picked(
