@@ -29,6 +29,7 @@ ModelFile = Annotated[
 Fill = Annotated[
     float,
     typer.Option(
+        metavar="0..1",
         help="Put noise where the code holds zeros: less muffled, and farther from the samples. "
         "0.3 to 0.5 is a good strength.",
     ),
