@@ -158,7 +158,7 @@ class WorkspaceSession:
         except NoInputError:
             return {"total": 0, "offset": offset, "recordings": []}
         rows = self._keep(("search", text), lambda: recordings.rows(text))
-        roles = {run: workspace.split(run).roles for run in workspace.runs}
+        roles = {run: workspace.roles(run) for run in workspace.runs}
         page = [
             {
                 "id": recording.id,
@@ -193,7 +193,7 @@ class WorkspaceSession:
             "seconds": recording.seconds,
             "frames": recording.frame_count,
             "scores": scores,
-            "roles": {run: workspace.split(run).roles[recording.row] for run in workspace.runs},
+            "roles": {run: workspace.roles(run)[recording.row] for run in workspace.runs},
         }
 
     # --- sound and pictures ---
