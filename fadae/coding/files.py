@@ -300,8 +300,16 @@ class _Averaged:
 class Decoder:
     """A `.fadae` file to be listened to: whole, or from any second on."""
 
-    def __init__(self, file: BinaryIO, model: EntropyModel | None = None) -> None:
-        """Open a file; raises CodeError where it is none, or was made with another model."""
+    def __init__(
+        self, file: BinaryIO, model: EntropyModel | None = None, *, fill: float = 0.0
+    ) -> None:
+        """Open a file; raises CodeError where it is none, or was made with another model.
+
+        fill: 0 .. 1, the strength of the noise that takes the place of zeros: nearer to the
+        original's spectrum, farther from its samples. UsageError beyond.
+        """
+        if not 0 <= fill <= 1:
+            raise UsageError(f"--fill is 0 to 1, not {fill:g}")
         self._reader = container.Reader(file)
         header = self._reader.header
         model = packaged() if model is None else model
@@ -318,7 +326,7 @@ class Decoder:
         self._transform = CriticalTransform(self.sample_rate_hz)
         if header.rows != self._transform.frame_count(self.samples):
             raise CodeError(f"damaged: {header.rows:,} rows do not make {self.samples:,} samples")
-        self._coder = ByteCoder(model, self._transform.size)
+        self._coder = ByteCoder(model, self._transform.size, fill=fill)
 
     def span(self, start_seconds: float | None, stop_seconds: float | None) -> tuple[int, int]:
         """Return the samples [start, stop) of a stretch of time, as far as there are any.
@@ -355,9 +363,13 @@ def decompress(
     model: EntropyModel | None = None,
     start_seconds: float = 0.0,
     stop_seconds: float | None = None,
+    fill: float = 0.0,
 ) -> tuple[npt.NDArray[np.float32], int]:
-    """Return the samples [n] float32 of a `.fadae` file's bytes, and their rate in Hz."""
-    decoder = Decoder(io.BytesIO(code), model)
+    """Return the samples [n] float32 of a `.fadae` file's bytes, and their rate in Hz.
+
+    `fill`: see `Decoder`.
+    """
+    decoder = Decoder(io.BytesIO(code), model, fill=fill)
     rate_hz = decoder.sample_rate_hz
     blocks = list(decoder.blocks(*decoder.span(start_seconds, stop_seconds)))
     return np.concatenate([np.zeros(0, dtype=np.float32), *blocks]), rate_hz

@@ -158,6 +158,12 @@ def grid(rows: npt.NDArray[_Kind], blocks: int) -> npt.NDArray[_Kind]:
     )
 
 
+def ungrid(cells: npt.NDArray[_Kind]) -> npt.NDArray[_Kind]:
+    """Return a grid [blocks, F, bins] as rows [F, size]: undoes `grid`."""
+    blocks, rows, bins = cells.shape
+    return np.ascontiguousarray(cells.transpose(1, 2, 0)).reshape(rows, bins * blocks)
+
+
 BANDWIDTHS = 96  # classes, 8 an octave: 8 bins to 30,000, those of 192 kHz
 COUNTS = 48  # classes, 3 an octave: 0 symbols to 50,000 and more
 _STOPS = np.ceil(8 * 2.0 ** (np.arange(BANDWIDTHS) / 8) - 1e-9).astype(np.int64)

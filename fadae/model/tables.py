@@ -28,6 +28,7 @@ from fadae.coding import (
     Statistics,
     Step,
     Tables,
+    draw,
     encode_constant,
     encode_with_steps,
     find_step,
@@ -81,7 +82,7 @@ class ByteModel(nn.Module):
     """Codes of variable length by an entropy model; a subclass says by which."""
 
     figures = ("frame_snr_db",)
-    methods = ("random",)
+    methods = ("random", "walk")
 
     def __init__(self, features: int, code_bytes: int, rate: str) -> None:
         """Take the coefficients of a frame, and what its code may take."""
@@ -144,13 +145,36 @@ class ByteModel(nn.Module):
         return (10 * ratio.log10()).clamp(-120, 120)[:, None]
 
     def generate(self, method: str, frames: int, seed: int) -> StoredCodes:
-        """Return codes of random bytes: what they decode to is what the model holds for music."""
+        """Return codes of rows that no recording has.
+
+        "random": of random bytes, each row by itself; what they decode to is what the model holds
+        for music. "walk": each row drawn from the model given the row before; see
+        `fadae.coding.drawing`.
+        """
+        rows = self._random if method == "random" else self._walk
+        packed, lengths = pack(rows(frames, seed), self.code.size)
+        return StoredCodes(torch.from_numpy(packed), torch.from_numpy(lengths.astype(np.int64)))
+
+    def _random(self, frames: int, seed: int) -> list[bytes]:
         coder, random = self._coder(), np.random.default_rng(seed)
         rows = [bytes([_GENERATED_STEP]) + random.bytes(self.code_bytes - 1) for _ in range(frames)]
         c = np.clip(coder.decode(rows, strict=False), -1, 1)
         index = np.full(frames, _GENERATED_STEP)
-        packed, lengths = pack(encode_with_steps(coder, c, index, self.code.size), self.code.size)
-        return StoredCodes(torch.from_numpy(packed), torch.from_numpy(lengths.astype(np.int64)))
+        return encode_with_steps(coder, c, index, self.code.size)
+
+    def _walk(self, frames: int, seed: int) -> list[bytes]:
+        coder, codes = self._coder(), list[bytes]()
+        for q in draw(self.entropy, self.features, frames, seed):
+            index = np.full(len(q), _GENERATED_STEP)
+            draft = coder.draft_of(q, index.astype(np.uint8))
+            made = coder.codes(draft)
+            over = [row for row, code in enumerate(made) if len(code) > self.code.size]
+            c = coder.reconstruct(draft)[over]
+            coarser = encode_with_steps(coder, c, index[over], self.code.size)
+            for row, code in zip(over, coarser, strict=True):
+                made[row] = code
+            codes += made
+        return codes
 
     def _coder(self) -> ByteCoder:
         return ByteCoder(self.entropy, self.features)
@@ -211,24 +235,8 @@ class TablesModel(ByteModel):
 
     def fit(self, sample: Sample) -> None:
         """Count a sample at steps around each frame's own."""
-        empty = Tables.empty(BLOCKS)
-        shapes = [a.shape for a in Statistics.none(len(empty.distributions)).arrays()]
-
-        def counted(values: Tensor) -> Tensor:
-            statistics, c = Statistics.none(len(empty.distributions)), _numpy(values)
-            own = own_steps(c).astype(np.int64)
-            for offset in OFFSETS:
-                statistics.add(empty, c, np.clip(own + offset, 0, 255).astype(np.uint8))
-            flat = np.concatenate([array.ravel() for array in statistics.arrays()])
-            return torch.from_numpy(flat).to(values.device)
-
-        total = sample.total(counted).cpu().numpy()
-        ends = np.cumsum([np.prod(shape, dtype=int) for shape in shapes])
-        parts = [
-            part.reshape(shape)
-            for part, shape in zip(np.split(total, ends[:-1]), shapes, strict=True)
-        ]
-        for name, array in tables_of(Statistics(*parts), BLOCKS).tensors().items():
+        made = tables_of(count_over(sample, Tables.empty(BLOCKS)), BLOCKS)
+        for name, array in made.tensors().items():
             self.get_buffer(name).copy_(stored(array))
 
     def forward(self, values: Tensor) -> Tensor:
@@ -241,6 +249,25 @@ class TablesModel(ByteModel):
 
 class AverageTables(PreparesStep, TablesModel):
     """`tables` at an average rate."""
+
+
+def count_over(sample: Sample, model: EntropyModel) -> Statistics:
+    """Return what a sample of frames counts for a model, at steps around each frame's own."""
+    none = Statistics.none(len(model.distributions))
+
+    def counts(values: Tensor) -> Tensor:
+        statistics, c = Statistics.none(len(model.distributions)), _numpy(values)
+        own = own_steps(c).astype(np.int64)
+        for offset in OFFSETS:
+            statistics.add(model, c, np.clip(own + offset, 0, 255).astype(np.uint8))
+        flat = np.concatenate([array.ravel() for array in statistics.arrays()])
+        return torch.from_numpy(flat).to(values.device)
+
+    total = sample.total(counts).cpu().numpy()
+    ends = np.cumsum([array.size for array in none.arrays()])
+    parts = np.split(total, ends[:-1])
+    shapes = [array.shape for array in none.arrays()]
+    return Statistics(*(part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)))
 
 
 def stored(array: Array) -> Tensor:

@@ -32,12 +32,15 @@ if TYPE_CHECKING:
     from fadae.store.publication import publish, published_plans
     from fadae.store.published import PublishedRecordings
     from fadae.store.reconstruction import (
+        CODE_BYTES,
+        CODED_FRAMES,
         HOPS,
         PREPARED,
         SCORES,
         SIDES,
         SUMS,
         attrs_of,
+        code_size,
         features_sha256,
         reconstruction_attrs,
         reconstruction_specs,
@@ -88,12 +91,15 @@ else:
             "fadae.store.published": ["PublishedRecordings"],
             "fadae.store.recording_index": ["index_attrs"],
             "fadae.store.reconstruction": [
+                "CODE_BYTES",
+                "CODED_FRAMES",
                 "HOPS",
                 "PREPARED",
                 "SCORES",
                 "SIDES",
                 "SUMS",
                 "attrs_of",
+                "code_size",
                 "features_sha256",
                 "reconstruction_attrs",
                 "reconstruction_specs",
@@ -117,6 +123,8 @@ else:
 __all__ = [
     "BLOCK_FRAMES",
     "CHUNK_FRAMES",
+    "CODED_FRAMES",
+    "CODE_BYTES",
     "FEATURES",
     "HOPS",
     "NO_RECORDING",
@@ -141,6 +149,7 @@ __all__ = [
     "RecordingRow",
     "RecordingTable",
     "attrs_of",
+    "code_size",
     "create_plan",
     "feature_attrs",
     "feature_specs",

@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
-from fadae.coding.coder import WORTH, ByteCoder, Draft, pack, unpack
-from fadae.coding.entropy import EntropyModel, Network
-from fadae.coding.symbols import STEP, quantise
+from fadae.coding.coder import WORTH, ByteCoder, Draft, pack, unpack, zero_levels
+from fadae.coding.entropy import ALPHABET, EntropyModel, Network, to_frequencies
+from fadae.coding.symbols import ROUNDING, STEP, quantise
 from fadae.errors import CodeError
 from tests.coding import models
 from tests.coding.models import SIZE, rows, steps
@@ -135,6 +135,40 @@ class TestRefinement:
         assert not draft.bits.any() and not coder.reconstruct(draft).any()
 
 
+class TestFill:
+    def test_zeros_become_noise_and_nothing_else_changes(self, coder: ByteCoder) -> None:
+        c, index = rows(30, seed=14), steps(30, 120)
+        codes = coder.encode(c, index)
+        plain = coder.decode(codes)
+        loud, soft = (ByteCoder(coder.model, SIZE, fill=f).decode(codes) for f in (1.0, 0.5))
+        held = plain != 0
+        np.testing.assert_array_equal(loud[held], plain[held])
+        np.testing.assert_allclose(soft[~held], loud[~held] / 2, rtol=1e-6)
+        noise = loud[~held] / STEP[120]
+        assert np.abs(noise).max() < 0.5  # steps: less than what would have been kept
+        assert abs(noise.sum()) < 4 * np.sqrt(np.sum(noise**2)), "as many minuses as pluses"
+        heard = np.abs(c) / STEP[120] > 1 - ROUNDING  # what a row's bandwidth reaches up to
+        last = SIZE - 1 - heard[:, ::-1].argmax(axis=1)
+        for row, top in enumerate(last):
+            assert not loud[row, int(top * 2**0.125) + 30 :].any(), "nothing above the bandwidth"
+
+    @pytest.mark.parametrize("scale", [0.1, 0.3, 2.0])
+    def test_its_level_is_the_mean_of_what_became_zero(self, scale: float) -> None:
+        c = np.random.default_rng(15).exponential(scale, 200_000)  # in steps
+        symbols = np.minimum(np.floor(c + ROUNDING).astype(int), ALPHABET - 1)
+        frequencies = to_frequencies(np.bincount(symbols, minlength=ALPHABET))
+        (level,) = zero_levels(frequencies[None])
+        assert level == pytest.approx(c[symbols == 0].mean(), abs=0.002)
+
+    def test_a_row_has_its_noise_alone_and_among_others(self, coder: ByteCoder) -> None:
+        filling = ByteCoder(coder.model, SIZE, fill=0.4)
+        codes = [*coder.encode(rows(40, seed=16), steps(40)), b""]
+        decoded = filling.decode(codes)
+        for row in (0, 23, 40):
+            np.testing.assert_array_equal(filling.decode([codes[row]])[0], decoded[row])
+        assert not decoded[40].any()
+
+
 class TestAnyBytes:
     def test_random_bytes_are_random_sound(self, coder: ByteCoder) -> None:
         rng = np.random.default_rng(0)
@@ -191,6 +225,8 @@ class TestExactness:
         "codes = coder.encode(c, index)\n"
         "digest = hashlib.sha256(b''.join(codes))\n"
         "digest.update(coder.decode(codes).tobytes())\n"
+        "filling = ByteCoder(coder.model, c.shape[1], fill=0.3)\n"
+        "digest.update(filling.decode(codes).tobytes())\n"
         "print(digest.hexdigest())\n"
     )
 
