@@ -17,7 +17,7 @@ if TYPE_CHECKING:
         spread,
     )
     from fadae.store.frames import DamagedError, FrameStore
-    from fadae.store.index_objects import RecordingRow
+    from fadae.store.index_objects import ROWS_PER_PACK, RecordingRow
     from fadae.store.layout import BLOCK_FRAMES, CHUNK_FRAMES
     from fadae.store.location import Location
     from fadae.store.mapping import Mapper, map_serially
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
         reconstruction_specs,
         side_scores,
     )
+    from fadae.store.recording_index import index_attrs
     from fadae.store.staging import (
         LedgerPage,
         LedgerRuns,
@@ -85,9 +86,10 @@ else:
                 "source_path",
             ],
             "fadae.store.plan": ["BlockTask", "Part", "Plan", "create_plan"],
-            "fadae.store.index_objects": ["RecordingRow"],
+            "fadae.store.index_objects": ["ROWS_PER_PACK", "RecordingRow"],
             "fadae.store.publication": ["publish", "published_plans"],
             "fadae.store.published": ["PublishedRecordings"],
+            "fadae.store.recording_index": ["index_attrs"],
             "fadae.store.reconstruction": [
                 "CODE_BYTES",
                 "CODED_FRAMES",
@@ -129,6 +131,7 @@ __all__ = [
     "NO_SAMPLE",
     "PCM_SCALE",
     "PREPARED",
+    "ROWS_PER_PACK",
     "SCORES",
     "SIDES",
     "SUMS",
@@ -153,6 +156,7 @@ __all__ = [
     "features_sha256",
     "fresh_names",
     "improve_commit",
+    "index_attrs",
     "ledger_pages",
     "map_serially",
     "paths",

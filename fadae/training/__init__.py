@@ -6,6 +6,7 @@ from fadae._lazy import lazily
 
 if TYPE_CHECKING:
     from fadae.training import launch
+    from fadae.training.roles import roles_of
     from fadae.training.runs import (
         Role,
         RunSplit,
@@ -22,6 +23,7 @@ else:
         __name__,
         {
             "fadae.training": ["launch"],
+            "fadae.training.roles": ["roles_of"],
             "fadae.training.runs": [
                 "Role",
                 "RunSplit",
@@ -43,6 +45,7 @@ __all__ = [
     "chosen_run",
     "launch",
     "pca_remark",
+    "roles_of",
     "run_config",
     "run_summary",
     "split_of",

@@ -30,15 +30,17 @@ from fadae.store.mapping import map_serially
 from fadae.store.paths import FEATURES, STAGING
 from fadae.store.plan import Plan, create_plan
 from fadae.store.publication import publish
+from fadae.store.published import PublishedRecordings
 from fadae.store.staging import PREFIXES, LedgerRuns, read_ledger
 from fadae.transform.adaptive import FrequencyAdaptiveTransform
 from tests.benchmarks.bench_planning import synthetic_runs
+from tests.benchmarks.bench_sampling import sample_read_ratio
 from tests.benchmarks.bench_slice import SlowProxy
 from tests.s3 import s3_server
 from tests.store.staged import stage_all
 
 NEW = 200  # recordings that an extraction adds
-ROUNDS = 1
+ROUNDS = 3
 BUCKET_ROUNDS = 2
 Figures = dict[str, float | None]
 
@@ -74,9 +76,7 @@ def make(location: Location, recordings: int) -> None:
 
 def _first_look(location: Location) -> None:
     """Look for new recordings as the first extraction after an upgrade does: at every name."""
-    with contextlib.suppress(ImportError), LedgerRuns() as runs:
-        from fadae.store.published import PublishedRecordings
-
+    with LedgerRuns() as runs:
         published = PublishedRecordings(FrameStore.open(location, FEATURES))
         read_ledger(location, published, map_serially, into=runs)
 
@@ -198,18 +198,6 @@ def _read_by_readers(folder: Path) -> Iterator[str]:
         name = str(path.relative_to(folder))
         if path.is_file() and ("/recording_" in name or path.name == "zarr.json"):
             yield name
-
-
-def sample_read_ratio(location: Location) -> float | None:
-    """Return the bytes that a training sample of 500,000 frames reads over those it uses.
-
-    None where this checkout does not measure it.
-    """
-    try:
-        from tests.benchmarks import bench_sampling  # type: ignore[attr-defined,unused-ignore]
-    except ImportError:
-        return None
-    return float(bench_sampling.sample_read_ratio(location))
 
 
 def run(folder: str, recordings: int) -> Figures:
