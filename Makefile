@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 NEWEST := .venv-newest
 BIN := $(VENV)/bin
-# Processes that the tests run in; pytest's own way (`make test JOBS=0`) shows output as it comes.
-JOBS ?= 2
+# Processes that the tests run in, one more than two cores because some tests wait; pytest's own way
+# (`make test JOBS=0`) shows output as it comes.
+JOBS ?= 3
 PYTEST = -m pytest -n $(JOBS) --dist worksteal
 # One BLAS thread a process: ranks and workers are processes here.
 export OMP_NUM_THREADS ?= 1

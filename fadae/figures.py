@@ -41,15 +41,25 @@ def side_by_side(
     """Return a PNG of original, code and reconstruction on one time axis.
 
     original, reconstruction: (band, time) from `Workspace.rasterize`, 0 to 1. codes: (code, time)
-    with a `time` coordinate in seconds; numbers of any kind, bytes among them.
+    with a `time` coordinate in seconds; numbers of any kind, bytes among them. Its attribute
+    `size`, where there is one, says in words what a code takes.
     """
     figure = _figure(11.0, 3.9, title)
     panels = figure.subplots(1, 3)
     _draw_bands(panels[0], original, "original")
-    kind = "bytes" if codes.dtype == np.uint8 else "numbers"
-    _draw_codes(panels[1], codes, f"code: {codes.sizes['code']} {kind} a frame")
+    _draw_codes(panels[1], codes, f"code: {codes.attrs.get('size', codes.sizes['code'])}")
     image = _draw_bands(panels[2], reconstruction, "reconstruction from the code")
     _colour_bar(figure, image, list(panels))
+    return _png(figure)
+
+
+def beside(pictures: Mapping[str, xr.DataArray], title: str = "") -> bytes:
+    """Return a PNG of several (band, time) pictures on one time axis, under their names."""
+    figure = _figure(11.0, 3.9, title)
+    panels = list(figure.subplots(1, len(pictures), squeeze=False)[0])
+    for axes, (name, picture) in zip(panels, pictures.items(), strict=True):
+        image = _draw_bands(axes, picture, name)
+    _colour_bar(figure, image, panels)
     return _png(figure)
 
 
@@ -67,7 +77,7 @@ def training_curves(metrics: Sequence[Mapping[str, object]], title: str = "") ->
     loss, nmse = figure.subplots(1, 2)
     _draw_curve(loss, curve(metrics, "train_loss"), "training", TRAIN)
     _draw_curve(loss, curve(metrics, "holdout_loss"), "held out", HOLDOUT)
-    _dress(loss, "mean squared error", "step", "loss (companded, scaled)")
+    _dress(loss, "what training minimises", "step", "loss")
     _draw_curve(nmse, curve(metrics, "holdout_nmse_db"), "held out", HOLDOUT)
     _draw_curve(nmse, curve(metrics, "pca_nmse_db"), "PCA, same code size", BASELINE, "--")
     _dress(nmse, "normalised error", "step", "NMSE (dB, companded)")

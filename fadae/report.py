@@ -12,7 +12,7 @@ import mimetypes
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
@@ -25,10 +25,13 @@ from fadae.compare import Comparison, result
 from fadae.compare import table as comparison_table
 from fadae.errors import UsageError
 from fadae.query import ORIGINAL, TRANSFORM, Recording, Workspace
-from fadae.records import SideScores, finite
+from fadae.records import CodeSize, SideScores, finite
 from fadae.store import paths
 from fadae.summaries import ReportSummary
 from fadae.training import pca_remark, run_summary
+
+if TYPE_CHECKING:  # torch comes in with the codes, when there are some
+    from fadae.model import Codes
 
 DEFAULT_RECORDINGS = 12
 DEFAULT_SECONDS = 20.0
@@ -56,7 +59,7 @@ img{width:100%;height:auto;border-radius:8px;background:#fff}figure{margin:.6rem
 audio{width:100%;display:block}
 .scroll{overflow-x:auto}table{border-collapse:collapse;width:100%}
 th,td{padding:.35rem .7rem;border-bottom:1px solid var(--line);text-align:right;white-space:nowrap}
-th:first-child,td:first-child{text-align:left;white-space:normal;overflow-wrap:anywhere}
+th:first-child,td:first-child{min-width:8rem;text-align:left;white-space:normal;overflow-wrap:anywhere}
 td{font-variant-numeric:tabular-nums}caption{text-align:left;padding-bottom:.5rem}
 """
 
@@ -124,9 +127,20 @@ def side_by_side(
     made = workspace.rasterize(recording_id, seconds, source=run, peak=peak)
     codes = workspace.codes(recording_id, seconds, run)
     picture = xr.DataArray(
-        np.asarray(codes.values).T, dims=("code", "time"), coords={"time": codes.time_seconds}
+        np.asarray(codes.values).T,
+        dims=("code", "time"),
+        coords={"time": codes.time_seconds},
+        attrs={"size": _size_words(codes, workspace.hop_seconds)},
     )
     return figures.side_by_side(original, picture, made, title)
+
+
+def _size_words(codes: Codes, hop_seconds: float) -> str:
+    """Return what these codes take, in words: bytes of variable length by their mean."""
+    if codes.code_bytes is not None:
+        return str(CodeSize.of(float(np.mean(codes.code_bytes)), hop_seconds))
+    size = CodeSize.of(codes.values.shape[1] * codes.values.itemsize, hop_seconds)
+    return f"{codes.values.shape[1]} {codes.values.dtype}, {size}"
 
 
 def _spread(workspace: Workspace, nmse_db: Any, limit: int) -> list[Recording]:
@@ -211,13 +225,7 @@ def _page(
         + "</tr>\n"
         for n, row in enumerate(table, 1)
     )
-    return f"""<!doctype html>
-<html lang="en"><head><meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy"
- content="script-src 'none'; object-src 'none'; base-uri 'none'; form-action 'none'">
-<title>fadae: run {escape(run)}</title><style>{_STYLE}</style></head><body>
-<header><h1>Run {escape(run)}</h1>
+    body = f"""<header><h1>Run {escape(run)}</h1>
 <p>{len(table)} of {len(workspace.recordings)} recordings; transform {escape(about.name)},
 {about.bands} bands, {about.size} coefficients a frame of
 {(stop - start) / about.sample_rate_hz:.2f} s at {about.sample_rate_hz} Hz.</p></header>
@@ -229,7 +237,19 @@ SI-SDR are better. <a href="scores.json">As JSON</a>.</caption>
 <thead><tr><th>recording</th><th title="{_HELD_OUT_MEANS}">held out</th>{heads}</tr></thead><tbody>
 {rows}</tbody></table></div>
 <p>{escape(_compared(workspace, run, pooled))}</p></section>
-{"".join(sections)}</main>
+{"".join(sections)}</main>"""
+    return html(f"run {run}", body)
+
+
+def html(title: str, body: str) -> str:
+    """Return a page that needs no server and runs no script; `body` is markup."""
+    return f"""<!doctype html>
+<html lang="en"><head><meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy"
+ content="script-src 'none'; object-src 'none'; base-uri 'none'; form-action 'none'">
+<title>fadae: {escape(title)}</title><style>{_STYLE}</style></head><body>
+{body}
 <footer>Written by fadae {escape(__version__)}.</footer></body></html>
 """
 
@@ -243,7 +263,9 @@ def _compared(workspace: Workspace, run: str, pooled: SideScores) -> str:
         for words, (nmse_db, snr_db) in (("held out", held_out), ("trained on", trained))
     )
     remark = pca_remark(run_summary(workspace.location, run))
-    return f"All frames, {sides}. {remark and remark + '.'}".rstrip()
+    size = workspace.code_size(run)
+    code = f" The code takes {size}." if size else ""
+    return f"All frames, {sides}.{code} {remark and remark + '.'}".rstrip()
 
 
 @dataclass(frozen=True)

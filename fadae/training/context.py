@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 
 from fadae.config import TrainConfig
 from fadae.data import DataOrder, UnitReader
 from fadae.errors import TransientError
 from fadae.model import FrameShape, ModelConfig
-from fadae.records import Scores
+from fadae.records import CodeSize, CodeSpec, Scores
 from fadae.summaries import TrainSummary
 from fadae.training.batches import SharedRows
 from fadae.training.checkpoint import Checkpoints
-from fadae.training.evaluate import Evaluation
+from fadae.training.evaluate import CODE_BYTES, Evaluation
 from fadae.training.ranks import Ranks
 from fadae.training.run import Dataset, Run, State, open_dataset
 
@@ -69,6 +71,7 @@ class TrainingContext:
     def summary(self) -> TrainSummary:
         """Return the run's figures so far, without those of PCA."""
         state, scores, split = self.state, self.state.evaluation, self.dataset.split
+        size = self.code_size
         return TrainSummary(
             run=self.run.name,
             model=self.config.model,
@@ -90,7 +93,21 @@ class TrainingContext:
             waited_share=self.waited_share,
             ranks=self.ranks.world,
             figures=scores.figures if scores else {},
+            bytes_a_row=size.bytes_a_row if size else None,
+            kbps=size.kbps if size else None,
         )
+
+    @property
+    def code_size(self) -> CodeSize | None:
+        """What a code takes; None where it varies and none was measured."""
+        code: CodeSpec = self.model.code
+        taken = float(code.size * np.dtype(code.dtype).itemsize)
+        if code.variable:
+            scores = self.state.evaluation
+            taken = scores.figures.get(CODE_BYTES, math.nan) if scores else math.nan
+        about = self.dataset.features.transform
+        size = CodeSize.of(taken, about.hop_samples / about.sample_rate_hz)
+        return size if math.isfinite(taken) else None
 
 
 def open_context(

@@ -6,7 +6,6 @@ import hashlib
 import logging
 from dataclasses import replace
 
-import numpy as np
 import safetensors.torch
 import torch
 from torch import nn
@@ -24,6 +23,7 @@ from fadae.training.run import Metrics
 from fadae.training.runs import pca_remark
 
 log = logging.getLogger("fadae.training")
+_COMPONENT_BYTES = 4  # float32
 
 
 def finish(context: TrainingContext) -> TrainSummary:
@@ -98,7 +98,8 @@ def _take_best(context: TrainingContext) -> int:
 def _baseline(context: TrainingContext) -> Baseline:
     """Return the held-out scores of PCA with as many float32 components as the code has bytes for.
 
-    A function of rows, seed and code size alone: computed once, kept in baseline.json.
+    Of codes whose length varies, their mean over held-out frames counts. Computed once, kept in
+    baseline.json.
     """
     kept = context.run.read("baseline.json") if context.ranks.is_first else None
     known: Baseline | None = context.ranks.from_first(kept)
@@ -108,8 +109,8 @@ def _baseline(context: TrainingContext) -> Baseline:
         return {"nmse_db": None, "nmse_linear_db": None, "components": None}
     pca, scores = context.model, context.state.evaluation
     if not isinstance(pca, Pca) or scores is None:
-        code: CodeSpec = context.model.code
-        components = max(1, code.size * np.dtype(code.dtype).itemsize // 4)
+        size = context.code_size
+        components = 1 if size is None else max(1, round(size.bytes_a_row / _COMPONENT_BYTES))
         pca = PcaOptions((components,)).create(FrameShape(context.features), context.sample_frames)
         pca = pca.to(context.ranks.device)
         pca.fit(_sample(context, pca.code))

@@ -31,8 +31,7 @@ from fadae.errors import TransientError
 from fadae.store import Location
 from fadae.summaries import TrainSummary
 from fadae.training.launch_local import rank_environment, together, until_done
-from fadae.training.process import stop_flag
-from fadae.training.ranks import LOOPBACK
+from fadae.training.process import LOOPBACK, stop_flag
 from fadae.training.worker import Ending, Order, read_ending
 
 log = logging.getLogger("fadae.training")

@@ -16,8 +16,7 @@ from fadae.config import TrainConfig
 from fadae.errors import TransientError
 from fadae.store import Location
 from fadae.summaries import TrainSummary
-from fadae.training.process import stop_flag
-from fadae.training.ranks import LOOPBACK, open_store
+from fadae.training.process import LOOPBACK, stop_flag
 from fadae.training.worker import Ending, Order, read_ending
 
 log = logging.getLogger("fadae.training")
@@ -40,6 +39,8 @@ def _generation(
     location: Location, config: TrainConfig, stopping: Callable[[], bool]
 ) -> Ending | None:
     """Run all ranks once; return how they ended together, None when some were killed."""
+    from fadae.training.ranks import open_store  # loads torch: Dask's workers do without
+
     with tempfile.TemporaryDirectory(prefix="fadae-train-") as folder:
         store = open_store("127.0.0.1")
         order_path = Path(folder) / "order.json"

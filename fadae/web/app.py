@@ -186,6 +186,12 @@ def _generated(session: WorkspaceSession, given: Parameters) -> Response:
     return _wav(generated.samples, session.open()[0].rate_hz)
 
 
+def _methods(session: WorkspaceSession, given: Parameters) -> Response:
+    run = given.text("run")
+    given.done()
+    return _json(session.methods(run))
+
+
 def _curves(session: WorkspaceSession, given: Parameters) -> Response:
     run = given.text("run")
     given.done()
@@ -220,6 +226,7 @@ ANSWERS: dict[str, Answer] = {
     "bark": _bark,
     "codes": _codes,
     "generated": _generated,
+    "methods": _methods,
     "curves": _curves,
     "comparison": _comparison,
 }

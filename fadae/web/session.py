@@ -23,6 +23,7 @@ import numpy as np
 from fadae.arrays import Float32
 from fadae.compare import Comparison, result
 from fadae.errors import NoInputError, UsageError, unknown
+from fadae.generate import methods_of
 from fadae.query import ORIGINAL, TRANSFORM, Workspace
 from fadae.store import Location, paths
 from fadae.training import Role, pca_remark, run_summary
@@ -149,7 +150,12 @@ class WorkspaceSession:
         made = set(workspace.reconstructions)
         names = sorted(made | set(workspace.runs))
         return [
-            {"name": name, "trained": self._has_model(name), "reconstructed": name in made}
+            {
+                "name": name,
+                "trained": self._has_model(name),
+                "reconstructed": name in made,
+                "code": str(workspace.code_size(name) or ""),
+            }
             for name in names
         ]
 
@@ -236,6 +242,11 @@ class WorkspaceSession:
             ("code limit", run), lambda: pictures.code_limit(workspace, recording_id, run)
         )
         return pictures.code_picture(workspace, recording_id, seconds, run, limit)
+
+    def methods(self, run: str) -> dict[str, Any]:
+        """Return by which methods a run generates sound, and which are its model's own."""
+        methods = methods_of(self._with(run).codec(run))
+        return {"methods": [{"name": name, "own": own} for name, own in methods.items()]}
 
     def generated(
         self, run: str, method: str, seed: int, seconds: float, between: tuple[str, str] | None

@@ -18,12 +18,12 @@ from typing import Any
 import torch
 
 from fadae.config.job import TrainConfig
+from fadae.memory import keep_freed_memory
 from fadae.model.dense import Dense
 from fadae.store.location import Location
 from fadae.summaries import TrainSummary
 from fadae.training.launch import train
 from fadae.training.optimizer import Adam
-from fadae.training.process import keep_freed_memory
 from fadae.training.ranks import Ranks
 from fadae.training.reduction import make_reduction
 from tests.training.features import write_features

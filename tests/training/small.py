@@ -12,6 +12,9 @@ from fadae.store.location import Location
 from fadae.training.ranks import join_ranks
 from fadae.training.trainer import train_rank
 
+# 70 steps, saved often.
+LONG: dict[str, Any] = {"epochs": 10, "checkpoint_steps": 5, "evaluate_epochs": 5}
+
 
 def small(**settings: Any) -> TrainConfig:
     """A config of a model that is small and learns fast; one rank unless told otherwise."""

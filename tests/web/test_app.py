@@ -41,10 +41,11 @@ def test_workspace_names_its_runs_and_transform(room: Served) -> None:
     assert about["seconds"] == pytest.approx(90.3, abs=0.01)
     assert about["transform"]["name"] == "seed"
     assert len(about["transform"]["band_centre_hz"]) == 300
+    size = "64 bytes a row, 1.5 kbps"  # 16 float32
     assert about["runs"] == [
-        {"name": "default", "trained": True, "reconstructed": True},
-        {"name": "modelled", "trained": True, "reconstructed": False},
-        {"name": "training", "trained": False, "reconstructed": False},
+        {"name": "default", "trained": True, "reconstructed": True, "code": size},
+        {"name": "modelled", "trained": True, "reconstructed": False, "code": ""},
+        {"name": "training", "trained": False, "reconstructed": False, "code": ""},
     ]
 
 

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import fadae
+from fadae.config import TrainConfig
+from fadae.stages.extract import extract
 from fadae.store.location import Location
-from tests.web.conftest import LONG, SHORT
+from fadae.training.launch import train
+from tests.store.staged import stage
+from tests.synthetic import music
+from tests.web.conftest import LONG, SHORT, serving
 from tests.web.visiting import RATE_HZ, Visit, pixels, playing
 
 
@@ -220,6 +226,28 @@ def test_what_is_generated_is_seen_and_heard(visit: Callable[..., Visit]) -> Non
     page.click("#generate .primary")
     here.until("document.querySelector('#generated .name').textContent.includes('between')")
     assert not here.complaints
+
+
+def test_a_model_offers_methods_of_its_own(visit: Callable[..., Visit], tmp_path: Path) -> None:
+    location = Location(str(tmp_path))
+    stage(location, SHORT, music(5, seed=2), rate_hz=RATE_HZ)
+    extract(location, preset="critical")
+    train(location, TrainConfig(run="counted", model="tables", ranks=1, holdout=0.0))
+    with serving(location) as room:
+        here = visit()
+        here.room = room
+        page = here.go("generate", run="counted", method="random", seed=1, seconds=2)
+        page.wait_for_selector("input[value=random]", state="attached")
+        methods = page.locator("#generate-methods input")
+        assert [one.input_value() for one in methods.all()] == ["random", "walk"]
+        assert page.is_checked("input[value=random]")
+        assert "random bytes" in page.inner_text("#method-note")
+        page.check("input[value=walk]", force=True)
+        assert "given the row before" in page.inner_text("#method-note")
+        page.click("#generate .primary")
+        here.until("document.querySelector('#generated .name').textContent.includes('seed 1')")
+        assert here.address()["method"] == "walk"
+        assert not here.complaints
 
 
 def test_nothing_is_written_where_somebody_types(visit: Callable[..., Visit]) -> None:

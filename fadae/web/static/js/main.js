@@ -101,7 +101,7 @@ function changed(state, names) {
     if (names.has("at") && state.at != null) seek(state.at);
   }
   if (names.has("zoom") && state.zoom) stage?.setZoom(state.zoom);
-  if (state.view !== "generate" || names.has("run") || names.has("seed")) {
+  if (state.view !== "generate" || ["run", "method", "seed", "seconds"].some((name) => names.has(name))) {
     write(names.has("view") || names.has("recording"));
   }
 }
