@@ -47,6 +47,12 @@ Codecs = Annotated[
 Visqol = Annotated[
     bool, typer.Option("--visqol", help="Measure ViSQOL too: slow; needs fadae[visqol].")
 ]
+Fill = Annotated[
+    float,
+    typer.Option(
+        min=0, max=1, help="Show byte codes also with noise of this strength where they hold zeros."
+    ),
+]
 Name = Annotated[str, typer.Option("--name", help="Name of the comparison.")]
 Folder = Annotated[
     Path | None,
@@ -64,6 +70,7 @@ def compare(
     limit: Limit = 12,
     everything: Everything = False,
     codecs: Codecs = True,
+    fill: Fill = 0.0,
     visqol: Visqol = False,
     name: Name = "default",
     seed: Seed = 0,
@@ -84,6 +91,7 @@ def compare(
         limit=limit,
         everything=everything,
         codecs=codecs,
+        fill=fill,
         visqol=visqol,
         seed=seed,
         **({"code_bytes": tuple(sorted(set(code_bytes)))} if code_bytes else {}),

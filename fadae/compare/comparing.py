@@ -53,6 +53,7 @@ class CompareConfig:
     limit: int = 12  # recordings
     everything: bool = False  # recordings that a code was trained on, too
     codecs: bool = True  # Opus, AAC, MP3 and Vorbis
+    fill: float = 0.0  # byte codes also with noise of this strength in place of zeros
     visqol: bool = False
     seed: int = 0
 
@@ -70,6 +71,7 @@ class CompareConfig:
         parts += [f"--seconds {self.seconds:g}", f"--limit {self.limit}"]
         parts += ["--all"] if self.everything else []
         parts += [] if self.codecs else ["--no-codecs"]
+        parts += [f"--fill {self.fill:g}"] if self.fill else []
         parts += ["--visqol"] if self.visqol else []
         parts += [f"--name {self.name}"] if self.name != "default" else []
         parts += [f"--seed {self.seed}"] if self.seed else []
@@ -214,13 +216,13 @@ class _Comparing:
         from fadae.compare import codes
 
         found: list[Code] = []
-        sizes = self.config.code_bytes
+        sizes, fills = self.config.code_bytes, sorted({0.0, self.config.fill})
         for run in self._runs:
             assert self.workspace is not None
-            found += codes.of_run(run, self.workspace.codec(run), sizes)
+            found += codes.of_run(run, self.workspace.codec(run), sizes, fills)
         entropy = _packaged()
         if entropy is not None and PACKAGED in learned:
-            found += codes.of_packaged(entropy, sizes)
+            found += codes.of_packaged(entropy, sizes, fills)
         if self.config.codecs:
             found += codes.everyday()
         if not found:

@@ -172,7 +172,7 @@ def test_files_of_any_format_without_a_workspace(tmp_path: Path) -> None:
     (folder / "quiet.wav").write_bytes(encode_audio(quiet, 11025, "wav"))
     ended = typed(
         *("compare", "-w", str(tmp_path / "none"), "--files", str(folder), "--code-bytes", "512"),
-        *("--seconds", "1", "--name", "few"),
+        *("--seconds", "1", "--fill", "0.4", "--name", "few"),
         *("--to", str(tmp_path / "out"), "--json"),
     )
     assert ended.returncode == 0, ended.stderr
@@ -181,7 +181,10 @@ def test_files_of_any_format_without_a_workspace(tmp_path: Path) -> None:
     assert [one["id"] for one in told["recordings"]] == ["0.flac", "1.ogg", "2.wav"]
     assert all(one["held_out_by"] == ["packaged"] for one in told["recordings"])
     assert {one["id"] for one in told["left_out"]} == {"broken.mp3", "quiet.wav"}
-    assert told["codes"][0]["name"] == "packaged"
+    plain, filled = told["codes"][:2]
+    assert (plain["model"], filled["model"]) == ("bytes", "bytes, fill 0.4")
+    assert plain["kbps"] == filled["kbps"], "noise in place of zeros takes no byte"
+    assert plain["scores"]["snr_db"]["mean"] > filled["scores"]["snr_db"]["mean"] > 0
     assert json.loads((tmp_path / "out" / "few.json").read_text()) == told
     assert (tmp_path / "out" / "few.png").read_bytes().startswith(b"\x89PNG")
     assert "| packaged (bytes) | 512 bytes a row |" in (tmp_path / "out" / "few.md").read_text()
