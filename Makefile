@@ -22,7 +22,7 @@ ifeq ($(shell uname -s)$(wildcard /dev/nvidia* /dev/dxg),Linux)
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 endif
 
-.PHONY: demo test test-newest fuzz lint types layers docs k8s bench model compare clean
+.PHONY: demo test test-newest fuzz lint types layers docs k8s bench bench-gpu model compare clean
 
 # $(call install,VENV,CONSTRAINT OPTIONS)
 define install
@@ -75,9 +75,13 @@ k8s: $(VENV)/.installed
 bench: $(VENV)/.installed
 	$(BIN)/python -m tests.benchmarks
 
+# On a machine with CUDA: transform, trainer, NCCL and codes on its GPUs.
+bench-gpu: $(VENV)/.installed
+	$(BIN)/python -m tests.benchmarks.bench_gpu
+
 # The packaged entropy model and its card: make model MUSIC=FOLDER [JUDGE=FOLDER] [LICENCE=...]
 model: $(VENV)/.installed
-	$(BIN)/python -m fadae.model.making $(MUSIC) $(if $(JUDGE),--judge $(JUDGE)) --licence "$(LICENCE)"
+	$(BIN)/python -m fadae.making $(MUSIC) $(if $(JUDGE),--judge $(JUDGE)) --licence "$(LICENCE)"
 
 # Byte codes, tables, the dense model and PCA trained on half of a folder's recordings and compared
 # over the other half, with everyday codecs: make compare MUSIC=FOLDER [TO=docs/results].

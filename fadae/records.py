@@ -83,7 +83,7 @@ class Track:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """Return the track that `to_dict` wrote; unknown keys are ignored."""
-        names = {field.name for field in dataclasses.fields(cls)}
+        names = cls.__slots__
         return cls(**{name: value for name, value in values.items() if name in names})
 
 
@@ -366,6 +366,7 @@ class TrainRecipe(TypedDict, total=False):
     precision: str
     reduction: str
     leaves: int
+    rules: int  # absent: 1
     micro_batch: int | None
     lanes: int
     window_rows: int

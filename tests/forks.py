@@ -32,23 +32,23 @@ def forking() -> ForkServerContext:
 
 def train_forked(location: Location, config: TrainConfig) -> TrainSummary:
     """Train with `config.ranks` ranks, each in a process of its own; return the summary."""
-    context, store = forking(), open_store("127.0.0.1")
-    ranks = [
-        context.Process(target=_rank, args=(location, config, rank, store.port))
-        for rank in range(config.ranks)
+    context, store, ranks = forking(), open_store("127.0.0.1"), config.ranks or 1
+    processes = [
+        context.Process(target=_rank, args=(location, config, rank, ranks, store.port))
+        for rank in range(ranks)
     ]
-    for process in ranks:
+    for process in processes:
         process.start()
-    for process in ranks:
+    for process in processes:
         process.join()
-    assert [process.exitcode for process in ranks] == [0] * config.ranks
+    assert [process.exitcode for process in processes] == [0] * ranks
     return train(location, config)  # a finished run answers with its summary
 
 
-def _rank(location: Location, config: TrainConfig, rank: int, port: int) -> None:
+def _rank(location: Location, config: TrainConfig, rank: int, of: int, port: int) -> None:
     os.environ["GLOO_SOCKET_IFNAME"] = LOOPBACK
     store = TCPStore(
         "127.0.0.1", port, None, is_master=False, timeout=timedelta(seconds=HANG_SECONDS)
     )
-    with join_ranks(rank, config.ranks, store, "cpu", HANG_SECONDS) as ranks:
+    with join_ranks(rank, of, store, "cpu", HANG_SECONDS) as ranks:
         train_rank(location, config, ranks, lambda: False)

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from fadae.audio.pcm import from_pcm, to_pcm
 from fadae.store.features import NO_SAMPLE, feature_attrs, feature_specs
 from fadae.store.frames import FrameStore
+from fadae.store.index_objects import RecordingRow
+from fadae.store.indexing import extend_index
 from fadae.store.layout import BLOCK_FRAMES
 from fadae.store.location import Location
 from fadae.store.paths import FEATURES, recording_key
@@ -80,7 +82,10 @@ def write_features(
         part = {name: values[start : start + BLOCK_FRAMES] for name, values in arrays.items()}
         store.write_block(block, part, "synthetic")
     store.write_recordings(table, {f"recording_{name}": v for name, v in columns.items()})
-    store.publish(rows, table + len(recordings))
+    every = zip(*columns.values(), strict=True)
+    planned = [RecordingRow(**dict(zip(columns, row, strict=True))) for row in every]
+    index = extend_index(store, planned, f"{table:05d}-synthetic")
+    store.publish(rows, table + len(recordings), {"index": index})
 
 
 def _table(

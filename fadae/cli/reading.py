@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,7 +14,7 @@ from fadae.config import Job
 from fadae.errors import UsageError
 
 if TYPE_CHECKING:
-    from fadae.query import Recording
+    from fadae.query import Recordings
     from fadae.query import Workspace as OpenedWorkspace
 
 Output = Annotated[Path | None, typer.Option("--to", help="File to write.")]
@@ -121,8 +120,7 @@ def query(
 
     opened = fadae.open(workspace)
     if recording_id is None:
-        found = opened.search(search)
-        return _listing(found, limit)
+        return _listing(opened.recordings, search, limit)
     span, bands = pair_of(seconds, "--seconds"), pair_of(hz, "--hz")
     opened.ensure_source(source)
     # What a run makes has the original's shape; where none is written, exporting computes it.
@@ -141,9 +139,11 @@ def query(
     return summary
 
 
-def _listing(found: Sequence[Recording], limit: int) -> Shown:
+def _listing(recordings: Recordings, search: str, limit: int) -> Shown:
     """Return the first recordings found, as a table for a person."""
-    summary = {"found": len(found), "recordings": [*map(dataclasses.asdict, found[:limit])]}
+    every = recordings.rows(search)
+    found = [recordings[row] for row in every[:limit]]
+    summary = {"found": len(every), "recordings": [*map(dataclasses.asdict, found)]}
     held_out = {True: "yes", False: "no", None: "-"}
     rows = [
         (
@@ -152,13 +152,13 @@ def _listing(found: Sequence[Recording], limit: int) -> Shown:
             held_out[one.held_out],
             printable(" - ".join(part for part in (one.title, one.creator) if part)),
         )
-        for one in found[:limit]
+        for one in found
     ]
     width = max([len("recording"), *(len(row[0]) for row in rows)])
     heads = ("recording", "seconds", "held out", "title - creator")
     lines = [f"{a:<{width}}  {b:>9}  {c:<8}  {d}".rstrip() for a, b, c, d in (heads, *rows)]
-    more = "; --limit shows more" if len(found) > limit else ""
-    text = f"{len(rows):,} of {len(found):,} recordings{more}"
+    more = "; --limit shows more" if len(every) > limit else ""
+    text = f"{len(rows):,} of {len(every):,} recordings{more}"
     return Shown(summary, "\n".join([*lines, "", text]))
 
 

@@ -2,15 +2,16 @@
 
 Rounding has no useful gradient, so the backward pass pretends it were not there (straight
 through). The 64 distributions are learned with the weights; between two of them the code length
-is interpolated, so that the network's one output has a gradient.
+is interpolated, so that the network's one output has a gradient. What counts tell best, the
+centroids and the frequencies of side information, is counted over a sample at the end.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -31,7 +32,6 @@ from fadae.coding import (
     PRESENT,
     ROUNDING,
     SIDE_INPUTS,
-    STEP,
     STEPS,
     Context,
     EntropyModel,
@@ -46,13 +46,14 @@ from fadae.coding import (
     quantise,
     to_frequencies,
 )
-from fadae.model.contract import FrameShape, ModelOptions
+from fadae.model.contract import FrameShape, ModelOptions, Sample
 from fadae.model.tables import (
     BLOCKS,
     ByteModel,
     ByteOptions,
     PreparesStep,
     as_kept,
+    count_over,
     stored,
 )
 
@@ -63,9 +64,20 @@ HIDDEN = 24
 EMBEDDED = 8
 OFFSETS = (-42, 34)  # of a row's step: about 1,200 to 50 bytes
 _SOFT_BYTES = 25.0
-_CENTROIDS_WORTH = 1e-4  # in the loss; nothing else moves them, so any worth will do
 _WHOLE = "whole_"  # before the names of whole numbers among a model's tensors
 _SCALES = (0.08, 14.0)  # of the geometric distributions that training starts from
+
+
+class _Layers(NamedTuple):
+    """A phase's rounded weights, with h hidden values: what one symbol's position takes."""
+
+    neighbours: Tensor  # [h, inputs]
+    frequency: Tensor  # [h, CLASSES], the first bias included
+    side: Tensor  # [h, SIDE_INPUTS]
+    hidden: Tensor  # [h, h]
+    bias_2: Tensor  # [h, 1]
+    output: Tensor  # [1, h]
+    bias_3: Tensor  # []
 
 
 class LearnedNetwork(nn.Module):
@@ -91,100 +103,70 @@ class LearnedNetwork(nn.Module):
         self.bias_3 = nn.Parameter(torch.full((count,), 6.0))
         self.embedding = nn.Parameter(3.5 + torch.randn(CLASSES, EMBEDDED, generator=generator))
         self.logits = nn.Parameter(torch.from_numpy(_geometric()).float())
-        self.centroids = nn.Parameter(torch.zeros(INDICES, CENTROIDS))
-        self.bandwidth = nn.Parameter(torch.zeros(BANDWIDTHS))
-        self.count = nn.Parameter(torch.from_numpy(_near_bandwidth()).float())
 
     def bits(self, q: npt.NDArray[np.int32]) -> Tensor:
         """Return about how many bits each row of whole numbers [F, size] takes, [F].
 
-        Without its side information; the centroids are not asked for.
-        """
-        return self.passed(q, None)[0]
-
-    def passed(
-        self, q: npt.NDArray[np.int32], excess: npt.NDArray[np.float32] | None
-    ) -> tuple[Tensor, Tensor]:
-        """Return the bits of rows [F, size], and the squared error of their centroids, both [F].
-
-        excess: |c| / step - |q| [F, size], which a centroid stands for.
+        Without its side information.
         """
         cells = grid(q, self.blocks)
         side = Side.of(cells)
         stops = side.stop
         most = int(stops.max(initial=0))
         context = Context.of(cells)
-        row = torch.from_numpy(side.inputs()).to(self.logits.device) / 16
-        weights = [_rounded(w, 64, 127) for w in (self.neighbours, self.frequency, self.side)]
-        embedding = _rounded(self.embedding.clamp(min=0), 16, 127)
+        row = torch.from_numpy(side.inputs()).to(self.logits.device)
         lengths = -torch.log_softmax(self.logits, dim=1) / math.log(2)
-        total = (
-            self._side_bits(side) if excess is not None else torch.zeros(len(q), device=row.device)
-        )
-        error = torch.zeros(len(q), device=row.device)
-        beyond = None if excess is None else grid(excess, self.blocks)
-        for number, phase in enumerate(phases(self.blocks)):
+        symbols = np.minimum(np.abs(cells), ESCAPE)
+        total = _plain_bits(q).to(row.device)
+        for phase, layers in zip(phases(self.blocks), self._rounded_layers(), strict=True):
             if phase.count(most) == 0:
                 continue
-            position = self._position(number, phase, most, context, row, weights, embedding)
+            position = self._position(phase, most, context, row, layers)
             bins_of = phase.bins(most)
-            magnitudes = np.abs(cells[phase.block][:, bins_of])
             coded = np.arange(most)[bins_of][None, :] < stops[:, None]
-            bits = _interpolated(lengths, position, np.minimum(magnitudes, ESCAPE))
-            plain = _plain_bits(magnitudes).to(row.device)
-            total = total + (bits * torch.from_numpy(coded).to(row.device)).sum(dim=1) + plain
-            if beyond is not None:
-                wanted = torch.from_numpy(beyond[phase.block][:, bins_of]).to(row.device)
-                error = error + self._centroid_error(position, magnitudes, wanted)
-        return total, error
+            bits = _interpolated(lengths, position, symbols[phase.block][:, bins_of])
+            total = total + (bits * torch.from_numpy(coded).to(row.device)).sum(dim=1)
+        return total
 
-    def _side_bits(self, side: Side) -> Tensor:
-        """Return the bits of the rows' side information, [F]."""
-        bandwidth = torch.from_numpy(side.bandwidth).to(self.bandwidth.device).long()
-        count = torch.from_numpy(side.count).to(self.bandwidth.device).long()
-        shares = torch.log_softmax(self.bandwidth, 0)[bandwidth]
-        shares = shares + torch.log_softmax(self.count, 1)[bandwidth, count]
-        return -shares / math.log(2)
+    def _rounded_layers(self) -> Iterator[_Layers]:
+        """Yield each phase's weights as the whole numbers have them.
 
-    def _centroid_error(
-        self, position: Tensor, magnitudes: npt.NDArray[np.int32], excess: Tensor
-    ) -> Tensor:
-        """Return the squared error [F] of the centroids of a phase's symbols [F, n]."""
-        index = (position.detach() + 0.5).floor().clamp(max=INDICES - 1).long()
-        classes = torch.from_numpy(np.clip(magnitudes, 1, CENTROIDS) - 1).to(index.device)
-        held = torch.from_numpy(magnitudes > 0).to(index.device)
-        return ((self.centroids[index, classes.long()] - excess) * held).square().sum(dim=1)
+        Those of inputs are of levels, which are in sixteenths.
+        """
+        embedding = _rounded(self.embedding.clamp(min=0), 16, 127)
+        frequency = _rounded(self.frequency, 64, 127) @ embedding.T
+        frequency = frequency + _rounded(self.bias_1, 1024)[:, :, None]
+        stacked = (
+            _rounded(self.neighbours, 64, 127) / 16,
+            frequency,
+            _rounded(self.side, 64, 127) / 16,
+            _rounded(self.hidden, 64, 127),
+            _rounded(self.bias_2, 1024)[:, :, None],
+            _rounded(self.output, 64, 127)[:, None],
+            _rounded(self.bias_3, 1024),
+        )
+        # Unbound all at once: their gradients are put together once, not phase by phase.
+        return map(_Layers._make, zip(*(each.unbind() for each in stacked), strict=True))
 
     def _position(
-        self,
-        number: int,
-        phase: Phase,
-        most: int,
-        context: Context,
-        row: Tensor,
-        weights: list[Tensor],
-        embedding: Tensor,
+        self, phase: Phase, most: int, context: Context, row: Tensor, layers: _Layers
     ) -> Tensor:
         """Return where between the distributions each symbol of a phase lies, [F, n]."""
         rows, n = row.shape[1], phase.count(most)
         inputs = np.zeros((NEIGHBOURS + NEAR, rows, n), dtype=np.float32)
         context.neighbours(phase, most, inputs[:NEIGHBOURS])
         np.multiply(inputs[:NEAR] > 0, np.float32(PRESENT), out=inputs[NEIGHBOURS:])
-        x = torch.from_numpy(inputs.reshape(len(inputs), -1)).to(row.device) / 16
-        neighbours, frequency, side = (w[number] for w in weights)
+        x = torch.from_numpy(inputs.reshape(len(inputs), -1)).to(row.device)
         classes = torch.from_numpy(frequency_classes(phase.bins(most), self.blocks)).to(row.device)
-        bias = _rounded(self.bias_1[number], 1024)
-        h = (neighbours @ x).reshape(-1, rows, n)
-        h = h + (side @ row)[:, :, None]
-        h = h + (frequency @ embedding.T + bias[:, None])[:, classes][:, None, :]
+        h = (layers.neighbours @ x).reshape(-1, rows, n)
+        h = h + (layers.side @ row)[:, :, None] + layers.frequency[:, None, classes]
         h = _activated(h).reshape(-1, rows * n)
-        bias = _rounded(self.bias_2[number], 1024)
-        h = _activated(_rounded(self.hidden[number], 64, 127) @ h + bias[:, None])
-        output = _rounded(self.output[number], 64, 127) @ h + _rounded(self.bias_3[number], 1024)
+        h = _activated(layers.hidden @ h + layers.bias_2)
+        output = layers.output @ h + layers.bias_3
         return (output * 4).clamp(0, INDICES - 1).reshape(rows, n)
 
-    def tensors(self, statistics: Statistics | None = None) -> dict[str, Array]:
-        """Return the arrays of a `Network`, with what `statistics` counted instead of learned."""
+    def learned(self) -> dict[str, Array]:
+        """Return the arrays of a `Network` that are learned, by name."""
         whole = {
             "neighbours": _whole(self.neighbours, 64),
             "frequency": _whole(self.frequency, 64),
@@ -197,28 +179,29 @@ class LearnedNetwork(nn.Module):
             key: np.rint(getattr(self, key).detach().double().cpu().numpy() * 1024).astype(np.int32)
             for key in ("bias_1", "bias_2", "bias_3")
         }
-        counted = self._learned_counts()
-        if statistics is not None:
-            counted = {"centroids": statistics.centroids(), **statistics.side_tables()}
         return {
             **whole,
             **biases,
             "blocks": np.array([self.blocks], dtype=np.int32),
             "distributions": to_frequencies(_shares(self.logits)),
-            **counted,
-        }
-
-    def _learned_counts(self) -> dict[str, Array]:
-        centroids = self.centroids.detach().double().cpu().numpy() * 1024
-        return {
-            "centroids": np.asarray(np.clip(np.rint(centroids), -1024, 1024), dtype=np.int16),
-            "bandwidth": to_frequencies(_shares(self.bandwidth)),
-            "count": to_frequencies(_shares(self.count)),
         }
 
     def network(self, statistics: Statistics | None = None) -> Network:
-        """Return the network in whole numbers."""
-        return Network(self.tensors(statistics))
+        """Return the network in whole numbers, with what was counted, or with guesses."""
+        return Network(self.learned() | counted(statistics))
+
+
+def counted(statistics: Statistics | None = None) -> dict[str, Array]:
+    """Return the arrays of a `Network` that are counted; without statistics, rough guesses."""
+    if statistics is not None:
+        return {"centroids": statistics.centroids(), **statistics.side_tables()}
+    bins = 8 * 2.0 ** (np.arange(BANDWIDTHS) / 8)
+    away = np.arange(COUNTS) - 3 * np.log2(1 + 0.3 * bins)[:, None]  # a tenth of all symbols
+    return {
+        "centroids": np.zeros((INDICES, CENTROIDS), dtype=np.int16),
+        "bandwidth": to_frequencies(np.ones(BANDWIDTHS)),
+        "count": to_frequencies(np.exp(-(away**2) / (2 * 6.0**2))),
+    }
 
 
 @dataclass(frozen=True)
@@ -244,7 +227,7 @@ class BytesModel(ByteModel):
         """Start with a network of drawn weights."""
         super().__init__(features, code_bytes, rate)
         self.network = LearnedNetwork(BLOCKS, seed=seed)
-        for name, array in self.network.tensors().items():
+        for name, array in self.network.network().tensors().items():
             self.register_buffer(_WHOLE + name, stored(array))
         self._frozen = self._versions()
         self.register_state_dict_pre_hook(  # type: ignore[no-untyped-call]
@@ -272,8 +255,13 @@ class BytesModel(ByteModel):
         whole = dict(self.named_buffers(recurse=False))
         return Network(as_kept({n.removeprefix(_WHOLE): t for n, t in whole.items()}))
 
+    def complete(self, sample: Sample) -> None:
+        """Count centroids and side information over a sample, for the network as it is."""
+        for name, array in counted(count_over(sample, self.entropy)).items():
+            self.get_buffer(_WHOLE + name).copy_(stored(array))
+
     def forward(self, values: Tensor) -> Tensor:
-        """Return the bits of frames [n, features], and the squared error of centroids: [n, 2].
+        """Return the bits of frames [n, features], [n].
 
         While gradients are wanted, at random steps around each frame's own; else at its own.
         """
@@ -283,19 +271,16 @@ class BytesModel(ByteModel):
             steps += torch.randint(*OFFSETS, (len(c),)).numpy()
             rounding = 0.3 + 0.12 * float(torch.rand(()))
         index = np.clip(steps, 0, STEPS - 1).astype(np.uint8)
-        q = quantise(c, index, rounding=rounding)
-        excess = (np.abs(c) / STEP[index][:, None] - np.abs(q)).astype(np.float32)
-        bits, error = self.network.passed(q, excess)
-        nothing = sum((p.sum() * 0 for p in self.parameters()), torch.zeros_like(bits))
-        return torch.stack([bits + nothing, error], dim=1)
+        bits = self.network.bits(quantise(c, index, rounding=rounding))
+        # Where no symbol is coded, the parameters have gradients nonetheless.
+        return bits + sum((p.sum() * 0 for p in self.parameters()), torch.zeros_like(bits))
 
     def loss(self, output: Tensor, values: Tensor) -> Tensor:
-        """Return the sum over frames of log2(25 + bytes), and next to nothing of the centroids'.
+        """Return the sum over frames of log2(25 + bytes).
 
         A saving of a hundredth counts the same in loud frames and in soft ones.
         """
-        bits, error = output.unbind(dim=1)
-        return torch.log2(_SOFT_BYTES + bits / 8).sum() + _CENTROIDS_WORTH * error.sum()
+        return torch.log2(_SOFT_BYTES + output / 8).sum()
 
     def _versions(self) -> tuple[int, ...]:
         return tuple(p._version for p in self.parameters())
@@ -307,7 +292,7 @@ class BytesModel(ByteModel):
     def _freeze(self) -> None:
         """Round the weights to whole numbers if they have changed since."""
         if self._versions() != self._frozen:
-            for name, array in self.network.tensors().items():
+            for name, array in self.network.learned().items():
                 self.get_buffer(_WHOLE + name).copy_(stored(array))
             self._trust()
 
@@ -318,14 +303,6 @@ class AverageBytes(PreparesStep, BytesModel):
 
 def _shares(logits: Tensor) -> npt.NDArray[np.float64]:
     return torch.softmax(logits.detach().double().cpu(), dim=-1).numpy()
-
-
-def _near_bandwidth() -> npt.NDArray[np.float64]:
-    """Return logits [BANDWIDTHS, COUNTS] that expect a tenth of what lies below a bandwidth."""
-    bins = 8 * 2.0 ** (np.arange(BANDWIDTHS) / 8)
-    expected = 3 * np.log2(1 + 0.3 * bins)
-    away = np.arange(COUNTS) - expected[:, None]
-    return np.asarray(-(away**2) / (2 * 6.0**2))
 
 
 def _geometric() -> npt.NDArray[np.float64]:
@@ -346,8 +323,24 @@ def _rounded(x: Tensor, parts: int, most: int | None = None) -> Tensor:
     return (whole if most is None else whole.clamp(-most, most)) / parts
 
 
+class _Activation(torch.autograd.Function):
+    """Between 0 and 127/16 rounded to sixteenths; the gradient is that of the bounds alone."""
+
+    @staticmethod
+    def forward(ctx: Any, h: Tensor) -> Tensor:
+        whole = torch.round(h * 16)
+        ctx.save_for_backward((h > 0) & (whole <= 127))
+        return whole.clamp_(0, 127).div_(16)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        passes: Tensor = ctx.saved_tensors[0]
+        return gradient * passes
+
+
 def _activated(h: Tensor) -> Tensor:
-    return _round(torch.relu(h) * 16).clamp(max=127) / 16
+    activated: Tensor = _Activation.apply(h)  # type: ignore[no-untyped-call]
+    return activated
 
 
 def _whole(x: Tensor, parts: int) -> Array:
@@ -364,10 +357,13 @@ def _interpolated(lengths: Tensor, position: Tensor, symbols: npt.NDArray[np.int
     return flat[at] * (1 - share) + flat[at + ALPHABET] * share
 
 
-def _plain_bits(magnitudes: npt.NDArray[np.int32]) -> Tensor:
-    """Return the bits [F] of signs and of what exceeds the alphabet, which nothing predicts."""
-    bits = np.count_nonzero(magnitudes, axis=1).astype(np.float32)
-    beyond = magnitudes - ESCAPE
+def _plain_bits(q: npt.NDArray[np.int32]) -> Tensor:
+    """Return the bits of signs and of what exceeds the alphabet, which nothing predicts.
+
+    q: [F, size]; returns [F].
+    """
+    bits = np.count_nonzero(q, axis=1).astype(np.float32)
+    beyond = np.abs(q) - ESCAPE
     rows, at = np.nonzero(beyond >= 0)
     classes = np.log2(beyond[rows, at] + 1.0).astype(np.int64)
     np.add.at(bits, rows, ESCAPE_BITS[classes].astype(np.float32))

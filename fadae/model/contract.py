@@ -2,8 +2,8 @@
 
 A class meeting `Model` is found by its name: as `MODEL` of the file fadae/model/<name>.py, or by
 an entry point of the group "fadae.models" in any installed package. Whatever else a model can do,
-it says by meeting another protocol here: `ClosedForm`, `OwnLoss`, `Prepares`, `Measures`,
-`Generates`.
+it says by meeting another protocol here: `ClosedForm`, `Completes`, `OwnLoss`, `Prepares`,
+`Measures`, `Generates`.
 """
 
 from __future__ import annotations
@@ -127,6 +127,17 @@ class ClosedForm(Protocol):
 
     def fit(self, sample: Sample) -> None:
         """Compute the model."""
+
+
+@runtime_checkable
+class Completes(Protocol):
+    """A model of which a part is computed from a sample of frames once the rest is learned.
+
+    Until then it holds guesses, good enough to evaluate by.
+    """
+
+    def complete(self, sample: Sample) -> None:
+        """Compute that part."""
 
 
 @runtime_checkable

@@ -235,24 +235,8 @@ class TablesModel(ByteModel):
 
     def fit(self, sample: Sample) -> None:
         """Count a sample at steps around each frame's own."""
-        empty = Tables.empty(BLOCKS)
-        shapes = [a.shape for a in Statistics.none(len(empty.distributions)).arrays()]
-
-        def counted(values: Tensor) -> Tensor:
-            statistics, c = Statistics.none(len(empty.distributions)), _numpy(values)
-            own = own_steps(c).astype(np.int64)
-            for offset in OFFSETS:
-                statistics.add(empty, c, np.clip(own + offset, 0, 255).astype(np.uint8))
-            flat = np.concatenate([array.ravel() for array in statistics.arrays()])
-            return torch.from_numpy(flat).to(values.device)
-
-        total = sample.total(counted).cpu().numpy()
-        ends = np.cumsum([np.prod(shape, dtype=int) for shape in shapes])
-        parts = [
-            part.reshape(shape)
-            for part, shape in zip(np.split(total, ends[:-1]), shapes, strict=True)
-        ]
-        for name, array in tables_of(Statistics(*parts), BLOCKS).tensors().items():
+        made = tables_of(count_over(sample, Tables.empty(BLOCKS)), BLOCKS)
+        for name, array in made.tensors().items():
             self.get_buffer(name).copy_(stored(array))
 
     def forward(self, values: Tensor) -> Tensor:
@@ -265,6 +249,25 @@ class TablesModel(ByteModel):
 
 class AverageTables(PreparesStep, TablesModel):
     """`tables` at an average rate."""
+
+
+def count_over(sample: Sample, model: EntropyModel) -> Statistics:
+    """Return what a sample of frames counts for a model, at steps around each frame's own."""
+    none = Statistics.none(len(model.distributions))
+
+    def counts(values: Tensor) -> Tensor:
+        statistics, c = Statistics.none(len(model.distributions)), _numpy(values)
+        own = own_steps(c).astype(np.int64)
+        for offset in OFFSETS:
+            statistics.add(model, c, np.clip(own + offset, 0, 255).astype(np.uint8))
+        flat = np.concatenate([array.ravel() for array in statistics.arrays()])
+        return torch.from_numpy(flat).to(values.device)
+
+    total = sample.total(counts).cpu().numpy()
+    ends = np.cumsum([array.size for array in none.arrays()])
+    parts = np.split(total, ends[:-1])
+    shapes = [array.shape for array in none.arrays()]
+    return Statistics(*(part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)))
 
 
 def stored(array: Array) -> Tensor:

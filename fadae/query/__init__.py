@@ -5,17 +5,17 @@ from typing import TYPE_CHECKING
 from fadae._lazy import lazily
 
 if TYPE_CHECKING:
-    from fadae.query.recordings import Recording
+    from fadae.query.recordings import Recording, Recordings
     from fadae.query.runs import ORIGINAL, TRANSFORM
     from fadae.query.workspace import Workspace, open
 else:
     __getattr__ = lazily(
         __name__,
         {
-            "fadae.query.recordings": ["Recording"],
+            "fadae.query.recordings": ["Recording", "Recordings"],
             "fadae.query.runs": ["ORIGINAL", "TRANSFORM"],
             "fadae.query.workspace": ["Workspace", "open"],
         },
     )
 
-__all__ = ["ORIGINAL", "TRANSFORM", "Recording", "Workspace", "open"]
+__all__ = ["ORIGINAL", "TRANSFORM", "Recording", "Recordings", "Workspace", "open"]

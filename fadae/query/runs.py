@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -30,16 +31,17 @@ ORIGINAL, TRANSFORM = "original", "transform"  # sources of every recording, as 
 class Runs:
     """What training and reconstruction left in a workspace; the part of it that knows runs."""
 
-    def __init__(self, location: Location) -> None:
-        """Take the location; nothing is read."""
+    def __init__(self, location: Location, below: Collection[str] | None = None) -> None:
+        """Take the location, and the names below it where they are known; nothing is read."""
         self.location = location
+        self._below = below
         self._codecs: dict[str, Codec] = {}
         self._stores: dict[str, FrameStore] = {}
 
     @cached_property
     def runs(self) -> list[str]:
         """Names of the training runs."""
-        names = self.location.names(paths.RUNS)
+        names = self._names(paths.RUNS)
         return [name for name in names if self.location.exists(paths.run_path(name, "config.json"))]
 
     @cached_property
@@ -54,7 +56,7 @@ class Runs:
     @cached_property
     def reconstructions(self) -> list[str]:
         """Names of the runs with published reconstructions."""
-        names = self.location.names(paths.RECONSTRUCTIONS)
+        names = self._names(paths.RECONSTRUCTIONS)
         runs = [paths.reconstructed_run(name) for name in names]
         return [run for run in runs if self._find_reconstruction(run)]
 
@@ -101,6 +103,13 @@ class Runs:
         store = self._reconstructed(run or self.default_reconstruction)
         return {name: store.read(f"recording_{name}") for name in SCORES}
 
+    def recording_scores(self, row: int, run: str | None = None) -> dict[str, float]:
+        """Return a run's scores of the recording at a row, as `scores` has them; none yet: {}."""
+        store = self._reconstructed(run or self.default_reconstruction)
+        if row >= store.recording_rows:
+            return {}
+        return {name: float(store.read(f"recording_{name}", row, row + 1)[0]) for name in SCORES}
+
     def pooled_scores(self, run: str | None = None) -> SideScores:
         """Return scores in dB pooled over all frames held out, and over all trained on."""
         return side_scores(attrs_of(self._reconstructed(run or self.default_reconstruction)))
@@ -110,6 +119,11 @@ class Runs:
         known = [ORIGINAL, TRANSFORM, *sorted({*self.runs, *self.reconstructions})]
         if source not in known:
             raise unknown("source", source, known)
+
+    def _names(self, folder: str) -> list[str]:
+        """Return the names in a folder; one that is known not to be there is not asked for."""
+        known_absent = self._below is not None and folder not in self._below
+        return [] if known_absent else self.location.names(folder)
 
     def _ensure_run(self, run: str) -> None:
         if run not in self.runs:

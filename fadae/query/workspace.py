@@ -6,7 +6,7 @@ writes. `fadae.open(url)` returns the `Workspace`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,7 @@ from fadae.store import (
     FeatureSet,
     FrameStore,
     Location,
+    PublishedRecordings,
     code_size,
 )
 from fadae.summaries import WorkspaceSummary
@@ -52,17 +53,18 @@ def open(url: str, storage_options: Mapping[str, object] | None = None) -> Works
     The storage options stay in this object: nothing serialises them.
     """
     location = Location(url, storage_options)
-    if not location.names(""):
+    below = location.names("")
+    if not below:
         raise UsageError(f"no workspace at {location.url}: `fadae ingest` makes one")
-    return Workspace(location)
+    return Workspace(location, below)
 
 
 class Workspace(Runs):
     """What a workspace holds, read lazily. One state: open again to see what came since."""
 
-    def __init__(self, location: Location) -> None:
-        """Take the location; nothing is read."""
-        super().__init__(location)
+    def __init__(self, location: Location, below: Collection[str] | None = None) -> None:
+        """Take the location, and the names below it where they are known; nothing is read."""
+        super().__init__(location, below)
         self._splits: dict[str, RunSplit] = {}
         self._numbers: dict[tuple[str, int], float] = {}
 
@@ -83,6 +85,11 @@ class Workspace(Runs):
     def search(self, text: str, limit: int | None = None) -> list[Recording]:
         """Return recordings whose title, creator, item and file hold every word, in any case."""
         return self.recordings.search(text, limit)
+
+    @property
+    def audio_seconds(self) -> float:
+        """Duration of all recordings, those with the same samples counted once."""
+        return self._set.audio_seconds
 
     def split(self, run: str | None = None) -> RunSplit:
         """Return which recordings, and which rows, a run trained on and held out.
@@ -144,7 +151,7 @@ class Workspace(Runs):
         frames. With a run's name as source, its reconstruction: encoded (frame, code) and scale
         (frame) beside features and audio. A slice of it in time is an encoding too: see `decode`.
         """
-        recording = self.recording(recording_id)
+        recording = self.recordings.find(recording_id)
         hop = self.transform.hop_samples
         first, last = hop_rows(seconds, self.rate_hz, hop, recording.frame_count)
         bands = self._bands(hz)
@@ -174,7 +181,7 @@ class Workspace(Runs):
             chosen = self.select(recording_id, seconds, hz, source)
             return np.asarray(chosen["features"].to_numpy())
         chosen = self.select(recording_id, seconds)
-        prepared = self._prepared(source, self.recording(recording_id).frame_start)
+        prepared = self._prepared(source, self.recordings.find(recording_id).frame_start)
         made = self.codec(source).reconstruct(chosen["features"].to_numpy(), prepared)
         return made[:, self._coefficients(self._bands(hz))]
 
@@ -187,7 +194,7 @@ class Workspace(Runs):
         chosen = self.select(recording_id, seconds)
         start_seconds = float(chosen["frame_time"][0])
         if run not in self.reconstructions:
-            prepared = self._prepared(run, self.recording(recording_id).frame_start)
+            prepared = self._prepared(run, self.recordings.find(recording_id).frame_start)
             features = chosen["features"].to_numpy()
             return self.codec(run).encode(features, start_seconds, prepared)
         return self._codes_in(self.select(recording_id, seconds, source=run), start_seconds)
@@ -226,10 +233,10 @@ class Workspace(Runs):
         if (run, row) not in self._numbers:
             from fadae.model import PREPARED_FRAMES
 
-            table = self._set.recordings
-            starts, counts = table.frame_start, table.frame_count
-            own = np.flatnonzero(table.canonical & (starts <= row) & (row < starts + counts))[0]
-            rows = self._set.sample(int(starts[own]), int(counts[own]), PREPARED_FRAMES)
+            at, store = int(self._set.read("frame_recording", row, row + 1)[0]), self._set.store
+            start = int(store.read("recording_frame_start", at, at + 1)[0])
+            count = int(store.read("recording_frame_count", at, at + 1)[0])
+            rows = self._set.sample(start, count, PREPARED_FRAMES)
             self._numbers[run, row] = self.codec(run).prepare(rows)
         return self._numbers[run, row]
 
@@ -250,7 +257,7 @@ class Workspace(Runs):
         """
         import xarray as xr
 
-        recording = self.recording(recording_id)
+        recording = self.recordings.find(recording_id)
         hop = self.transform.hop_samples
         first, last = hop_rows(seconds, self.rate_hz, hop, recording.frame_count)
         start = recording.frame_start
@@ -281,7 +288,7 @@ class Workspace(Runs):
         run's name (its reconstruction; computed now where none is written). With hz, only the
         bands that overlap it are heard, and "original" sounds as the transform's own.
         """
-        recording = self.recording(recording_id)
+        recording = self.recordings.find(recording_id)
         span = sample_span(seconds, self.rate_hz, recording.samples)
         hop = self.transform.hop_samples
         first, last = span.hops(hop)
@@ -366,7 +373,8 @@ class Workspace(Runs):
         reason; quarantined, which can never be had. `failures` lists both of the latter.
         """
         features = self._set if self._has_features else None
-        held = take_inventory(self.location, features.recordings if features else None)
+        published = PublishedRecordings(features.store) if features else None
+        held = take_inventory(self.location, published)
         config = features.attrs["transform"] if features else None
         failures: list[FailureLine] = [
             {"id": f.id, "class": str(f.failure_class), "reason": f.reason}

@@ -31,11 +31,10 @@ from fadae.store import (
     Mapper,
     Part,
     Plan,
-    RecordingTable,
+    PublishedRecordings,
     create_plan,
     feature_attrs,
     feature_specs,
-    known_digests,
     map_serially,
     publish,
     published_plans,
@@ -149,10 +148,9 @@ def _plan(
     mapper: Mapper,
 ) -> bool:
     """Plan what was ingested since; return whether there is anything new."""
-    published = RecordingTable(store) if store is not None else None
-    known = known_digests(published.column("key") if published else ())
+    published = PublishedRecordings(store) if store is not None else None
     with LedgerRuns() as runs:
-        read_ledger(location, known, mapper, into=runs)
+        read_ledger(location, published, mapper, into=runs)
         if runs.recordings:
             create_plan(
                 location,
@@ -259,13 +257,15 @@ def energy_kept(features: FeatureSet) -> float | None:
         """Return [2]: the energy of a chunk's frames in the bands, and in all."""
         first = chunk * CHUNK_FRAMES
         try:
-            hops = features.read("audio", first, min(first + CHUNK_FRAMES, features.rows))
+            stop = min(first + CHUNK_FRAMES, features.rows)
+            hops = features.read("audio", first, stop)
+            recording = features.read("frame_recording", first, stop)
         except DamagedError:  # `verify` tells and repairs it; a measure can do without
             return np.zeros(2)
         samples = np.where(hops == NO_SAMPLE, 0, hops) * np.float32(PCM_SCALE)
         frames = np.concatenate([samples[:-1], samples[1:]], axis=1)
         # A frame is two hops of one recording: not the last of one and the first of the next.
-        inside = ~np.isin(np.arange(first + 1, first + len(hops)), features.recordings.frame_start)
+        inside = (recording[1:] == recording[:-1]) | (recording[1:] == NO_RECORDING)
         return np.array(transform.heard_energy(frames[inside][::4]))
 
     kept, total = sum(features.store.location.concurrently(energies, sample.tolist()), np.zeros(2))

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         spread,
     )
     from fadae.store.frames import DamagedError, FrameStore
+    from fadae.store.index_objects import RecordingRow
     from fadae.store.layout import BLOCK_FRAMES, CHUNK_FRAMES
     from fadae.store.location import Location
     from fadae.store.mapping import Mapper, map_serially
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     )
     from fadae.store.plan import BlockTask, Part, Plan, create_plan
     from fadae.store.publication import publish, published_plans
+    from fadae.store.published import PublishedRecordings
     from fadae.store.reconstruction import (
         CODE_BYTES,
         CODED_FRAMES,
@@ -45,13 +47,13 @@ if TYPE_CHECKING:
         side_scores,
     )
     from fadae.store.staging import (
-        PREFIXES,
         LedgerPage,
         LedgerRuns,
         fresh_names,
         improve_commit,
-        known_digests,
+        ledger_pages,
         read_commit,
+        read_commits,
         read_ledger,
         read_pcm,
         write_commit,
@@ -83,7 +85,9 @@ else:
                 "source_path",
             ],
             "fadae.store.plan": ["BlockTask", "Part", "Plan", "create_plan"],
+            "fadae.store.index_objects": ["RecordingRow"],
             "fadae.store.publication": ["publish", "published_plans"],
+            "fadae.store.published": ["PublishedRecordings"],
             "fadae.store.reconstruction": [
                 "CODE_BYTES",
                 "CODED_FRAMES",
@@ -102,11 +106,11 @@ else:
             "fadae.store.staging": [
                 "LedgerPage",
                 "LedgerRuns",
-                "PREFIXES",
                 "fresh_names",
                 "improve_commit",
-                "known_digests",
+                "ledger_pages",
                 "read_commit",
+                "read_commits",
                 "read_ledger",
                 "read_pcm",
                 "write_commit",
@@ -124,7 +128,6 @@ __all__ = [
     "NO_RECORDING",
     "NO_SAMPLE",
     "PCM_SCALE",
-    "PREFIXES",
     "PREPARED",
     "SCORES",
     "SIDES",
@@ -139,6 +142,8 @@ __all__ = [
     "Mapper",
     "Part",
     "Plan",
+    "PublishedRecordings",
+    "RecordingRow",
     "RecordingTable",
     "attrs_of",
     "code_size",
@@ -148,13 +153,14 @@ __all__ = [
     "features_sha256",
     "fresh_names",
     "improve_commit",
-    "known_digests",
+    "ledger_pages",
     "map_serially",
     "paths",
     "pcm_path",
     "publish",
     "published_plans",
     "read_commit",
+    "read_commits",
     "read_ledger",
     "read_pcm",
     "reconstruction_attrs",

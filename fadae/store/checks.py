@@ -20,7 +20,13 @@ from fadae.store.layout import BLOCK_FRAMES, CHUNK_FRAMES
 from fadae.store.location import Location
 from fadae.store.paths import commit_path, pcm_path, staged
 from fadae.store.plan import Part
-from fadae.store.staging import LedgerPage, commit_names, missing_digests
+from fadae.store.staging import (
+    LedgerPage,
+    commit_names,
+    is_known,
+    marked_keys,
+    missing_digests,
+)
 
 _RANGE_BYTES = 2**24
 _ABSENT = np.uint64(2**64 - 1)  # in a shard's index: this inner chunk was not written
@@ -63,6 +69,7 @@ class PageReport:
     problems: tuple[Problem, ...]
     broken: tuple[str, ...]  # paths of the commits that do not hold
     missing: tuple[int, ...]  # digests of published recordings without a commit
+    unmarked: tuple[str, ...] = ()  # keys of commits neither planned nor marked as new
 
 
 def check_block(check: BlockCheck) -> BlockReport:
@@ -159,7 +166,21 @@ def check_page(page: LedgerPage) -> PageReport:
             problems.append(Problem(pcm_path(commit.id), problem))
             broken.append(commit_path(commit.id))
     missing = missing_digests(page, names)
-    return PageReport(page.prefix, recordings, tuple(problems), tuple(broken), tuple(missing))
+    return PageReport(
+        page.prefix,
+        recordings,
+        tuple(problems),
+        tuple(broken),
+        tuple(missing),
+        tuple(_unmarked(page, names)) if page.marked else (),
+    )
+
+
+def _unmarked(page: LedgerPage, names: list[str]) -> Iterator[str]:
+    marks, known = set(marked_keys(page)), {page.prefix: page.known}
+    for key in (name.removesuffix(".json") for name in names):
+        if key not in marks and not is_known(key, known):
+            yield key
 
 
 def _pcm_problem(location: Location, commit: Commit) -> str | None:

@@ -15,6 +15,7 @@ from fadae.store.frames import FrameStore
 from fadae.store.layout import ArraySpec, fixed_array, frame_array, recording_array
 from fadae.store.location import Location
 from fadae.store.paths import FEATURES
+from fadae.store.recording_index import index_attrs
 
 if TYPE_CHECKING:
     from fadae.transform import Transform
@@ -225,11 +226,15 @@ class FeatureSet:
     @property
     def frames(self) -> int:
         """Frames of music: padding excluded, recordings with the same PCM counted once."""
+        if (index := index_attrs(self.store.attrs, len(self.recordings))) is not None:
+            return index["frames"]
         return int(self.recordings.frame_count[self.recordings.canonical].sum())
 
     @property
     def audio_seconds(self) -> float:
         """Duration of all recordings, those with the same PCM counted once."""
+        if (index := index_attrs(self.store.attrs, len(self.recordings))) is not None:
+            return index["samples"] / self.attrs["transform"]["sample_rate_hz"]
         return float(self.recordings.seconds[self.recordings.canonical].sum())
 
     def read(self, name: str, start: int = 0, stop: int | None = None) -> Array:

@@ -26,6 +26,7 @@ from typing import IO, Any, Self, TypeVar
 import fsspec
 import fsspec.asyn
 import zarr.storage
+from fsspec.core import has_magic
 from fsspec.utils import get_protocol
 
 from fadae.errors import NoInputError, UsageError
@@ -56,6 +57,7 @@ _TOLD = {
 _PARTIAL = ".partial-"  # prefix of local files not yet whole
 _RANGE_BYTES = 2**24
 _THREADS = 16
+_REMOVED_AT_ONCE = 1000
 
 T = TypeVar("T")
 Value = TypeVar("Value")
@@ -319,6 +321,17 @@ class Location:
         """Remove an object, or a folder with all below it; nothing where there is none."""
         with contextlib.suppress(FileNotFoundError):
             self._call("rm", path, recursive=True)
+
+    def delete_many(self, paths: Iterable[str]) -> None:
+        """Remove objects, many in one request where a bucket offers that; absent ones too."""
+        drawn = iter(paths)
+        while batch := list(itertools.islice(drawn, _REMOVED_AT_ONCE)):
+            full = [self.full(path) for path in batch]
+            if self._fs.async_impl and not any(map(has_magic, full)):  # it would look for those
+                self._wait(functools.partial(self._fs._rm, full), f"remove {batch[0]} ...")
+            else:
+                for _ in self.concurrently(self.delete, batch):
+                    pass
 
     def zarr_store(self, path: str, *, read_only: bool = False) -> Any:
         """Return the zarr store of a group below this location, patient where it is remote."""

@@ -21,6 +21,8 @@ REPORTS = "reports"
 COMPARISONS = "comparisons"  # of codes, by rate and distortion
 
 RATE = f"{STAGING}/rate.json"  # the sample rate that the workspace is bound to
+MARKS = f"{STAGING}/new"  # of the recordings whose commits may not be published yet
+ALL_MARKED = "all"  # in that folder: whoever has no mark is published
 _ZARR = ".zarr"
 
 
@@ -56,6 +58,20 @@ def pcm_path(recording_id: str) -> str:
 def commit_path(recording_id: str) -> str:
     """Return where a recording's commit lies."""
     return staged(staging_prefix(recording_id), f"{recording_key(recording_id)}.json")
+
+
+def mark_path(recording_id: str) -> str:
+    """Return where it says that a recording's commit may not be published yet."""
+    return marked(staging_prefix(recording_id), recording_key(recording_id))
+
+
+def marked(prefix: str, *key: str) -> str:
+    """Return a folder of such marks, or the mark of a recording's key.
+
+    >>> marked("0f")
+    'staging/new/0f'
+    """
+    return posixpath.join(MARKS, prefix, *key)
 
 
 def source_path(recording_id: str) -> str:

@@ -23,10 +23,11 @@ import numpy as np
 from fadae.arrays import Int64
 from fadae.errors import FadaeError, UsageError
 from fadae.records import Commit, Decoded, Track, TransformConfig
-from fadae.store.features import NO_RECORDING, RecordingTable
+from fadae.store.features import NO_RECORDING
 from fadae.store.layout import BLOCK_FRAMES
 from fadae.store.location import Location
 from fadae.store.paths import plan_path
+from fadae.store.published import PublishedRecordings
 from fadae.store.staging import LedgerRuns, encoded
 from fadae.transform import Transform
 
@@ -175,7 +176,7 @@ def _sound(number: int) -> Iterator[None]:
 def create_plan(
     location: Location,
     runs: LedgerRuns,
-    published: RecordingTable | None,
+    published: PublishedRecordings | None,
     *,
     number: int,
     published_rows: int,
@@ -220,7 +221,7 @@ class _Layout:
 
 def _lay_out(
     runs: LedgerRuns,
-    published: RecordingTable | None,
+    published: PublishedRecordings | None,
     published_rows: int,
     transform: Transform,
 ) -> _Layout:
@@ -229,51 +230,31 @@ def _lay_out(
         decoded = _decoded_at(commit, transform)
         digests += bytes.fromhex(decoded.pcm_sha256)
         counts[offset] = transform.frame_count(decoded.samples)
-    old = _Published.of(published)
     # The first of equal digests is canonical: a published one, else the smallest id.
-    every = np.frombuffer(old.digests + bytes(digests), dtype="S32")
+    every = np.frombuffer(digests, "S32")
     _, first, inverse = np.unique(every, return_index=True, return_inverse=True)
-    canonical = first[inverse][len(old.rows) :]
-    known = len(old.rows)
-    own = canonical == known + np.arange(len(counts))
+    different = [digests[32 * at : 32 * at + 32].hex() for at in first.tolist()]
+    canonical = first[inverse]
+    first_recording = len(published) if published else 0
+    rows = first_recording + canonical
+    own = canonical == np.arange(len(counts))
+    old = published.canonical(different) if published else {}
+    repeats = np.array([digest in old for digest in different], bool)[inverse]
+    own &= ~repeats
     start_row = -(-published_rows // BLOCK_FRAMES) * BLOCK_FRAMES
     ends = np.cumsum(np.where(own, counts, 0))
-    frame_start = start_row + ends - np.where(own, counts, 0)
-    first_recording = len(published) if published else 0
-    rows = np.concatenate([old.rows, first_recording + np.arange(len(counts))])
-    starts = np.concatenate([old.frame_start, frame_start])
-    spans = np.concatenate([old.frame_count, counts])
+    frame_start = (start_row + ends - np.where(own, counts, 0))[canonical]
+    for offset in np.flatnonzero(repeats).tolist():
+        rows[offset], row = old[different[inverse[offset]]]
+        frame_start[offset] = row.frame_start
     has_rows = len(ends) and ends[-1] > 0
     return _Layout(
         start_row=start_row,
         stop_row=int(start_row + ends[-1]) if has_rows else published_rows,
-        frame_start=starts[canonical],
-        frame_count=spans[canonical],
-        same_as=np.where(own, NO_RECORDING, rows[canonical]),
+        frame_start=frame_start,
+        frame_count=counts,
+        same_as=np.where(own, NO_RECORDING, rows),
     )
-
-
-@dataclass(frozen=True)
-class _Published:
-    """What duplicates may point at: the published recordings that have rows of their own."""
-
-    digests: bytes
-    rows: Int64
-    frame_start: Int64
-    frame_count: Int64
-
-    @classmethod
-    def of(cls, published: RecordingTable | None) -> Self:
-        if published is None or not len(published):
-            nothing = np.zeros(0, np.int64)
-            return cls(b"", nothing, nothing, nothing)
-        rows = np.flatnonzero(published.canonical)
-        return cls(
-            b"".join(bytes.fromhex(text) for text in published.column("pcm_sha256")[rows]),
-            rows,
-            published.frame_start[rows],
-            published.frame_count[rows].astype(np.int64),
-        )
 
 
 def _decoded_at(commit: Commit, transform: Transform) -> Decoded:

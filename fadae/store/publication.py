@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import itertools
 import logging
-from typing import Any
+from collections.abc import Iterator
 
 from fadae.store.frames import FrameStore
+from fadae.store.index_objects import COLUMNS, RecordingRow
+from fadae.store.indexing import extend_index, sweep_index
 from fadae.store.layout import RECORDINGS_PER_CHUNK
 from fadae.store.paths import FEATURES, recording_key
 from fadae.store.plan import Plan, PlannedRecording
+from fadae.store.published import PublishedRecordings
+from fadae.store.staging import forget_marks
 
 log = logging.getLogger("fadae.store")
 
@@ -22,6 +26,8 @@ def published_plans(store: FrameStore | None) -> int:
 def publish(plan: Plan) -> None:
     """Show a filled plan's rows and recordings to every reader at once.
 
+    The index of recordings is written before, under names of the plan's own; the root names it.
+
     A second driver that comes late finds the plan published and leaves the metadata alone. Were
     it overtaken while it wrote the recordings, whose chunks it shares with the next plan, it puts
     the next plans' back; were it overtaken in the instant after, it finds the next plan
@@ -31,7 +37,8 @@ def publish(plan: Plan) -> None:
     store = FrameStore.open(plan.location, FEATURES)
     if published_plans(store) > header.number:
         return
-    write_planned_recordings(store, plan)
+    sweep_index(store, header.number)
+    index = extend_index(store, _written(store, plan), plan.token)
     published = published_plans(FrameStore.open(plan.location, FEATURES))
     for number in range(header.number + 1, published):
         if later := Plan.read(plan.location, number):
@@ -39,35 +46,56 @@ def publish(plan: Plan) -> None:
     if published > header.number:
         return
     recordings = header.first_recording + header.recordings
-    store.publish(header.stop_row, recordings, {"published_plans": header.number + 1})
+    attrs = {"published_plans": header.number + 1, "index": index}
+    store = store.publish(header.stop_row, recordings, attrs)
+    rows = PublishedRecordings(store).every(header.first_recording)
+    forget_marks(plan.location, (row.key for row in rows))
     log.info("published %d recordings, %d rows", recordings, header.stop_row)
 
 
 def write_planned_recordings(store: FrameStore, plan: Plan) -> None:
     """Write a plan's rows of the recording table, streaming."""
+    for _ in _written(store, plan):
+        pass
+
+
+def _written(store: FrameStore, plan: Plan) -> Iterator[RecordingRow]:
+    """Yield a plan's rows of the recording table, each once it is written."""
     recordings = plan.recordings()
     row = plan.header.first_recording
     # Batches end at the chunks' boundaries: each chunk is written once.
     while batch := list(
         itertools.islice(recordings, RECORDINGS_PER_CHUNK - row % RECORDINGS_PER_CHUNK)
     ):
-        store.write_recordings(row, _columns(batch))
+        rows = list(map(_row, batch))
+        columns = {f"recording_{n}": [getattr(one, n) for one in rows] for n in COLUMNS}
+        store.write_recordings(row, columns)
         row += len(batch)
+        yield from rows
 
 
-def _columns(batch: list[PlannedRecording]) -> dict[str, list[Any]]:
-    """Return planned recordings as the recording_* columns."""
-    track_texts = ("id", "item", "file", "title", "creator", "licence", "url")
-    columns: dict[str, list[Any]] = {
-        name: [_storable(getattr(r.track, name)) for r in batch] for name in track_texts
-    }
-    columns["key"] = [recording_key(r.track.id) for r in batch]
-    columns["sha1"] = [r.decoded.source_sha1 for r in batch]
-    for name in ("pcm_sha256", "rate_hz", "source_rate_hz", "samples", "seconds"):
-        columns[name] = [getattr(r.decoded, name) for r in batch]
-    for name in ("frame_start", "frame_count", "same_as"):
-        columns[name] = [getattr(r, name) for r in batch]
-    return {f"recording_{name}": values for name, values in columns.items()}
+def _row(planned: PlannedRecording) -> RecordingRow:
+    """Return a planned recording as its row of the table."""
+    track, decoded = planned.track, planned.decoded
+    return RecordingRow(
+        id=_storable(track.id),
+        item=_storable(track.item),
+        file=_storable(track.file),
+        title=_storable(track.title),
+        creator=_storable(track.creator),
+        licence=_storable(track.licence),
+        url=_storable(track.url),
+        key=recording_key(track.id),
+        sha1=decoded.source_sha1,
+        pcm_sha256=decoded.pcm_sha256,
+        rate_hz=decoded.rate_hz,
+        source_rate_hz=decoded.source_rate_hz,
+        samples=decoded.samples,
+        seconds=decoded.seconds,
+        frame_start=planned.frame_start,
+        frame_count=planned.frame_count,
+        same_as=planned.same_as,
+    )
 
 
 def _storable(text: str) -> str:

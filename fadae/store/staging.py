@@ -1,5 +1,10 @@
 """The staging area: each recording's PCM and commit, and all commits read at scale.
 
+Commits stay, so their names grow with the corpus. A mark, an empty object below staging/new,
+stands for each that may not be published yet: it is written before the commit and removed after
+publication, and what is new is found among the marks alone. Until the first look at a staging
+area, which may be that of an earlier fadae, all names are listed; that look marks what has no mark.
+
 Tasks read the commits (a million reads at 20 ms are 5.6 hours for one reader); the driver merges
 the runs from files of its own, so that its memory holds one line of each at a time.
 """
@@ -7,14 +12,15 @@ the runs from files of its own, so that its memory holds one line of each at a t
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import gzip
 import heapq
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +30,16 @@ from fadae.errors import NoInputError
 from fadae.records import Commit, canonical_json
 from fadae.store.location import Location
 from fadae.store.mapping import Mapper, map_serially
-from fadae.store.paths import STAGING, commit_path, pcm_path, staged
+from fadae.store.paths import (
+    ALL_MARKED,
+    MARKS,
+    STAGING,
+    commit_path,
+    mark_path,
+    marked,
+    pcm_path,
+    staged,
+)
 
 PREFIXES = tuple(f"{number:02x}" for number in range(256))
 
@@ -34,7 +49,8 @@ _DIGEST_HEX = 16
 
 
 def write_commit(location: Location, commit: Commit) -> None:
-    """Write a recording's commit; its PCM must already be there."""
+    """Write a recording's commit, its mark first; its PCM must already be there."""
+    location.write_bytes(mark_path(commit.id), b"")
     text = commit.to_json().encode("utf-8", "surrogatepass")  # names from disk may be no UTF-8
     location.write_bytes(commit_path(commit.id), text)
 
@@ -50,6 +66,11 @@ def improve_commit(location: Location, commit: Commit) -> Commit:
         return there
     write_commit(location, commit)
     return commit
+
+
+def forget_marks(location: Location, recording_ids: Iterable[str]) -> None:
+    """Take recordings for published: a look for new ones passes them over."""
+    location.delete_many(map(mark_path, recording_ids))
 
 
 def read_commit(location: Location, recording_id: str) -> Commit | None:
@@ -84,6 +105,7 @@ class LedgerPage:
     location: Location
     prefix: str
     known: bytes = b""  # sorted 64-bit digests of the published recordings' keys
+    marked: bool = False  # whether the marks tell all commits that are not known
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,9 +131,25 @@ def known_digests(keys: Iterable[str]) -> dict[str, bytes]:
     return {prefix: np.sort(np.array(d, np.uint64)).tobytes() for prefix, d in found.items()}
 
 
+def commit_keys(page: LedgerPage) -> list[str]:
+    """Return the keys of all recordings with a commit below a prefix."""
+    return [name.removesuffix(".json") for name in commit_names(page)]
+
+
+def is_known(key: str, known: Mapping[str, bytes]) -> bool:
+    """Return whether a key's digest is among those that `known_digests` returned."""
+    prefix, digest = _digest(key)
+    found = np.frombuffer(known.get(prefix, b""), np.uint64)
+    at = int(np.searchsorted(found, np.uint64(digest)))
+    return at < len(found) and int(found[at]) == digest
+
+
 def fresh_names(page: LedgerPage) -> list[str]:
-    """Return the names of the commits below a prefix that are not known."""
-    names = commit_names(page)
+    """Return the names of the commits below a prefix that are not known.
+
+    By the marks, where they tell: one whose commit was never written has a name here all the same.
+    """
+    names = [f"{key}.json" for key in marked_keys(page)] if page.marked else commit_names(page)
     fresh = ~np.isin(_digests(names), np.frombuffer(page.known, np.uint64))
     return [name for name, is_fresh in zip(names, fresh, strict=True) if is_fresh]
 
@@ -128,6 +166,11 @@ def commit_names(page: LedgerPage) -> list[str]:
     return [n for n in page.location.names(staged(page.prefix)) if n.endswith(".json")]
 
 
+def marked_keys(page: LedgerPage) -> list[str]:
+    """Return the keys of the recordings below a prefix that have a mark."""
+    return page.location.names(marked(page.prefix))
+
+
 def key_digest(key: str) -> int:
     """Return the number that stands for a recording's key among those of its prefix."""
     return _digest(key)[1]
@@ -135,12 +178,24 @@ def key_digest(key: str) -> int:
 
 def read_page(page: LedgerPage) -> LedgerRun:
     """Return a page's fresh decoded recordings: the unit of work of planning."""
-    paths = [staged(page.prefix, name) for name in fresh_names(page)]
-    commits = [Commit.from_json(data) for data in page.location.read_many(paths)]
+    commits = read_commits(page.location, [staged(page.prefix, n) for n in fresh_names(page)])
     decoded = sorted((c for c in commits if c.decoded), key=lambda commit: commit.id)
     lines = "".join(f"{commit.to_json()}\n" for commit in decoded)
     data = gzip.compress(lines.encode("utf-8", "surrogatepass"), compresslevel=1, mtime=0)
     return LedgerRun(page.prefix, data, len(decoded), len(commits) - len(decoded))
+
+
+def read_commits(location: Location, paths: Iterable[str]) -> list[Commit]:
+    """Return the commits that are there."""
+
+    def read(path: str) -> bytes | None:
+        try:
+            return location.read_bytes(path)
+        except FileNotFoundError:  # marked, and killed before it was written
+            return None
+
+    found = location.concurrently(read, paths)
+    return [Commit.from_json(data) for data in found if data is not None]
 
 
 class LedgerRuns:
@@ -181,18 +236,62 @@ class LedgerRuns:
 
 
 def read_ledger(
-    location: Location, known: dict[str, bytes], mapper: Mapper, into: LedgerRuns
+    location: Location, published: Published | None, mapper: Mapper, into: LedgerRuns
 ) -> None:
-    """Read all commits that are not known; few of them here, many through the mapper."""
-    present = sorted(set(location.names(STAGING)) & set(PREFIXES))
-    every = [LedgerPage(location, prefix, known.get(prefix, b"")) for prefix in present]
-    counts = list(location.concurrently(lambda page: len(fresh_names(page)), every))
-    pages = [page for page, count in zip(every, counts, strict=True) if count]
-    if not pages:
+    """Read all commits that are not published; few of them here, many through the mapper.
+
+    The first look at a staging area marks those without a mark; marks of what is published go.
+    """
+    pages = ledger_pages(location, published)
+    if pages and not pages[0].marked:
+        _mark_all(location, pages)
+    for page in pages:
+        keys = marked_keys(page) if page.known else ()
+        stale = [key for key in keys if is_known(key, {page.prefix: page.known})]
+        location.delete_many(marked(page.prefix, key) for key in stale)
+    counts = list(location.concurrently(lambda page: len(fresh_names(page)), pages))
+    fresh = [page for page, count in zip(pages, counts, strict=True) if count]
+    if not fresh:
         return
     chosen: Mapper = map_serially if sum(counts) <= FEW else mapper
-    for run in chosen(read_page, pages, label="plan", unit="prefixes"):
+    for run in chosen(read_page, fresh, label="plan", unit="prefixes"):
         into.add(run)
+
+
+class Published(Protocol):
+    """What says which recordings are published: `PublishedRecordings`."""
+
+    def published_keys(self, keys: Iterable[str]) -> set[str]:
+        """Return those of some recordings' keys that are published."""
+
+
+def ledger_pages(location: Location, published: Published | None) -> list[LedgerPage]:
+    """Return the prefixes that may hold commits that are not published; nothing is written.
+
+    Where nothing is published all commits are new, whatever was published before and removed.
+    """
+    below = location.names(MARKS) if published else []
+    is_marked = ALL_MARKED in below
+    present = sorted(set(below if is_marked else location.names(STAGING)) & set(PREFIXES))
+
+    def page_of(prefix: str) -> LedgerPage:
+        page = LedgerPage(location, prefix, marked=is_marked)
+        if published is None:
+            return page
+        keys = published.published_keys(marked_keys(page) if is_marked else commit_keys(page))
+        return dataclasses.replace(page, known=known_digests(keys).get(prefix, b""))
+
+    return list(location.concurrently(page_of, present))
+
+
+def _mark_all(location: Location, pages: list[LedgerPage]) -> None:
+    """Give a mark to each commit that has none and is not known; then say that all have one."""
+    for page in pages:
+        keys = {name.removesuffix(".json") for name in fresh_names(page)}
+        bare = [marked(page.prefix, key) for key in sorted(keys - set(marked_keys(page)))]
+        for _ in location.concurrently(lambda path: location.write_bytes(path, b""), bare):
+            pass
+    location.write_bytes(f"{MARKS}/{ALL_MARKED}", b"")
 
 
 def _digest(key: str) -> tuple[str, int]:

@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator
 
 from fadae.errors import FadaeError, NoInputError
 from fadae.records import ProblemLine
-from fadae.store.checks import BlockCheck, Problem, check_array, check_block, check_page
+from fadae.store.checks import (
+    BlockCheck,
+    PageReport,
+    Problem,
+    check_array,
+    check_block,
+    check_page,
+)
 from fadae.store.features import FeatureSet, feature_specs
 from fadae.store.frames import FrameStore
+from fadae.store.indexing import check_index, extend_index
 from fadae.store.layout import BLOCK_FRAMES
 from fadae.store.location import Location
 from fadae.store.mapping import Mapper, map_serially
 from fadae.store.paths import (
+    ALL_MARKED,
     FEATURES,
+    MARKS,
     RECONSTRUCTIONS,
     STAGING,
     commit_path,
+    marked,
     plan_path,
     reconstructed_run,
     recording_key,
@@ -24,6 +36,8 @@ from fadae.store.paths import (
 )
 from fadae.store.plan import BlockTask, Plan
 from fadae.store.publication import published_plans, write_planned_recordings
+from fadae.store.published import PublishedRecordings
+from fadae.store.recording_index import index_attrs
 from fadae.store.staging import (
     PREFIXES,
     LedgerPage,
@@ -32,6 +46,8 @@ from fadae.store.staging import (
 )
 from fadae.summaries import VerifySummary
 from fadae.transform import transform_from_config
+
+log = logging.getLogger("fadae.store")
 
 MAX_PROBLEMS = 1000  # listed in a summary
 Recompute = Callable[[BlockTask], bool]
@@ -74,16 +90,18 @@ class _Verification:
         self.problems: list[ProblemLine] = []
         self.found = self.repaired = 0
         self.recordings = self.shards = self.damaged_shards = self.repaired_shards = 0
+        self.damaged_columns = False
         self.lost: set[str] = set()  # paths of commits whose PCM must not be extracted from
 
     def run(self) -> VerifySummary:
         """Check everything, the ledger first: repairs must not draw on damaged PCM."""
         store = self._open_features()
         plans = self._read_plans(store) if store is not None else []
-        self._check_ledger(plans)
+        self._check_ledger(plans, store)
         if store is not None:
             self._check_documents(store)
             self._check_small_arrays(store, plans)
+            self._check_index(store)
             self._check_features(store, plans)
             for name in self.location.names(RECONSTRUCTIONS):
                 self._check_reconstruction(name)
@@ -127,10 +145,11 @@ class _Verification:
             )
         return None
 
-    def _check_ledger(self, plans: list[Plan]) -> None:
+    def _check_ledger(self, plans: list[Plan], store: FrameStore | None) -> None:
         known = known_digests(_keys(plans))
         used = sorted({*known, *self.location.names(STAGING)} & set(PREFIXES))
-        pages = [LedgerPage(self.location, prefix, known.get(prefix, b"")) for prefix in used]
+        told = ALL_MARKED in self.location.names(MARKS)
+        pages = [LedgerPage(self.location, p, known.get(p, b""), told) for p in used]
         missing: set[tuple[str, int]] = set()
         for report in self.mapper(check_page, pages, label="verify ledger", unit="prefixes"):
             self.recordings += report.recordings
@@ -140,12 +159,24 @@ class _Verification:
                 for path in report.broken:
                     self.location.delete(path)
             self._note(report.problems)
+            self._check_marks(report, store)
         for key in _keys(plans) if missing else ():
             prefix = key[-32:][:2]
             if (prefix, key_digest(key)) in missing:
                 path = staged(prefix, f"{key}.json")
                 self.lost.add(path)
                 self._note([Problem(path, "missing: published, but no longer in the ledger")])
+
+    def _check_marks(self, report: PageReport, store: FrameStore | None) -> None:
+        """Name the commits that no extraction would find: neither published nor marked as new."""
+        if store is None or not report.unmarked:
+            return
+        published = PublishedRecordings(store).published_keys(report.unmarked)
+        lost = [marked(report.prefix, key) for key in report.unmarked if key not in published]
+        for path in lost if self.recompute else ():
+            self.location.write_bytes(path, b"")
+        wrong = "missing: `fadae extract` passes the recording over"
+        self._note([Problem(path, wrong) for path in lost], repaired=self.recompute is not None)
 
     def _read_plans(self, store: FrameStore) -> list[Plan]:
         plans = []
@@ -187,7 +218,27 @@ class _Verification:
             self._write_small_arrays(store, plans, damaged)
         for name, problems in damaged.items():
             repaired = self.recompute is not None and not check_array(store, name)
+            self.damaged_columns |= not repaired and name.startswith("recording_")
             self._note(problems, repaired=repaired)
+
+    def _check_index(self, store: FrameStore) -> None:
+        """Check the index of recordings against their columns; write it again to repair it."""
+        if self.damaged_columns:
+            return  # there is nothing to compare it with
+        repair = self.recompute is not None
+        if store.recording_rows and index_attrs(store.attrs, store.recording_rows) is None:
+            self._add_index(store, repair)
+        else:
+            self._note(check_index(store, repair=repair), repaired=repair)
+
+    def _add_index(self, store: FrameStore, repair: bool) -> None:
+        """Give a store of an earlier fadae its index; without, everything works but slowly."""
+        if not repair:
+            log.info("%s has no index of recordings: --repair writes one", FEATURES)
+            return
+        last = Plan.read(self.location, max(0, published_plans(store) - 1))
+        index = extend_index(store, (), last.token if last else "00000-none")
+        store.publish(store.rows, store.recording_rows, {"index": index})
 
     def _write_small_arrays(
         self, store: FrameStore, plans: list[Plan], names: Iterable[str]

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from fadae.data import UnitReader
-from fadae.model import ClosedForm, FrameShape, Pca, PcaOptions
+from fadae.model import ClosedForm, Completes, FrameShape, Pca, PcaOptions
 from fadae.records import Baseline, CodeSpec, finite
 from fadae.summaries import TrainSummary
 from fadae.training.batches import RankSample, SharedRows, prepare, read_groups
@@ -19,11 +19,13 @@ from fadae.training.checkpoint import snapshot
 from fadae.training.context import SAMPLE_FRAMES, Preempted, TrainingContext, scores_of
 from fadae.training.evaluate import Stopped
 from fadae.training.reduction import make_reduction
-from fadae.training.run import Metrics
+from fadae.training.run import Metrics, sample_of
 from fadae.training.runs import pca_remark
 
 log = logging.getLogger("fadae.training")
 _COMPONENT_BYTES = 4  # float32
+
+COMPLETED_FRAMES = 4096  # that a model is completed on, at most
 
 
 def finish(context: TrainingContext) -> TrainSummary:
@@ -39,6 +41,8 @@ def finish(context: TrainingContext) -> TrainSummary:
             if context.dataset.split.holdout.count:
                 context.state.add_evaluation(scores_of(context, context.model), None)
         published_step = _take_best(context)
+        if isinstance(context.model, Completes):
+            _complete(context)
         baseline = _baseline(context)
     except Stopped:
         raise Preempted(
@@ -95,6 +99,14 @@ def _take_best(context: TrainingContext) -> int:
     return best
 
 
+def _complete(context: TrainingContext) -> None:
+    """Compute what the model computes last, and score it as it now is."""
+    context.ranks.spread(list(context.model.state_dict().values()))
+    context.model.complete(_sample(context, context.model.code, COMPLETED_FRAMES))
+    if context.dataset.split.holdout.count:
+        context.state.evaluation = scores_of(context, context.model)
+
+
 def _baseline(context: TrainingContext) -> Baseline:
     """Return the held-out scores of PCA with as many float32 components as the code has bytes for.
 
@@ -127,16 +139,18 @@ def _baseline(context: TrainingContext) -> Baseline:
     return found
 
 
-def _sample(context: TrainingContext, code: CodeSpec) -> RankSample:
+def _sample(context: TrainingContext, code: CodeSpec, frames: int = SAMPLE_FRAMES) -> RankSample:
     """Return the seeded sample of training frames that closed forms with such codes see."""
     reduction = make_reduction(nn.Module(), context.config, context.ranks, context.features)
     device = context.ranks.device
-    shared = SharedRows(context.dataset.split.train.thinned(SAMPLE_FRAMES), context.config.lanes)
+    # Single rows of a few chunks: as many whole chunks alone would be too much of the same.
+    chunks = sample_of(context.dataset.split.train, 4 * frames, context.config.rules)
+    shared = SharedRows(chunks.thinned(frames), context.config.lanes)
     reader = UnitReader(context.read, shared, 0, context.dataset.rows)
     found = read_groups(
         reader, shared, reduction.groups(), lambda rows: prepare(rows, device, code).values
     )
     empty = torch.zeros(0, context.features, device=device)
     parts = [[empty, *blocks] for blocks in found]
-    (frames,) = context.ranks.total([sum(len(block) for part in parts for block in part)])
-    return RankSample(parts, int(frames), context.config.seed, reduction.total)
+    (total,) = context.ranks.total([sum(len(block) for part in parts for block in part)])
+    return RankSample(parts, int(total), context.config.seed, reduction.total)

@@ -173,7 +173,8 @@ class _Learning:
         state, config = self.context.state, self.config
         every = config.evaluate_epochs
         if every is None:
-            every = 1 if config.early_stopping else max(1, config.epochs // 10)
+            epochs = self.context.last_step // self.context.order.steps
+            every = 1 if config.early_stopping else max(1, epochs // 10)
         epoch, within = divmod(state.step, self.context.order.steps)
         due = state.step == self.context.last_step or (
             within == 0 and epoch > 0 and epoch % every == 0

@@ -102,7 +102,7 @@ def code_limit(workspace: Workspace, recording_id: str, run: str) -> float:
 
 
 def _stretches(workspace: Workspace, recording_id: str) -> list[slice]:
-    recording = workspace.recording(recording_id)
+    recording = workspace.recordings.find(recording_id)
     hop_seconds = workspace.transform.hop_samples / workspace.rate_hz
     firsts = np.linspace(0, max(0, recording.frame_count - _SAMPLED_FRAMES), _SAMPLED_STRETCHES)
     starts = sorted({int(first) for first in firsts})

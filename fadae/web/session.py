@@ -134,7 +134,7 @@ class WorkspaceSession:
         except NoInputError:
             return about
         about["recordings"] = len(workspace.recordings)
-        about["seconds"] = self._keep("seconds", lambda: _own_seconds(workspace))
+        about["seconds"] = workspace.audio_seconds
         about["transform"] = {
             "name": transform.name,
             "rate_hz": workspace.rate_hz,
@@ -166,7 +166,7 @@ class WorkspaceSession:
             recordings = workspace.recordings
         except NoInputError:
             return {"total": 0, "offset": offset, "recordings": []}
-        rows = list(recordings.rows(text)) if text.split() else range(len(recordings))
+        rows = self._keep(("search", text), lambda: recordings.rows(text))
         roles = {run: workspace.split(run).roles for run in workspace.runs}
         page = [
             {
@@ -177,23 +177,17 @@ class WorkspaceSession:
                 "seconds": recording.seconds,
                 "held_out_by": [run for run in roles if roles[run][recording.row] is Role.HELD_OUT],
             }
-            for recording in (recordings[row] for row in rows[offset : offset + limit])
+            for recording in map(recordings.__getitem__, rows[offset : offset + limit])
         ]
         return {"total": len(rows), "offset": offset, "recordings": page}
 
     def recording(self, recording_id: str) -> dict[str, Any]:
         """Return all about one recording: its scores in, and its role for, every run included."""
         workspace, _ = self.open()
-        recording = workspace.recording(recording_id)
+        recording = workspace.recordings.find(recording_id)
         came_from = _local_server(recording.url)
-        scores = {}
-        for run in workspace.reconstructions:
-            kept = self._keep(("scores", run), lambda run=run: workspace.scores(run))  # type: ignore[misc]
-            scores[run] = {
-                name: float(values[recording.row])
-                for name, values in kept.items()
-                if recording.row < len(values)
-            }
+        made = workspace.reconstructions
+        scores = {run: workspace.recording_scores(recording.row, run) for run in made}
         return {
             "id": recording.id,
             "item": recording.item,
@@ -223,7 +217,7 @@ class WorkspaceSession:
     def band_picture(self, recording_id: str, seconds: slice, source: str, columns: int) -> Raster:
         """Return the frequency-adaptive picture of a span."""
         workspace = self._with(source)
-        workspace.recording(recording_id)
+        workspace.recordings.find(recording_id)
         peak = self._keep(
             ("peak", recording_id), lambda: pictures.peak_magnitude(workspace, recording_id)
         )
@@ -237,7 +231,7 @@ class WorkspaceSession:
     def code_picture(self, recording_id: str, seconds: slice, run: str) -> Raster:
         """Return a run's codes of a span."""
         workspace = self._with(run)
-        workspace.recording(recording_id)
+        workspace.recordings.find(recording_id)
         limit = self._keep(
             ("code limit", run), lambda: pictures.code_limit(workspace, recording_id, run)
         )
@@ -291,11 +285,6 @@ class WorkspaceSession:
         if not self._has_model(source):
             raise UsageError(f"run {source!r} has no model yet: it is still training")
         return workspace
-
-
-def _own_seconds(workspace: Workspace) -> float:
-    """Return the duration of all recordings, those with the same samples counted once."""
-    return float(sum(r.seconds for r in workspace.recordings if r.same_as < 0))
 
 
 def _local_server(url: str) -> str | None:

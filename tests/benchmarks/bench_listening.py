@@ -22,7 +22,7 @@ import numpy as np  # noqa: E402 - the thread count must be set first
 from fadae.audio import from_pcm  # noqa: E402
 from fadae.coding import ByteCoder, encode_with_steps, find_step, packaged  # noqa: E402
 from fadae.coding.drawing import draw  # noqa: E402
-from fadae.model.making import RATE_HZ, Recording, read_folder  # noqa: E402
+from fadae.making import Recording, recordings_of  # noqa: E402
 from fadae.scores import log_spectral_distance_db, snr_db  # noqa: E402
 from fadae.transform import CriticalTransform  # noqa: E402
 from tests.conftest import shared_dir  # noqa: E402
@@ -32,6 +32,7 @@ Array = np.ndarray[Any, Any]
 SECONDS = 20
 STRENGTHS = (0.0, 0.2, 0.3, 0.5, 1.0)
 RATES = (128, 256, 512)
+RATE_HZ = 11025
 TRANSFORM = CriticalTransform(RATE_HZ)
 GENERATED_ROWS, GENERATED_STEP = 60, 112
 
@@ -40,7 +41,9 @@ def excerpts(folder: Path) -> list[Array]:
     """Return the middle of each recording that the model in the package does not know."""
     card = json.loads(resources.files("fadae.coding").joinpath("music.json").read_text())
     known = {one["sha256"] for one in card["trained_on"]}
-    found: list[Recording] = [one for one in read_folder(folder) if one.sha256 not in known]
+    found: list[Recording] = [
+        one for one in recordings_of(folder, RATE_HZ) if one.sha256 not in known
+    ]
     samples = SECONDS * RATE_HZ
     starts = [max(0, (len(one.pcm) - samples) // 2) for one in found]
     return [

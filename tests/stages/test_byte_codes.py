@@ -83,6 +83,14 @@ def test_a_run_that_was_stopped_ends_with_the_same_bytes(location: Location) -> 
     assert train(location, asked)["model_sha256"] == whole["model_sha256"]
 
 
+def test_centroids_and_side_information_are_counted(location: Location) -> None:
+    train(location, config("bytes", run="counted", max_steps=1))
+    counted = fadae.open(location.url).codec("counted").entropy
+    assert 0 < np.abs(counted.centroids).max() < 1024  # of a step
+    bandwidth = counted.bandwidth.astype(int)
+    assert bandwidth.max() > 4 * bandwidth.mean()  # guesses know of no likelier ones
+
+
 def test_a_run_is_reconstructed_and_read(
     trained: tuple[str, TrainSummary], location: Location
 ) -> None:

@@ -22,6 +22,7 @@ def small(**settings: Any) -> TrainConfig:
         "widths": (32, 8),
         "epochs": 2,
         "learning_rate": 1e-3,
+        "precision": "fp32",
         "ranks": 1,
         "log_steps": 5,
     }

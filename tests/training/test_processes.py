@@ -172,6 +172,8 @@ def command(location: Location, *more: str) -> list[str]:
         "5",
         "--evaluate-epochs",
         "5",
+        "--precision",
+        "fp32",
         "--json",
         *more,
     ]
