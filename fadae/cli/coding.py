@@ -27,8 +27,7 @@ ModelFile = Annotated[
 Fill = Annotated[
     float,
     typer.Option(
-        min=0,
-        max=1,
+        metavar="0..1",
         help="Put noise where the code holds zeros: less muffled, and farther from the samples. "
         "0.3 to 0.5 is a good strength.",
     ),
