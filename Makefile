@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 NEWEST := .venv-newest
 BIN := $(VENV)/bin
-# Processes that the tests run in; pytest's own way (`make test JOBS=0`) shows output as it comes.
-JOBS ?= 2
+# Processes that the tests run in, one more than two cores because some tests wait; pytest's own way
+# (`make test JOBS=0`) shows output as it comes.
+JOBS ?= 3
 PYTEST = -m pytest -n $(JOBS) --dist worksteal
 # One BLAS thread a process: ranks and workers are processes here.
 export OMP_NUM_THREADS ?= 1
@@ -21,7 +22,7 @@ ifeq ($(shell uname -s)$(wildcard /dev/nvidia* /dev/dxg),Linux)
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 endif
 
-.PHONY: demo test test-newest fuzz lint types layers docs k8s bench model clean
+.PHONY: demo test test-newest fuzz lint types layers docs k8s bench bench-gpu model compare clean
 
 # $(call install,VENV,CONSTRAINT OPTIONS)
 define install
@@ -74,9 +75,24 @@ k8s: $(VENV)/.installed
 bench: $(VENV)/.installed
 	$(BIN)/python -m tests.benchmarks
 
+# On a machine with CUDA: transform, trainer, NCCL and codes on its GPUs.
+bench-gpu: $(VENV)/.installed
+	$(BIN)/python -m tests.benchmarks.bench_gpu
+
 # The packaged entropy model and its card: make model MUSIC=FOLDER [JUDGE=FOLDER] [LICENCE=...]
 model: $(VENV)/.installed
 	$(BIN)/python -m fadae.making $(MUSIC) $(if $(JUDGE),--judge $(JUDGE)) --licence "$(LICENCE)"
+
+# Byte codes, tables, the dense model and PCA trained on half of a folder's recordings and compared
+# over the other half, with everyday codecs: make compare MUSIC=FOLDER [TO=docs/results].
+# Run it again if anything stops it. `all` compares whole recordings of up to ten minutes.
+COMPARED ?= build/compare
+TO ?= $(COMPARED)/results
+compare: $(VENV)/.installed
+	$(BIN)/fadae run --folder $(MUSIC) -w $(COMPARED) --recipe music --run music
+	$(BIN)/fadae train -w $(COMPARED) --recipe music --model tables --run tables
+	$(BIN)/fadae train -w $(COMPARED) --model pca --run pca
+	$(BIN)/fadae compare -w $(COMPARED) --seconds 600 --limit 1000 --name recordings --to $(TO)
 
 clean:
 	rm -rf $(VENV) $(NEWEST) .mypy_cache .ruff_cache .pytest_cache build *.egg-info

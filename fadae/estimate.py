@@ -87,7 +87,7 @@ class Job:
     audio_hours: float
     workers: int = 16
     downloads: int = 4
-    ranks: int = 2
+    ranks: int = 1
     epochs: int = 100
     train_frames: int = 500_000
     holdout: float = 0.5
@@ -159,11 +159,11 @@ class _Figures:
         )
 
     def train(self) -> StageEstimate:
-        """Read once, kept in memory; a sparse sample reads a chunk for each of its frames."""
+        """Read once, kept in memory; a sample's chunks are at least half used."""
         job = self.job
         wanted = min(self.frames, job.train_frames)
-        shards = min(self.blocks, wanted)
-        rows = min(self.frames, wanted * CHUNK_FRAMES)
+        shards = min(self.blocks, 2 * wanted / CHUNK_FRAMES)
+        rows = min(self.frames, 2 * wanted)
         seen = wanted * (1 - job.holdout) * job.epochs
         core_hours = seen / self.of.train_rate.value / SECONDS_PER_HOUR
         wall_hours = core_hours / job.ranks

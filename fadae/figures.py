@@ -7,6 +7,7 @@ threads), or text for a terminal. Axes carry their units.
 from __future__ import annotations
 
 import io
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fadae.arrays import Float64
+from fadae.compare import label, result
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -21,9 +23,15 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.image import AxesImage
 
+    from fadae.compare import CodeResult, Comparison
+
 INK, QUIET, GRID = "#1d2433", "#5b6475", "#d9dde5"
 TRAIN, HOLDOUT, BASELINE = "#3b6fb6", "#d1603d", "#7a8a5c"
+OWN = ("#3b6fb6", "#d1603d", "#7a4fa3", "#2f8f83", "#b08a1e", "#a33f6b")  # fadae's codes
+OTHERS = {"Opus": "#4b5563", "AAC": "#7b8494", "MP3": "#9aa3b5", "Vorbis": "#b9a58c"}
+_MARKS = {"Opus": "o", "AAC": "s", "MP3": "^", "Vorbis": "D"}
 _BRAILLE = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
+_ROUND_KBPS = (3, 6, 12, 24, 48)
 _ROUND_HZ = (20, 50, 100, 200, 300, 500, 700, 1000, 1500, 2000, 3000, 5000, 10_000, 20_000)
 
 
@@ -33,15 +41,25 @@ def side_by_side(
     """Return a PNG of original, code and reconstruction on one time axis.
 
     original, reconstruction: (band, time) from `Workspace.rasterize`, 0 to 1. codes: (code, time)
-    with a `time` coordinate in seconds; numbers of any kind, bytes among them.
+    with a `time` coordinate in seconds; numbers of any kind, bytes among them. Its attribute
+    `size`, where there is one, says in words what a code takes.
     """
     figure = _figure(11.0, 3.9, title)
     panels = figure.subplots(1, 3)
     _draw_bands(panels[0], original, "original")
-    kind = "bytes" if codes.dtype == np.uint8 else "numbers"
-    _draw_codes(panels[1], codes, f"code: {codes.sizes['code']} {kind} a frame")
+    _draw_codes(panels[1], codes, f"code: {codes.attrs.get('size', codes.sizes['code'])}")
     image = _draw_bands(panels[2], reconstruction, "reconstruction from the code")
     _colour_bar(figure, image, list(panels))
+    return _png(figure)
+
+
+def beside(pictures: Mapping[str, xr.DataArray], title: str = "") -> bytes:
+    """Return a PNG of several (band, time) pictures on one time axis, under their names."""
+    figure = _figure(11.0, 3.9, title)
+    panels = list(figure.subplots(1, len(pictures), squeeze=False)[0])
+    for axes, (name, picture) in zip(panels, pictures.items(), strict=True):
+        image = _draw_bands(axes, picture, name)
+    _colour_bar(figure, image, panels)
     return _png(figure)
 
 
@@ -59,7 +77,7 @@ def training_curves(metrics: Sequence[Mapping[str, object]], title: str = "") ->
     loss, nmse = figure.subplots(1, 2)
     _draw_curve(loss, curve(metrics, "train_loss"), "training", TRAIN)
     _draw_curve(loss, curve(metrics, "holdout_loss"), "held out", HOLDOUT)
-    _dress(loss, "mean squared error", "step", "loss (companded, scaled)")
+    _dress(loss, "what training minimises", "step", "loss")
     _draw_curve(nmse, curve(metrics, "holdout_nmse_db"), "held out", HOLDOUT)
     _draw_curve(nmse, curve(metrics, "pca_nmse_db"), "PCA, same code size", BASELINE, "--")
     _dress(nmse, "normalised error", "step", "NMSE (dB, companded)")
@@ -68,6 +86,69 @@ def training_curves(metrics: Sequence[Mapping[str, object]], title: str = "") ->
         if axes.lines:
             axes.legend(frameon=False, fontsize=8, labelcolor=INK)
     return _png(figure)
+
+
+def rate_distortion(comparison: Comparison, title: str = "") -> bytes:
+    """Return a PNG of each measure over kbit/s, a line a code, with its intervals."""
+    keys = [key for key in result.measured(comparison) if key != "si_sdr_db"]
+    figure = _figure(4.4 * max(len(keys), 1), 4.2, title)
+    lines: dict[str, list[CodeResult]] = {}
+    for code in comparison["codes"]:
+        lines.setdefault(label(code), []).append(code)
+    colours = _line_colours(comparison)
+    panels = figure.subplots(1, max(len(keys), 1), squeeze=False)[0]
+    for axes, key in zip(panels[: len(keys)], keys, strict=True):
+        for name, codes in lines.items():
+            _draw_rates(axes, sorted(codes, key=lambda one: one["kbps"]), key, name, colours[name])
+        measure = comparison["measures"][key]
+        better = "higher" if measure["higher_is_better"] else "lower"
+        unit = f" ({measure['unit']})" if measure["unit"] else ""
+        _dress(axes, f"{measure['name']}{unit}, {better} is better", "kbit/s, whole file", "")
+        axes.set_xscale("log")
+        axes.set_xticks(_ROUND_KBPS, [str(one) for one in _ROUND_KBPS])
+        axes.minorticks_off()
+        axes.grid(color=GRID, linewidth=0.6)
+    if keys:
+        figure.axes[0].legend(frameon=False, fontsize=8, labelcolor=INK)
+    return _png(figure)
+
+
+def _line_colours(comparison: Comparison) -> dict[str, str]:
+    """Return the colour of each line: codecs their own, fadae's codes one after another."""
+    own = itertools.cycle(OWN)
+    colours: dict[str, str] = {}
+    for code in comparison["codes"]:
+        if label(code) not in colours:
+            colours[label(code)] = OTHERS.get(code["name"]) or next(own)
+    return colours
+
+
+def _draw_rates(axes: Axes, codes: Sequence[CodeResult], key: str, name: str, colour: str) -> None:
+    """Draw one code's means at its rates, with their intervals as bars."""
+    points = [
+        (code["kbps"], one["mean"], one["mean"] - one["low"], one["high"] - one["mean"])
+        for code in codes
+        if (one := code["scores"].get(key)) is not None
+        and one["mean"] is not None
+        and one["low"] is not None
+        and one["high"] is not None
+    ]
+    if points:
+        kbps, means, below, above = zip(*points, strict=True)
+        is_other = codes[0]["kind"] == "codec"
+        axes.errorbar(
+            kbps,
+            means,
+            (below, above),
+            label=name,
+            color=colour,
+            linewidth=1.2 if is_other else 2.2,
+            linestyle="--" if is_other else "-",
+            marker=_MARKS.get(name, "o"),
+            markersize=4.5,
+            elinewidth=0.8,
+            capsize=2,
+        )
 
 
 def curve(metrics: Sequence[Mapping[str, object]], name: str) -> tuple[list[float], list[float]]:

@@ -1,6 +1,7 @@
 """Codes that no recording has: drawn with a run's statistics, walked, or between two recordings.
 
-A code is 256 numbers and a scale a frame. `CodeStatistics` measures how a run's codes lie and how
+That is for codes that are points of a space, say 256 numbers and a scale a frame; models of other
+codes may have methods of their own. `CodeStatistics` measures how a run's codes lie and how
 they move from one frame to the next; `draw`, `walk` and `interpolate` make new ones, each a pure
 function of its arguments and seed; `sound` lets them be heard.
 """
@@ -21,6 +22,7 @@ from fadae.transform import Transform
 
 PEAK = 0.98
 _MOST_CHUNKS = 256
+VECTOR_METHODS = ("walk", "normal", "interpolate")  # of codes that are points of a space
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,13 +100,22 @@ def _axes_of_motion(stretches: list[Float64]) -> tuple[Float64, Float64]:
     return turn.T @ (axes * np.sqrt(variance)).T, np.clip(correlation, -0.999, 0.999)
 
 
+def methods_of(codec: Codec) -> dict[str, bool]:
+    """Return the methods by which codes of a codec are made, and whether each is its model's own.
+
+    Drawing, walking and interpolating take codes that are points of a space.
+    """
+    own = codec.model.methods if isinstance(codec.model, Generates) else ()
+    shared = VECTOR_METHODS if codec.code.interpolates else ()
+    return dict.fromkeys(shared, False) | dict.fromkeys(own, True)
+
+
 def is_own(codec: Codec, method: str) -> bool:
     """Return whether a codec's model makes codes by this method itself.
 
-    Raises UsageError where nobody can: drawing, walking and interpolating take codes that are
-    points of a space.
+    Raises UsageError where nobody can.
     """
-    own = codec.model.methods if isinstance(codec.model, Generates) else ()
+    own = [name for name, is_own in methods_of(codec).items() if is_own]
     if method not in own and not codec.code.interpolates:
         raise UsageError(
             f"cannot generate with method {method!r}: what lies between two codes of this run "

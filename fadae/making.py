@@ -45,10 +45,14 @@ CODE_BYTES = (128, 256, 512)
 
 @dataclass(frozen=True)
 class Recording:
-    """A file's sound: pcm [n] int16, and the SHA-256 of the file and of its samples."""
+    """A file's sound: pcm [n] int16, and the hashes of the file.
+
+    Cards name files by SHA-256; workspaces, like the archive, by SHA-1.
+    """
 
     name: str
     sha256: str
+    sha1: str
     pcm: npt.NDArray[np.int16]
 
     @property
@@ -59,13 +63,15 @@ class Recording:
     @property
     def listed(self) -> dict[str, str]:
         """What a card says of it."""
-        return {"name": self.name, "sha256": self.sha256}
+        return {"name": self.name, "sha256": self.sha256, "sha1": self.sha1}
 
 
 def recordings_of(folder: Path, rate_hz: int) -> Iterator[Recording]:
     """Yield the recordings of a folder, sorted by path, one in memory at a time."""
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+        data = path.read_bytes()
+        sha256 = hashlib.sha256(data).hexdigest()
+        sha1 = hashlib.sha1(data, usedforsecurity=False).hexdigest()
         with tempfile.TemporaryFile() as pcm, borrowed() as sandbox:
             try:
                 sandbox.decode(path, rate_hz, Limits(), pcm.write)
@@ -74,7 +80,7 @@ def recordings_of(folder: Path, rate_hz: int) -> Iterator[Recording]:
                 continue
             pcm.seek(0)
             samples = np.frombuffer(pcm.read(), dtype="<i2").astype(np.int16)
-        yield Recording(path.name, sha256, samples)
+        yield Recording(path.name, sha256, sha1, samples)
 
 
 def settings(steps: int | None = None) -> JobConfig:

@@ -211,6 +211,28 @@ class CodeSpec:
         return "float" in self.dtype
 
 
+@dataclass(frozen=True, slots=True)
+class CodeSize:
+    """What codes take on average: bytes a row, and kilobits a second of sound.
+
+    The scale that some codes carry, 4 bytes a row, is not counted.
+
+    >>> print(CodeSize.of(1024, hop_seconds=3750 / 11025))
+    1,024 bytes a row, 24.1 kbps
+    """
+
+    bytes_a_row: float
+    kbps: float
+
+    @classmethod
+    def of(cls, bytes_a_row: float, hop_seconds: float) -> Self:
+        """Return the size of codes of so many bytes, one every `hop_seconds`."""
+        return cls(bytes_a_row, bytes_a_row * 8 / 1000 / hop_seconds)
+
+    def __str__(self) -> str:
+        return f"{self.bytes_a_row:,.0f} bytes a row, {self.kbps:.1f} kbps"
+
+
 FailureLine = TypedDict("FailureLine", {"id": str, "class": str, "reason": str})
 """A recording that is not there, as summaries list it."""
 
@@ -218,6 +240,16 @@ FailureRecord = TypedDict(
     "FailureRecord", {"id": str, "class": str, "reason": str, "attempts": int}
 )
 """A failure as a listing remembers it."""
+
+
+class ComparedLine(TypedDict):
+    """A way of keeping the demonstration's sound: what it takes, and how far it is from it."""
+
+    name: str
+    bytes_a_row: float
+    kbps: float
+    snr_db: float  # against the original's samples
+    log_spectral_distance_db: float
 
 
 class ProblemLine(TypedDict):
@@ -334,6 +366,7 @@ class TrainRecipe(TypedDict, total=False):
     precision: str
     reduction: str
     leaves: int
+    rules: int  # absent: 1
     micro_batch: int | None
     lanes: int
     window_rows: int

@@ -12,7 +12,7 @@ import mimetypes
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
@@ -21,12 +21,17 @@ from fadae import figures
 from fadae._version import __version__
 from fadae.arrays import Float64
 from fadae.audio.write import encode
+from fadae.compare import Comparison, result
+from fadae.compare import table as comparison_table
 from fadae.errors import UsageError
 from fadae.query import ORIGINAL, TRANSFORM, Recording, Workspace
-from fadae.records import SideScores, finite
+from fadae.records import CodeSize, SideScores, finite
 from fadae.store import paths
 from fadae.summaries import ReportSummary
 from fadae.training import pca_remark, run_summary
+
+if TYPE_CHECKING:  # torch comes in with the codes, when there are some
+    from fadae.model import Codes
 
 DEFAULT_RECORDINGS = 12
 DEFAULT_SECONDS = 20.0
@@ -54,7 +59,7 @@ img{width:100%;height:auto;border-radius:8px;background:#fff}figure{margin:.6rem
 audio{width:100%;display:block}
 .scroll{overflow-x:auto}table{border-collapse:collapse;width:100%}
 th,td{padding:.35rem .7rem;border-bottom:1px solid var(--line);text-align:right;white-space:nowrap}
-th:first-child,td:first-child{text-align:left;white-space:normal;overflow-wrap:anywhere}
+th:first-child,td:first-child{min-width:8rem;text-align:left;white-space:normal;overflow-wrap:anywhere}
 td{font-variant-numeric:tabular-nums}caption{text-align:left;padding-bottom:.5rem}
 """
 
@@ -92,6 +97,10 @@ def report(
     pooled: SideScores = finite(workspace.pooled_scores(run))
     document = {"run": run, **pooled, "recordings": [row.to_dict() for row in table]}
     files["scores.json"] = json.dumps(document, indent=1).encode()
+    sections += [
+        _comparison(result.read(workspace.location, name), files)
+        for name in result.names(workspace.location)
+    ]
     page = _page(workspace, run, table, pooled, sections)
     files["index.html"] = page.encode("utf-8", "xmlcharrefreplace")  # last: it names the others
     for name, data in files.items():
@@ -118,9 +127,20 @@ def side_by_side(
     made = workspace.rasterize(recording_id, seconds, source=run, peak=peak)
     codes = workspace.codes(recording_id, seconds, run)
     picture = xr.DataArray(
-        np.asarray(codes.values).T, dims=("code", "time"), coords={"time": codes.time_seconds}
+        np.asarray(codes.values).T,
+        dims=("code", "time"),
+        coords={"time": codes.time_seconds},
+        attrs={"size": _size_words(codes, workspace.hop_seconds)},
     )
     return figures.side_by_side(original, picture, made, title)
+
+
+def _size_words(codes: Codes, hop_seconds: float) -> str:
+    """Return what these codes take, in words: bytes of variable length by their mean."""
+    if codes.code_bytes is not None:
+        return str(CodeSize.of(float(np.mean(codes.code_bytes)), hop_seconds))
+    size = CodeSize.of(codes.values.shape[1] * codes.values.itemsize, hop_seconds)
+    return f"{codes.values.shape[1]} {codes.values.dtype}, {size}"
 
 
 def _spread(workspace: Workspace, nmse_db: Any, limit: int) -> list[Recording]:
@@ -171,6 +191,21 @@ def _recording(
 </section>"""
 
 
+def _comparison(comparison: Comparison, files: dict[str, bytes]) -> str:
+    """Add a comparison's plot to the files; return its part of the page."""
+    name = f"comparison-{comparison['name']}.png"
+    files[name] = figures.rate_distortion(comparison)
+    heads, rows = comparison_table.cells(comparison)
+    head = "".join(f"<th>{escape(one)}</th>" for one in heads)
+    lines = (f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>\n" for row in rows)
+    return f"""<section><h2>Comparison of codes: {escape(comparison["name"])}</h2>
+<figure><img src="{escape(name)}" loading="lazy"
+ alt="Each measure over kbit/s, a line a code; the table has the same numbers"></figure>
+<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>
+{"".join(lines)}</tbody></table></div>
+{"".join(f"<p>{escape(line)}</p>" for line in comparison_table.explained(comparison))}</section>"""
+
+
 def _page(
     workspace: Workspace,
     run: str,
@@ -190,14 +225,8 @@ def _page(
         + "</tr>\n"
         for n, row in enumerate(table, 1)
     )
-    return f"""<!doctype html>
-<html lang="en"><head><meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy"
- content="script-src 'none'; object-src 'none'; base-uri 'none'; form-action 'none'">
-<title>fadae: run {escape(run)}</title><style>{_STYLE}</style></head><body>
-<header><h1>Run {escape(run)}</h1>
-<p>{len(sections)} of {len(workspace.recordings)} recordings; transform {escape(about.name)},
+    body = f"""<header><h1>Run {escape(run)}</h1>
+<p>{len(table)} of {len(workspace.recordings)} recordings; transform {escape(about.name)},
 {about.bands} bands, {about.size} coefficients a frame of
 {(stop - start) / about.sample_rate_hz:.2f} s at {about.sample_rate_hz} Hz.</p></header>
 <main><section><h2>Training</h2><figure><img src="curves.png" width="1350" height="510"
@@ -208,7 +237,19 @@ SI-SDR are better. <a href="scores.json">As JSON</a>.</caption>
 <thead><tr><th>recording</th><th title="{_HELD_OUT_MEANS}">held out</th>{heads}</tr></thead><tbody>
 {rows}</tbody></table></div>
 <p>{escape(_compared(workspace, run, pooled))}</p></section>
-{"".join(sections)}</main>
+{"".join(sections)}</main>"""
+    return html(f"run {run}", body)
+
+
+def html(title: str, body: str) -> str:
+    """Return a page that needs no server and runs no script; `body` is markup."""
+    return f"""<!doctype html>
+<html lang="en"><head><meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy"
+ content="script-src 'none'; object-src 'none'; base-uri 'none'; form-action 'none'">
+<title>fadae: {escape(title)}</title><style>{_STYLE}</style></head><body>
+{body}
 <footer>Written by fadae {escape(__version__)}.</footer></body></html>
 """
 
@@ -222,7 +263,9 @@ def _compared(workspace: Workspace, run: str, pooled: SideScores) -> str:
         for words, (nmse_db, snr_db) in (("held out", held_out), ("trained on", trained))
     )
     remark = pca_remark(run_summary(workspace.location, run))
-    return f"All frames, {sides}. {remark and remark + '.'}".rstrip()
+    size = workspace.code_size(run)
+    code = f" The code takes {size}." if size else ""
+    return f"All frames, {sides}.{code} {remark and remark + '.'}".rstrip()
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from fadae.errors import Summary
-from fadae.records import FailureLine, ProblemLine, RecordingCounts
+from fadae.records import ComparedLine, FailureLine, ProblemLine, RecordingCounts
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,6 +96,8 @@ class TrainSummary(StageSummary):
     waited_share: float | None = None
     ranks: int | None = None
     figures: Mapping[str, float | None] = field(default_factory=dict)  # the model's own, held out
+    bytes_a_row: float | None = None  # of a frame's code; held out, where it varies
+    kbps: float | None = None  # the same, by time
     published_step: int | None = None  # of the weights in the model's file, once it is written
 
     def to_dict(self) -> dict[str, object]:
@@ -136,6 +138,8 @@ class ReconstructSummary(StageSummary):
     trained_nmse_db: float  # ... and over those it trained on
     trained_audio_snr_db: float
     model_sha256: str
+    bytes_a_row: float | None  # of the codes, without their scale; None in an earlier fadae's store
+    kbps: float | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -184,8 +188,9 @@ class JobSummary(StageSummary):
 
 @dataclass(frozen=True, eq=False)
 class DemoSummary(JobSummary):
-    """The four stages of the demonstration, and what lies where."""
+    """The four stages of the demonstration, how the codes compare, and what lies where."""
 
+    compared: Sequence[ComparedLine] = field(default_factory=list)
     wrote: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -212,4 +217,5 @@ class WorkspaceSummary(StageSummary):
     rate_hz: int | None
     runs: Sequence[str]
     reconstructions: Sequence[str]
+    codes: Mapping[str, str]  # what a run's code takes, of those of which it is known
     failures: Sequence[FailureLine]  # the first 1000

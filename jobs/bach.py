@@ -21,7 +21,7 @@ from fadae.store import Location
 ITEM = "AOC11B"
 
 
-def recipe(epochs: int, ranks: int, device: str, downloads: int) -> JobConfig:
+def recipe(epochs: int, ranks: int | None, device: str, downloads: int) -> JobConfig:
     """Return the experiment's settings, every number of it spelled out."""
     return JobConfig(
         ingest=IngestConfig(downloads=downloads),
@@ -46,7 +46,7 @@ def job(
     contact: str = picked(IngestConfig, "contact"),
     downloads: int = picked(IngestConfig, "downloads"),
     epochs: int = picked(TrainConfig, "epochs"),
-    ranks: int = picked(TrainConfig, "ranks"),
+    ranks: int | None = picked(TrainConfig, "ranks"),
     device: str = picked(Job, "device"),
     scheduler: str | None = picked(Job, "scheduler"),
     workers: int | None = picked(Job, "workers"),

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.hangs import HANG_SECONDS
+
 _CONFIG = """
 {user}
 daemon off;
@@ -64,11 +66,12 @@ def nginx(folder: Path, http: str = "", server: str = "") -> Iterator[str]:
         yield f"http://127.0.0.1:{port}"
     finally:
         process.send_signal(signal.SIGTERM)
-        process.wait(10)
+        process.wait(HANG_SECONDS)
 
 
 def _await(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
-    for _ in range(200):
+    deadline = time.monotonic() + HANG_SECONDS
+    while time.monotonic() < deadline:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
             return
         if process.poll() is not None:

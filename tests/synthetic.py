@@ -45,6 +45,7 @@ def write_features(
     same_as: Mapping[str, str] | None = None,
     titles: Mapping[str, str] | None = None,
     urls: Mapping[str, str] | None = None,
+    sha1s: Mapping[str, str] | None = None,
 ) -> None:
     """Append recordings, from a block's border on, to the workspace's features and publish them."""
     transform = FrequencyAdaptiveTransform.preset(preset)
@@ -54,8 +55,9 @@ def write_features(
     )
     first, table = store.rows, store.recording_rows
     columns = _table(recordings, transform, first, same_as or {}, titles or {}, table)
-    for name, url in (urls or {}).items():
-        columns["url"][list(recordings).index(name)] = url
+    for column, given in (("url", urls), ("sha1", sha1s)):
+        for name, value in (given or {}).items():
+            columns[column][list(recordings).index(name)] = value
     used = first + sum(
         count
         for count, same in zip(columns["frame_count"], columns["same_as"], strict=True)

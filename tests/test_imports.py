@@ -19,6 +19,7 @@ import fadae
         "import fadae; fadae.ingest, fadae.extract, fadae.reconstruct, fadae.train, fadae.run",
         "import fadae.cli.app",
         "import fadae.stages.ingest, fadae.stages.extract, fadae.cluster",
+        "import fadae.training.launch_dask",  # Dask's workers only start processes that do
         "import fadae.query.workspace; fadae.query.workspace.open",
     ],
 )

@@ -13,14 +13,17 @@ import pytest
 import soundfile
 
 import fadae
+from fadae.compare import result
 from fadae.errors import UsageError
 from fadae.report import report
 from fadae.stages.reconstruct import reconstruct
 from fadae.store.location import Location
+from tests.compare.test_result import code, comparison
 from tests.s3 import S3Server
 from tests.synthetic import music, write_features, write_run
 
 HOSTILE = "</title><script>alert(1)</script><img src=x onerror=alert(1)>\"'&\udce9$\\frac{"
+HOSTILE_CODE = "<i>default"
 NAMES = {"../../etc/passwd": HOSTILE, "b/x onerror=alert(1).ogg": ""}
 
 
@@ -71,6 +74,19 @@ def test_every_file_the_page_names_is_there_and_whole(folder: Path) -> None:
     assert {p.name for p in page.parent.iterdir()} == {*named, "index.html", "scores.json"}
     scores = json.loads((page.parent / "scores.json").read_text())
     assert len(scores["recordings"]) == 2 and scores["recordings"][0]["nmse_db"] is not None
+
+
+def test_comparisons_are_part_of_the_page(folder: Path) -> None:
+    location = Location(str(folder))
+    drawn = "comparison-default.png"
+    own, opus = code(HOSTILE_CODE, 6.0, snr_db=18.25), code("Opus", 8.0, snr_db=7.5)
+    result.write(location, comparison(own, opus))
+    page = Path(report(fadae.open(str(folder)), seconds=1, limit=1)["index"])
+    location.delete("comparisons")
+    text = page.read_text("utf-8")
+    assert f'src="{drawn}"' in text and (page.parent / drawn).read_bytes().startswith(b"\x89PNG")
+    assert "<td>18.25 [18.25, 18.25]</td>" in text and "1 of 2 recordings" in text
+    assert "<i>" not in text
 
 
 def test_the_page_tells_held_out_from_trained(tmp_path: Path) -> None:

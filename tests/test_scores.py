@@ -7,10 +7,19 @@ import math
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fadae.scores import ErrorSums, audio_sums, log_spectral_distance_db, nmse_db, si_sdr_db, snr_db
+from fadae.scores import (
+    ErrorSums,
+    audio_sums,
+    log_spectral_distance_db,
+    multi_resolution_stft_distance,
+    nmse_db,
+    si_sdr_db,
+    snr_db,
+)
 
 
 def pair(seed: int, noise: float) -> tuple[np.ndarray, np.ndarray]:
@@ -103,3 +112,44 @@ class TestLogSpectralDistance:
         assert log_spectral_distance_db(np.ones(1), np.ones(1)) == 0
         with pytest.raises(ValueError, match="shape"):
             log_spectral_distance_db(np.zeros(3), np.zeros(4))
+
+
+class TestMultiResolutionStftDistance:
+    def test_it_is_its_definition_by_torch(self) -> None:
+        samples = 2048 + 512 * 70  # a whole number of frames of every window, more than one part
+        random = np.random.default_rng(0)
+        x = (0.1 * random.standard_normal(samples)).astype(np.float32)
+        y = (x + 0.02 * random.standard_normal(samples)).astype(np.float32)
+        expected = []
+        for width in (512, 1024, 2048):
+            a, b = (
+                torch.stft(
+                    torch.from_numpy(signal),
+                    width,
+                    width // 4,
+                    window=torch.hann_window(width),
+                    center=False,
+                    return_complex=True,
+                )
+                .abs()
+                .clamp(min=1e-4)
+                for signal in (x, y)
+            )
+            convergence = torch.linalg.norm(a - b) / torch.linalg.norm(a)
+            expected.append(float(convergence + (a.log() - b.log()).abs().mean()))
+        found = multi_resolution_stft_distance(x, y)
+        assert found == pytest.approx(np.mean(expected), rel=1e-4)
+
+    def test_it_hears_phase_as_little_as_magnitudes_do(self) -> None:
+        x = 0.1 * np.random.default_rng(1).standard_normal(5000)
+        assert multi_resolution_stft_distance(x, x) == 0
+        assert multi_resolution_stft_distance(x, -x) == 0
+        halved = multi_resolution_stft_distance(x, 0.5 * x)
+        assert halved == pytest.approx(0.5 + math.log(2), abs=0.01)
+
+    def test_edges(self) -> None:
+        assert math.isnan(multi_resolution_stft_distance(np.zeros(0), np.zeros(0)))
+        assert math.isnan(multi_resolution_stft_distance(np.zeros(9), np.ones(9)))
+        assert multi_resolution_stft_distance(np.ones(1), np.ones(1)) == 0
+        with pytest.raises(ValueError, match="shape"):
+            multi_resolution_stft_distance(np.zeros(3), np.zeros(4))

@@ -39,7 +39,9 @@ INGEST = IngestSummary(
 )
 EXTRACT = ExtractSummary(2, 14, 7.5, 1, 0, None)
 TRAIN = TrainSummary(run="a", model="dense", steps=3, figures={"bits": 4.5}, published_step=2)
-RECONSTRUCT = ReconstructSummary("a", 14, 1, 0, -9.0, 8.0, 7.0, 6.0, -5.0, 4.0, -3.0, 2.0, "00")
+RECONSTRUCT = ReconstructSummary(
+    "a", 14, 1, 0, -9.0, 8.0, 7.0, 6.0, -5.0, 4.0, -3.0, 2.0, "00", 9.0, 1.0
+)
 VERIFY = VerifySummary(2, 3, 0, 0, 0, 0)
 
 # The contract of `--json`, in the order in which it is printed.
@@ -51,13 +53,14 @@ KEYS: list[tuple[StageSummary, str]] = [
         "run model steps epochs train_loss holdout_loss holdout_nmse_db holdout_nmse_linear_db "
         "pca_nmse_db pca_nmse_linear_db pca_components best_step best_holdout_nmse_db "
         "train_frames holdout_frames stale_recordings padding_rows silent_rows failed_rows "
-        "model_sha256 samples_per_second waited_share ranks holdout_bits published_step",
+        "model_sha256 samples_per_second waited_share ranks bytes_a_row kbps holdout_bits "
+        "published_step",
     ),
     (
         RECONSTRUCT,
         "run frames shards_written shards_kept nmse_db audio_snr_db audio_si_sdr_db "
         "log_spectral_distance_db held_out_nmse_db held_out_audio_snr_db trained_nmse_db "
-        "trained_audio_snr_db model_sha256",
+        "trained_audio_snr_db model_sha256 bytes_a_row kbps",
     ),
     (
         VERIFY,

@@ -5,17 +5,17 @@ from typing import TYPE_CHECKING
 from fadae._lazy import lazily
 
 if TYPE_CHECKING:
-    from fadae.audio import write
+    from fadae.audio import codecs, write
     from fadae.audio.pcm import from_pcm, to_pcm
     from fadae.audio.sandbox import borrowed
 else:
     __getattr__ = lazily(
         __name__,
         {
-            "fadae.audio": ["write"],
+            "fadae.audio": ["codecs", "write"],
             "fadae.audio.pcm": ["from_pcm", "to_pcm"],
             "fadae.audio.sandbox": ["borrowed"],
         },
     )
 
-__all__ = ["borrowed", "from_pcm", "to_pcm", "write"]
+__all__ = ["borrowed", "codecs", "from_pcm", "to_pcm", "write"]

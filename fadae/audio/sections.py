@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import mmap
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -19,6 +20,14 @@ TAG_BYTES = 2**20
 """Longest tag that is read as it is; of longer ones, pictures most of them, the short texts."""
 _TEXT_BYTES = 2**12
 _PIECE_BYTES = 2**18
+_MP4_WAYS = {  # to the covers: what lies in what
+    b"": (b"moov",),
+    b"moov": (b"trak", b"udta", b"meta"),
+    b"trak": (b"udta", b"meta"),
+    b"udta": (b"meta",),
+    b"meta": (b"ilst",),
+    b"ilst": (b"covr",),
+}
 _FLAC_KEPT = {0, 4}  # STREAMINFO and VORBIS_COMMENT; none of the others changes a sample
 
 Part = bytes | tuple[int, int]
@@ -44,6 +53,8 @@ class Sections:
                 return cls(tuple(((a, b),) for a, b in _spans(starts, end)), damaged_at)
             data = _Bytes(file)
             spans = _spans(_joined(data), data.size)
+            if data[4:8] == b"ftyp":
+                return cls((tuple(_without_covers(data)),))
             return cls(tuple(tuple(_without_pictures(data, a, b)) for a, b in spans))
 
 
@@ -179,6 +190,35 @@ def _without_pictures(data: _Bytes, start: int, stop: int) -> list[Part]:
         if blocks:
             return [*parts, b"fLaC", *blocks, (after, stop)]
     return [*parts, (start, stop)]
+
+
+def _without_covers(data: _Bytes) -> list[Part]:
+    """Return the parts of an MP4, its `covr` boxes named `free`: nothing moves, none is read."""
+    parts: list[Part] = []
+    at = 0
+    for cover in _covers(data, 0, data.size):
+        parts += [(at, cover + 4), b"free"]
+        at = cover + 8
+    return [*parts, (at, data.size)]
+
+
+def _covers(data: _Bytes, at: int, stop: int, box: bytes = b"") -> Iterator[int]:
+    """Yield where the `covr` boxes between two places start, which lie in a box of that kind."""
+    while at + 8 <= stop:
+        head = data[at : at + 16]
+        length, kind, inside = int.from_bytes(head[:4], "big"), head[4:8], at + 8
+        if length == 1:  # 64 bits of length follow
+            length, inside = int.from_bytes(head[8:], "big"), at + 16
+        end = at + length if length else stop  # 0: to the end
+        if not inside <= end <= stop:
+            return
+        if kind == b"covr" and box == b"ilst":
+            yield at
+        elif kind in _MP4_WAYS[box]:
+            # ISO's meta has 4 bytes of version before its boxes, QuickTime's has not.
+            versioned = kind == b"meta" and data[inside + 4 : inside + 8] != b"hdlr"
+            yield from _covers(data, inside + 4 * versioned, end, kind)
+        at = end
 
 
 def _flac_blocks(data: _Bytes, at: int, stop: int) -> tuple[list[Part], int]:

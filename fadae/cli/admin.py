@@ -140,7 +140,7 @@ def estimate(
     hours: EstimateHours = None,
     workers: EstimateWorkers = 16,
     downloads: int = picked(IngestConfig, "downloads"),
-    ranks: EstimateRanks = 2,
+    ranks: EstimateRanks = 1,
     epochs: EstimateEpochs = 100,
     max_frames: EstimateFrames = 500_000,
     markdown: Markdown = False,

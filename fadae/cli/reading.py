@@ -134,6 +134,8 @@ def query(
         "coefficients": chosen.sizes["coefficient"],
         "bands": chosen.sizes["band"],
     }
+    if source in opened.runs or source in opened.reconstructions:
+        summary = {**summary, "code": str(opened.code_size(source) or "-")}
     if to is not None:
         return {**summary, **_export(opened, recording_id, span, bands, source, to)}
     return summary

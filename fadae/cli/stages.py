@@ -131,4 +131,5 @@ def demo(to: DemoFolder = Path("demo"), workers: int | None = picked(Job, "worke
 def closing(summary: Summary, to: Path) -> Shown:
     """Return the summary with the command that opens the result as its last line."""
     serve = f"fadae serve -w {shlex.quote(str(to / 'workspace'))}"
-    return Shown(summary, f"{plain(summary)}\n\nTo listen in a browser:\n{serve}")
+    page = f"The codes beside the original: {to / 'index.html'}"
+    return Shown(summary, f"{plain(summary)}\n\n{page}\nTo listen in a browser:\n{serve}")

@@ -18,6 +18,7 @@ from distributed import CancelledError, Client, KilledWorker, as_completed, futu
 from fadae import logs, progress
 from fadae.cluster.client import no_shared_workspace, read_token, worker_name
 from fadae.errors import TransientError, UsageError
+from fadae.memory import keep_freed_memory
 
 log = logging.getLogger("fadae.cluster")
 
@@ -90,6 +91,7 @@ class _Stage:
 @functools.lru_cache(maxsize=16)
 def _prepare_worker(workspace: tuple[str, str] | None, log_format: str, log_level: int) -> None:
     """Once a process and job: check a worker that joined late, and let fadae's log be seen."""
+    keep_freed_memory()
     if workspace and not read_token(*workspace):
         raise no_shared_workspace(workspace[0], worker_name())
     if not logging.getLogger().handlers:

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from fadae.coding.bitstream import ESCAPE_BITS
     from fadae.coding.coder import ByteCoder, pack, unpack
     from fadae.coding.container import Rate
+    from fadae.coding.drawing import draw
     from fadae.coding.entropy import (
         ALPHABET,
         CLASSES,
@@ -71,6 +72,7 @@ else:
             "fadae.coding.coder": ["ByteCoder", "pack", "unpack"],
             "fadae.coding.bitstream": ["ESCAPE_BITS"],
             "fadae.coding.container": ["Rate"],
+            "fadae.coding.drawing": ["draw"],
             "fadae.coding.entropy": [
                 "ALPHABET",
                 "CLASSES",
@@ -163,6 +165,7 @@ __all__ = [
     "Tables",
     "compress",
     "decompress",
+    "draw",
     "encode_constant",
     "encode_file",
     "encode_with_steps",

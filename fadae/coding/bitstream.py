@@ -28,6 +28,16 @@ ESCAPE_BITS = -np.log2(_ESCAPE / _ESCAPE.sum()) + np.arange(ESCAPE_CLASSES)
 _ESCAPES = stream.model.Categorical(_ESCAPE, perfect=False)
 
 
+def bit_classes(numbers: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
+    """Return the whole part of log2(n + 1) of numbers n of 0 or more.
+
+    >>> bit_classes(np.array([0, 1, 2, 3, 6, 7])).tolist()
+    [0, 1, 1, 2, 2, 3]
+    """
+    # Exact, which no logarithm promises to be.
+    return np.asarray(np.frexp(numbers + 1.0)[1] - 1, dtype=np.int32)
+
+
 class Pushed:
     """Bytes in the making: push in the reverse of the order in which they will be read."""
 
@@ -46,7 +56,7 @@ class Pushed:
         """Push what magnitudes exceed the alphabet by, [n] of 0 or more."""
         if len(excess) == 0:
             return
-        classes = np.floor(np.log2(excess + 1.0)).astype(np.int32)
+        classes = bit_classes(excess)
         long = classes > 0
         if long.any():
             sizes = np.left_shift(1, classes[long]).astype(np.int32)
@@ -147,7 +157,7 @@ def pack_column(numbers: npt.NDArray[np.int64]) -> bytes:
     3
     """
     folded = np.where(numbers < 0, -2 * numbers - 1, 2 * numbers).astype(np.int32)
-    classes = np.floor(np.log2(folded + 1.0)).astype(np.int32)
+    classes = bit_classes(folded)
     counts = np.bincount(classes, minlength=1)
     counts[0] = max(counts[0], 1)  # where there are no numbers at all
     shares = np.ceil(counts * 255 / max(1, counts.max())).astype(np.uint8)

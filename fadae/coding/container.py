@@ -41,6 +41,7 @@ import numpy.typing as npt
 
 from fadae.coding.bitstream import pack_column, unpack_column
 from fadae.coding.rate import Step
+from fadae.coding.symbols import STEPS
 from fadae.errors import CodeError
 
 MAGIC = b"\x89FADAE\r\n"
@@ -177,7 +178,7 @@ def _unpack_header(head: bytes) -> tuple[Header, tuple[int, int]]:
 
 
 def _expected_steps(header: Header, rows: int) -> npt.NDArray[np.int64]:
-    return header.step.of_rows(0, rows).astype(np.int64)
+    return np.minimum(header.step.of_rows(0, rows), STEPS - 1)
 
 
 def _step_residuals(header: Header, codes: Sequence[bytes]) -> npt.NDArray[np.int64]:
@@ -197,6 +198,6 @@ def _steps(header: Header, residuals: npt.NDArray[np.int64]) -> npt.NDArray[np.i
         steps = _expected_steps(header, header.rows) + residuals
     else:
         steps = header.step.index + np.cumsum(residuals)
-    if np.any(steps < 0) or np.any(steps > 255):
+    if np.any(steps < 0) or np.any(steps >= STEPS):
         raise CodeError("damaged: a step that is none")
     return steps

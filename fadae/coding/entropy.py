@@ -148,14 +148,19 @@ class Network:
         self.bandwidth = self._tensors["bandwidth"]
         self.count = self._tensors["count"]
         self._ensure_exact()
-        floats = {key: self._tensors[key].astype(self._dtype) for key in _WEIGHTS + _BIASES}
-        self._neighbours, self._side = floats["neighbours"], floats["side"]
-        self._hidden, self._output = floats["hidden"], floats["output"][:, None, :]
-        embedded = self._tensors["embedding"].astype(self._dtype) @ floats["frequency"].swapaxes(
-            1, 2
-        )
-        self._frequency = (embedded + floats["bias_1"][:, None, :]).swapaxes(1, 2).copy()
-        self._bias_2, self._bias_3 = floats["bias_2"][:, :, None], floats["bias_3"]
+        t = {key: self._tensors[key].astype(self._dtype) for key in _WEIGHTS + _BIASES}
+        # In units of the next layer's activations, halves for rounding included. Powers of two
+        # scale without rounding, so sums are as exact as those of the whole numbers.
+        t["neighbours"][:, :, NEIGHBOURS:] *= PRESENT  # whose inputs are 0 or 1
+        self._first = t["neighbours"] / 64
+        self._side = t["side"] / 64
+        embedded = self._tensors["embedding"].astype(self._dtype) @ t["frequency"].swapaxes(1, 2)
+        self._frequency = ((embedded + t["bias_1"][:, None, :] + 32) / 64).swapaxes(1, 2).copy()
+        self._hidden = t["hidden"] / 64
+        self._bias_2 = (t["bias_2"][:, :, None] + 32) / 64
+        self._output = t["output"][:, None, :] / 256
+        self._bias_3 = (t["bias_3"] + 128) / 256
+        self._by_bin: dict[int, Array] = {}  # of a phase: what its bins' frequencies add
 
     def tensors(self) -> dict[str, Array]:
         """Return all that defines the model, by name."""
@@ -168,25 +173,31 @@ class Network:
         rows, n = len(side.bandwidth), known.count(stop)
         if n == 0:
             return np.zeros((rows, 0), dtype=np.uint16)
-        inputs = np.zeros((NEIGHBOURS + NEAR, rows, n), dtype=self._dtype)
+        inputs = np.empty((NEIGHBOURS + NEAR, rows, n), dtype=self._dtype)
+        inputs[len(known.offsets) : NEIGHBOURS] = 0
         context.neighbours(known, stop, inputs[:NEIGHBOURS])
-        np.multiply(inputs[:NEAR] > 0, PRESENT, out=inputs[NEIGHBOURS:])
-        h = self._neighbours[phase] @ inputs.reshape(len(inputs), rows * n)
+        np.clip(inputs[:NEAR], 0, 1, out=inputs[NEIGHBOURS:])  # levels are 0, or far above 1
+        h = self._first[phase] @ inputs.reshape(len(inputs), rows * n)
         by_row = h.reshape(-1, rows, n)
+        by_row += self._of_bins(phase, known, stop)[:, None, :]
         by_row += (self._side[phase] @ side.inputs().astype(self._dtype))[:, :, None]
-        by_row += self._frequency[phase][:, frequency_classes(known.bins(stop), self.blocks)][
-            :, None, :
-        ]
         _activate(h)
         h = self._hidden[phase] @ h
         h += self._bias_2[phase]
         _activate(h)
         position = (self._output[phase] @ h)[0]
-        position += self._bias_3[phase] + 128
-        position *= 1 / 256
-        np.floor(position, out=position)
+        position += self._bias_3[phase]
         np.clip(position, 0, INDICES - 1, out=position)
-        return np.asarray(position.reshape(rows, n), dtype=np.uint16)
+        return np.asarray(position.reshape(rows, n), dtype=np.uint16)  # rounds towards 0
+
+    def _of_bins(self, phase: int, known: Phase, stop: int) -> Array:
+        """Return what frequency and bias add to the first layer for bins below `stop`, [h, n]."""
+        n = known.count(stop)
+        found = self._by_bin.get(phase)
+        if found is None or found.shape[1] < n:
+            classes = frequency_classes(known.bins(stop), self.blocks)
+            found = self._by_bin[phase] = self._frequency[phase][:, classes]
+        return found[:, :n]
 
     def _ensure_exact(self) -> None:
         """Refuse arrays with which a float32 could round, or of shapes that do not fit."""
@@ -220,11 +231,9 @@ class Network:
 
 
 def _activate(h: Array) -> None:
-    """Round sums in 1/1024 to activations in 1/16, 0 .. 127, in place."""
-    h += 32
-    h *= 1 / 64
-    np.floor(h, out=h)
+    """Round sums to activations 0 .. 127 in place, their halves being added already."""
     np.clip(h, 0, 127, out=h)
+    np.floor(h, out=h)
 
 
 def frequency_classes(bins: slice, blocks: int) -> npt.NDArray[np.int64]:

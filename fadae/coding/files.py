@@ -5,13 +5,15 @@ A model is a safetensors file, nothing but named arrays of whole numbers.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import io
+import os
 import tempfile
 from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -65,12 +67,13 @@ def identify(model: EntropyModel) -> bytes:
     return fingerprint(model.name, model.tensors())
 
 
-_PIECE_ROWS = 256  # analyzed, coded or decoded at a time
-_AIM = 0.997  # of the bytes asked for
-_MISS = 0.015  # octaves below that aim, about one in a hundred, are good enough
-_TRIES = 4  # where they fit
-_MOST_TRIES = 12
-_OVERHEAD = 80  # bytes of header and index, about, beyond one a row
+_PIECE = 1 << 20  # coefficients analyzed, coded or decoded at a time, about
+_KEPT_PIECES = 8  # analyzed once: a quarter of an hour at 11025 Hz
+_AIM = 0.9985  # of the bytes asked for
+_MISS = 0.0015  # either side of that aim is good enough
+_TRIES = 4  # after these, what fits does
+_MOST_TRIES = 16
+_INDEX = 0.6  # bytes a row of index, about, beyond the step that is in a row's code already
 
 
 def encode_file(
@@ -91,15 +94,44 @@ def encode_file(
             sandbox.decode(path, sample_rate_hz, Limits(), pcm.write)
         except PermanentFailure as failure:
             raise NoInputError(f"{path}: {failure}") from failure
-        pcm.seek(0)
-        samples = np.frombuffer(pcm.read(), dtype="<i2")
-    return compress(
-        samples, sample_rate_hz, model=model, code_bytes=code_bytes, rate_kind=rate_kind
-    )
+        pcm.flush()
+        return compress(
+            _Stored(pcm.fileno()),
+            sample_rate_hz,
+            model=model,
+            code_bytes=code_bytes,
+            rate_kind=rate_kind,
+        )
+
+
+class Samples(Protocol):
+    """Samples [n] int16 that need not be in memory, as slices."""
+
+    def __len__(self) -> int:
+        """How many."""
+
+    def __getitem__(self, part: slice, /) -> npt.NDArray[np.int16]:
+        """Return some of them."""
+
+
+class _Stored:
+    """The samples of an open file of PCM."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._samples = os.fstat(descriptor).st_size // 2
+
+    def __len__(self) -> int:
+        return self._samples
+
+    def __getitem__(self, part: slice, /) -> npt.NDArray[np.int16]:
+        start, stop, _ = part.indices(self._samples)
+        read = os.pread(self._descriptor, 2 * max(0, stop - start), 2 * start)
+        return np.frombuffer(read, dtype="<i2")
 
 
 def compress(
-    samples: npt.NDArray[np.int16],
+    samples: Samples,
     sample_rate_hz: int,
     *,
     model: EntropyModel | None = None,
@@ -108,8 +140,10 @@ def compress(
 ) -> bytes:
     """Return the `.fadae` file of samples [n] int16.
 
-    The file takes at most `code_bytes` a row, index and header included, where a recording is
-    longer than a few seconds. `model` defaults to the packaged one.
+    At an average rate the file takes at most `code_bytes` a row, index and header included; at a
+    constant one no row takes more, and index and header come on top, about a byte a row. `model`
+    defaults to the packaged one. Raises UsageError for impossible options, and where a recording
+    is so short that its header alone takes more than all of its rows may.
     """
     if not rate.LEAST_BYTES <= code_bytes <= rate.MOST_BYTES:
         raise UsageError(
@@ -117,7 +151,7 @@ def compress(
         )
     model = packaged() if model is None else model
     encoder = _Encoder(model, samples, sample_rate_hz, code_bytes, rate_kind)
-    return encoder.constant() if rate_kind == "constant" else encoder.average()
+    return encoder.constant() if rate_kind == "constant" else _Averaged(encoder).file()
 
 
 class _Encoder:
@@ -126,97 +160,156 @@ class _Encoder:
     def __init__(
         self,
         model: EntropyModel,
-        samples: npt.NDArray[np.int16],
+        samples: Samples,
         sample_rate_hz: int,
         code_bytes: int,
         rate_kind: Rate,
     ) -> None:
         self._samples = samples
         self._transform = CriticalTransform(sample_rate_hz)
-        self._rows = self._transform.frame_count(len(samples))
-        self._coder = ByteCoder(model, self._transform.size)
-        self._header = Header(
+        self.rows = self._transform.frame_count(len(samples))
+        self.coder = ByteCoder(model, self._transform.size)
+        self.header = Header(
             identify(model),
             sample_rate_hz,
             len(samples),
-            self._rows,
+            self.rows,
             code_bytes,
             rate_kind,
             Step(0, 0.0),
         )
-        if self._rows > container.MOST_ROWS:
-            raise UsageError(f"a recording of {self._rows:,} rows; {container.MOST_ROWS:,} fit")
+        if self.rows > container.MOST_ROWS:
+            raise UsageError(f"a recording of {self.rows:,} rows; {container.MOST_ROWS:,} fit")
+        self._piece_rows = _piece_rows(self._transform.size)
+        self._analyzed = functools.lru_cache(_KEPT_PIECES)(self._analyze)
 
     def constant(self) -> bytes:
         """Return the file in which no row takes more than what was asked for."""
-        asked = self._header.code_bytes
         codes: list[bytes] = []
-        for _, c in self._pieces():
-            codes += rate.encode_constant(self._coder, c, asked)
-        return container.write(self._header, codes)
+        for _, c in self.pieces():
+            codes += rate.encode_constant(self.coder, c, self.header.code_bytes)
+        return container.write(self.header, codes)
 
-    def average(self) -> bytes:
-        """Return the file whose rows take what was asked for, all counted."""
-        asked = self._header.code_bytes
-        budget = asked * self._rows
-        index = rate.near_step(self._coder, self._few(), asked)
-        taken = sum(rate.total_bytes(self._coder, c, index, asked) for _, c in self._pieces())
-        step = rate.exact_step(index, taken + _OVERHEAD, max(1, _AIM * budget))
-        best: bytes | None = None  # the longest that fits, so far
-        low, high = 0.0, float(STEPS - 1)  # steps beyond which files are too long, or fit anyway
-        for tried in range(_MOST_TRIES):
-            at = step.index + step.share
-            made = self._with_step(container.stored_step(step))
-            off = np.log2(len(made) / max(1, _AIM * budget))
-            if len(made) <= budget:
-                best, high = made, at
-                if off > -_MISS or at <= low or tried >= _TRIES:
-                    break
-            elif at >= STEPS - 1:
-                break  # index and header alone take more
-            else:
-                low = at
-            at += rate.HALVING * off
-            at = at if low < at < high else (low + high) / 2
-            step = Step(int(at), at % 1)
-        return made if best is None else best
+    def pieces(self) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:
+        """Yield all rows' coefficients [F, size], and which the first one is."""
+        for first in range(0, self.rows, self._piece_rows):
+            yield first, self._analyzed(first)
 
-    def _with_step(self, step: Step) -> bytes:
-        asked = self._header.code_bytes
-        codes: list[bytes] = []
-        for first, c in self._pieces():
-            codes += rate.encode_average(self._coder, c, step, rate.CAP * asked, first)
-        header = Header(**{**vars(self._header), "step": step})
-        return container.write(header, codes)
-
-    def _few(self) -> npt.NDArray[np.float32]:
-        """Return the coefficients of the rows by which the step is nearly found."""
-        chosen = rate.sample_rows(self._rows, rate.COARSE_ROWS)
-        if len(chosen) == 0:
-            return np.zeros((0, self._transform.size), dtype=np.float32)
-        return np.concatenate([self._analyze(row, row + 1) for row in chosen])
-
-    def _pieces(self) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:
-        for first in range(0, self._rows, _PIECE_ROWS):
-            yield first, self._analyze(first, min(first + _PIECE_ROWS, self._rows))
-
-    def _analyze(self, first: int, stop: int) -> npt.NDArray[np.float32]:
-        """Return the coefficients of rows first .. stop."""
+    def sample(self) -> npt.NDArray[np.float32]:
+        """Return the coefficients [F, size] of the rows by which the step is nearly found."""
         hop = self._transform.hop_samples
-        heard = np.zeros((stop - first + 1) * hop, dtype=np.float32)
-        begin, end = (first - 1) * hop, stop * hop
+        chosen = rate.sample_rows(self.rows)
+        heard = [self._heard((row - 1) * hop, (row + 1) * hop) for row in chosen]
+        c: npt.NDArray[np.float32] = self._transform.analyze_frames(np.concatenate(heard))
+        return c[::2]  # between two of them the sound jumps
+
+    def _analyze(self, first: int) -> npt.NDArray[np.float32]:
+        hop = self._transform.hop_samples
+        stop = min(first + self._piece_rows, self.rows)
+        c: npt.NDArray[np.float32] = self._transform.analyze_frames(
+            self._heard((first - 1) * hop, stop * hop)
+        )
+        return c
+
+    def _heard(self, begin: int, end: int) -> npt.NDArray[np.float32]:
+        """Return samples begin .. end, zeros where there are none."""
+        heard = np.zeros(end - begin, dtype=np.float32)
         inside = from_pcm(self._samples[max(0, begin) : max(0, end)])
         at = max(0, -begin)
         heard[at : at + len(inside)] = inside
-        c: npt.NDArray[np.float32] = self._transform.analyze_frames(heard)
-        return c
+        return heard
+
+
+def _piece_rows(size: int) -> int:
+    return max(1, _PIECE // (16 * size)) * 16
+
+
+class _Averaged:
+    """The rows of a recording, coded with one step that is corrected until the file fits.
+
+    A correction changes the share of rows with the next step: only those are coded again.
+    """
+
+    def __init__(self, encoder: _Encoder) -> None:
+        self._encoder = encoder
+        self._asked = encoder.header.code_bytes
+        self._codes = [b""] * encoder.rows
+        self._index = np.full(encoder.rows, rate.SILENT)
+
+    def file(self) -> bytes:
+        """Return the file whose rows take what was asked for, all counted."""
+        budget, made = self._asked * len(self._codes), self._file(rate.SILENT)
+        if not self._codes:
+            return made
+        if len(made) > budget:
+            raise UsageError(
+                f"{len(self._codes)} rows of {self._asked} bytes do not hold a file's header: "
+                f"--code-bytes {-(-len(made) // len(self._codes))} or more"
+            )
+        at, slope = self._forecast(budget * _AIM - len(made))
+        low, high = -1.0, float(rate.SILENT)  # where files are too long, and where they fit
+        best = made
+        for tried in range(_MOST_TRIES):
+            made = self._file(self._code(at))
+            if len(made) > budget:
+                low = at
+            else:
+                best, high = made, at
+                if len(made) >= (_AIM - _MISS) * budget or at == 0 or tried >= _TRIES:
+                    break
+            at += (len(made) - _AIM * budget) / slope
+            if not low < at < high:
+                at = max(0.0, (low + high) / 2)
+        return best
+
+    def _forecast(self, wanted: float) -> tuple[float, float]:
+        """Return at which index all rows take so many bytes, and how many fewer at the next."""
+        encoder, rows = self._encoder, len(self._codes)
+        each_row = max(1.0, wanted / rows - _INDEX)
+        step, forecast = rate.measured_step(encoder.coder, encoder.sample(), each_row)
+        taken = [0.0, 0.0]
+        for _, c in encoder.pieces():
+            for more in (0, 1):
+                cap = rate.CAP * self._asked
+                taken[more] += forecast.taken(np.abs(c), step.index + more, cap)
+        slope = max(taken[0] - taken[1], 0.01 * taken[0], 1.0)
+        return max(0.0, step.index + (taken[0] - each_row * rows) / slope), slope
+
+    def _code(self, at: float) -> float:
+        """Code the rows that have another step than before, and return where this is."""
+        step = container.stored_step(Step.at(at))
+        wanted = step.of_rows(0, len(self._index))
+        for first, c in self._encoder.pieces():
+            part = slice(first, first + len(c))
+            rows = np.flatnonzero(wanted[part] != self._index[part])
+            if len(rows):
+                made = rate.encode_with_steps(
+                    self._encoder.coder, c[rows], wanted[part][rows], rate.CAP * self._asked
+                )
+                for row, code in zip(rows, made, strict=True):
+                    self._codes[first + row] = code
+        self._index = wanted
+        return at
+
+    def _file(self, at: float) -> bytes:
+        step = container.stored_step(Step.at(min(at, STEPS - 1.0)))
+        header = dataclasses.replace(self._encoder.header, step=step)
+        return container.write(header, self._codes)
 
 
 class Decoder:
     """A `.fadae` file to be listened to: whole, or from any second on."""
 
-    def __init__(self, file: BinaryIO, model: EntropyModel | None = None) -> None:
-        """Open a file; raises CodeError where it is none, or was made with another model."""
+    def __init__(
+        self, file: BinaryIO, model: EntropyModel | None = None, *, fill: float = 0.0
+    ) -> None:
+        """Open a file; raises CodeError where it is none, or was made with another model.
+
+        fill: 0 .. 1, the strength of the noise that takes the place of zeros: nearer to the
+        original's spectrum, farther from its samples. UsageError beyond.
+        """
+        if not 0 <= fill <= 1:
+            raise UsageError(f"--fill is 0 to 1, not {fill:g}")
         self._reader = container.Reader(file)
         header = self._reader.header
         model = packaged() if model is None else model
@@ -233,7 +326,7 @@ class Decoder:
         self._transform = CriticalTransform(self.sample_rate_hz)
         if header.rows != self._transform.frame_count(self.samples):
             raise CodeError(f"damaged: {header.rows:,} rows do not make {self.samples:,} samples")
-        self._coder = ByteCoder(model, self._transform.size)
+        self._coder = ByteCoder(model, self._transform.size, fill=fill)
 
     def span(self, start_seconds: float | None, stop_seconds: float | None) -> tuple[int, int]:
         """Return the samples [start, stop) of a stretch of time, as far as there are any.
@@ -250,14 +343,15 @@ class Decoder:
         return round(low * rate_hz), round(min(high * rate_hz, end))
 
     def blocks(self, start: int = 0, stop: int | None = None) -> Iterator[npt.NDArray[np.float32]]:
-        """Yield samples start .. stop as blocks [n] float32 of about a minute and a half.
+        """Yield samples start .. stop as blocks [n] float32 of about a million.
 
         Only the rows they sound from are read. The same samples, whatever the start.
         """
         stop = self.samples if stop is None else min(stop, self.samples)
         hop = self._transform.hop_samples
-        for first in range(start // hop, -(-stop // hop), _PIECE_ROWS):
-            last = min(first + _PIECE_ROWS, -(-stop // hop))
+        piece = _piece_rows(self._transform.size)
+        for first in range(start // hop, -(-stop // hop), piece):
+            last = min(first + piece, -(-stop // hop))
             c = self._coder.decode(self._reader.rows(first, last + 1))
             sound = self._transform.synthesize_hops(c)
             yield sound[max(0, start - first * hop) : stop - first * hop]
@@ -269,9 +363,13 @@ def decompress(
     model: EntropyModel | None = None,
     start_seconds: float = 0.0,
     stop_seconds: float | None = None,
+    fill: float = 0.0,
 ) -> tuple[npt.NDArray[np.float32], int]:
-    """Return the samples [n] float32 of a `.fadae` file's bytes, and their rate in Hz."""
-    decoder = Decoder(io.BytesIO(code), model)
+    """Return the samples [n] float32 of a `.fadae` file's bytes, and their rate in Hz.
+
+    `fill`: see `Decoder`.
+    """
+    decoder = Decoder(io.BytesIO(code), model, fill=fill)
     rate_hz = decoder.sample_rate_hz
     blocks = list(decoder.blocks(*decoder.span(start_seconds, stop_seconds)))
     return np.concatenate([np.zeros(0, dtype=np.float32), *blocks]), rate_hz

@@ -2,20 +2,29 @@
 
 `average`: one step a recording, such that its rows take N bytes on average; where the sound is
 denser, rows take more, at most 4 N. An equal step everywhere is what makes the squared error
-least. `constant`: for each row the finest step with which it fits into N bytes.
+least. `constant`: for each row about the finest step with which it fits into N bytes.
+
+What a row takes depends on little but how many of its coefficients are not zero, so many bits
+each: He and Mitra, "A unified rate-distortion analysis framework for transform coding", IEEE
+Transactions on Circuits and Systems for Video Technology, 2001. Counting costs next to nothing,
+and what a few rows are found to take foretells the others.
+
+Indices go on beyond the coarsest step: there bits are worth more and more, so that fewer and
+fewer coefficients are kept, until at `SILENT` there are none. Whatever is to fit somewhere does.
+All arithmetic that decides is exact, hence the same everywhere: whole numbers, and sums, products
+and quotients of single floats.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from fadae.coding.coder import ByteCoder
-from fadae.coding.symbols import ROUNDING, STEP, STEPS, quantise
+from fadae.coding.coder import WORTH, ByteCoder, Draft
+from fadae.coding.symbols import ROUNDING, STEP, STEPS, STEPS_AN_OCTAVE
 
 Array = npt.NDArray[Any]
 
@@ -23,12 +32,21 @@ CAP = 4  # times N: the most bytes of a row at an average rate
 SAMPLE_ROWS = 256  # of a recording, by which its step is found
 LEAST_BYTES, MOST_BYTES = 16, 8192  # a row's N may be
 
-COARSE_ROWS = 48  # of those, by which it is found nearly
+MEASURED_ROWS = 48  # of those, which are coded to see what they take
 _GOLDEN = 0.6180339887498949  # its multiples are spread evenly over [0, 1)
-_TRIES = 4
-HALVING = 20  # step indices for half the bytes, about
-_LEAST_CHANGE = 0.02  # of the bytes, from one step to the next
-_BITS_EACH = 5.5  # a coefficient that is not zero takes, about
+_MEASURES = 12  # one or two, unless a model knows nothing yet
+_FAR = 0.06  # of the bytes: over such a change a coefficient takes the same, about
+
+SILENT = STEPS + 127
+_EIGHTHS = np.rint(2.0 ** (np.arange(8) / 8) * 2**20) / 2**20
+# What a bit is worth at each index: more, in eighths of an octave, beyond the coarsest step.
+_WORTH = np.concatenate(
+    [np.full(STEPS, WORTH), *(WORTH * _EIGHTHS * 2.0**octave for octave in range(16))]
+).astype(np.float32)
+# Magnitudes that become zeros at each index; beyond the steps, about.
+_ZEROS = np.float32(1 - ROUNDING) * np.concatenate(
+    [STEP, *(STEP[-STEPS_AN_OCTAVE:] * np.float32(2.0**octave) for octave in range(1, 9))]
+)
 
 
 @dataclass(frozen=True)
@@ -44,11 +62,43 @@ class Step:
     index: int
     share: float
 
-    def of_rows(self, first: int, count: int) -> npt.NDArray[np.uint8]:
-        """Return the step index of rows first .. first + count of the recording, [count]."""
+    @classmethod
+    def at(cls, index: float) -> Step:
+        """Return the step between two indices, the fraction being the share of the greater.
+
+        >>> Step.at(100.25)
+        Step(index=100, share=0.25)
+        """
+        return cls(int(index), index % 1)
+
+    def of_rows(self, first: int, count: int) -> npt.NDArray[np.int64]:
+        """Return the index of rows first .. first + count of the recording, [count]."""
         turn = np.arange(first, first + count) * _GOLDEN % 1.0
-        index = self.index + (turn < self.share)
-        return np.asarray(np.minimum(index, STEPS - 1), dtype=np.uint8)
+        return np.asarray(self.index + (turn < self.share), dtype=np.int64)
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What a row is expected to take in bytes: so much, and so much for each one that is no zero.
+
+    As most models have it, until some rows have been measured.
+    """
+
+    row: float = 3.0
+    each: float = 0.6
+
+    def taken(self, magnitudes: Array, index: int, cap: float) -> float:
+        """Return what rows |c| [F, size] take with one step, none of them more than `cap`."""
+        held = _held(magnitudes, index)
+        most = max(0, int((cap - self.row) / self.each))
+        return self.row * int(np.count_nonzero(held)) + self.each * int(
+            np.minimum(held, most).sum()
+        )
+
+    def corrected(self, held: Array, taken: float) -> Forecast:
+        """Return the forecast that is right about rows that hold so many [F] and take so much."""
+        more = taken - self.row * int(np.count_nonzero(held))
+        return Forecast(self.row, max(more, 1.0) / max(int(held.sum()), 1))
 
 
 def find_step(coder: ByteCoder, c: Array, code_bytes: float) -> Step:
@@ -57,44 +107,31 @@ def find_step(coder: ByteCoder, c: Array, code_bytes: float) -> Step:
     Give all rows, or those of `sample_rows`. Rows that would take more than CAP times as much
     count as that. The finest step there is, where everything fits.
     """
-    index, wanted = (
-        near_step(coder, c[sample_rows(len(c), COARSE_ROWS)], code_bytes),
-        len(c) * code_bytes,
-    )
-    step = Step(index, 0.0)
-    for _ in range(_TRIES):
-        step = exact_step(index, total_bytes(coder, c, index, code_bytes), wanted)
-        if abs(step.index + step.share - index) <= 1:
+    return measured_step(coder, c, code_bytes)[0]
+
+
+def measured_step(coder: ByteCoder, c: Array, code_bytes: float) -> tuple[Step, Forecast]:
+    """Return the step of `find_step`, and the forecast it was found by."""
+    magnitudes, wanted, cap = np.abs(c), len(c) * code_bytes, CAP * code_bytes
+    chosen = sample_rows(len(c), MEASURED_ROWS)
+    few, forecast = magnitudes[chosen], Forecast()
+    low, high = (-1, 0.0), (SILENT, 0.0)  # indices at which too much is taken, or not, and that
+    index, stride = int(_crossing(forecast, few, len(few) * code_bytes, cap)), 1
+    for _ in range(_MEASURES):
+        bits = draft_rows(coder, c[chosen], np.full(len(chosen), index)).bits
+        forecast = forecast.corrected(_held(few, index), float(bits.sum()) / 8)
+        taken = forecast.taken(magnitudes, index, cap)
+        low, high = ((index, taken), high) if taken > wanted else (low, (index, taken))
+        if abs(taken - wanted) <= _FAR * wanted or high[0] - low[0] <= 1:
             break
-        index = round(step.index + step.share)
-    return step
-
-
-def near_step(coder: ByteCoder, few: Array, code_bytes: float) -> int:
-    """Return about the step index with which these rows take `code_bytes` on average."""
-    if not np.any(few):
-        return 0
-    total = len(few) * code_bytes
-    guess = _guess(few.reshape(1, -1), total)
-
-    def bytes_of(_: Array, k: Array) -> Array:
-        return np.array([total_bytes(coder, few, int(k[0]), code_bytes)])
-
-    return int(_finest(bytes_of, guess, total)[0])
-
-
-def total_bytes(coder: ByteCoder, c: Array, index: int, code_bytes: float) -> float:
-    """Return about how many bytes all rows take with one step, none more than the cap."""
-    lengths = _refined(coder, c, np.full(len(c), index, dtype=np.uint8))[1]
-    return float(np.minimum(lengths, CAP * code_bytes).sum())
-
-
-def exact_step(index: int, taken: float, wanted: float) -> Step:
-    """Return the step with which `wanted` bytes are taken, where `index` takes `taken`."""
-    if taken <= 0 or (index == 0 and taken <= wanted):
-        return Step(0, 0.0)
-    at = float(np.clip(index + HALVING * np.log2(taken / wanted), 0, STEPS - 1))
-    return Step(int(at), at % 1)
+        if low[0] < 0 or high[0] == SILENT:
+            index += stride * round(_crossing(forecast, magnitudes, wanted, cap) - index)
+            stride *= 2
+        else:
+            share = (low[1] - wanted) / (low[1] - high[1])
+            index = round(low[0] + share * (high[0] - low[0]))
+        index = min(max(index, low[0] + 1), high[0] - 1)
+    return Step.at(_crossing(forecast, magnitudes, wanted, cap)), forecast
 
 
 def sample_rows(rows: int, most: int = SAMPLE_ROWS) -> npt.NDArray[np.int64]:
@@ -103,104 +140,93 @@ def sample_rows(rows: int, most: int = SAMPLE_ROWS) -> npt.NDArray[np.int64]:
     return (2 * np.arange(count) + 1) * rows // max(2 * count, 1)
 
 
-def encode_average(
-    coder: ByteCoder, c: Array, step: Step, cap: int, first_row: int = 0
-) -> list[bytes]:
-    """Return the bytes of rows c [F, size] of a recording, from its `first_row` on.
+def encode_with_steps(coder: ByteCoder, c: Array, index: Array, cap: int) -> list[bytes]:
+    """Return the bytes of rows c [F, size] at an index each [F].
 
-    A row that takes more than `cap` bytes gets the finest step with which it does not.
+    A row that takes more than `cap` bytes gets about the finest step with which it does not.
     """
-    return encode_with_steps(coder, c, step.of_rows(first_row, len(c)), cap)
-
-
-def encode_with_steps(
-    coder: ByteCoder, c: Array, index: npt.NDArray[np.uint8], cap: int
-) -> list[bytes]:
-    """Return the bytes of rows c [F, size] with a step each [F], coarser where `cap` needs it."""
-    codes = _encode(coder, c, index)
-    return _fit(coder, c, index, codes, cap)
+    codes = coder.codes(draft_rows(coder, c, index))
+    over = np.array([row for row, code in enumerate(codes) if len(code) > cap], dtype=np.int64)
+    if len(over):
+        for row, code in zip(over, encode_constant(coder, c[over], cap), strict=True):
+            codes[row] = code
+    return codes
 
 
 def encode_constant(coder: ByteCoder, c: Array, code_bytes: int) -> list[bytes]:
-    """Return the bytes of rows c [F, size], each with the finest step that fits `code_bytes`."""
-    index, q = _finest_that_fit(coder, c, code_bytes)
-    return _fit(coder, c, index, coder.encode(c, index, q=q), code_bytes)
+    """Return the bytes of rows c [F, size], each with about the finest step that fits."""
+    index, codes = _finest_that_fit(coder, c, code_bytes)
+    over = np.array([row for row, code in enumerate(codes) if len(code) > code_bytes], np.int64)
+    while len(over):  # by a byte: lengths were known nearly
+        index[over] += 1
+        made = coder.codes(draft_rows(coder, c[over], index[over]))
+        for row, code in zip(over, made, strict=True):
+            codes[row] = code
+        over = over[[len(codes[row]) > code_bytes for row in over]]
+    return codes
 
 
-def _encode(coder: ByteCoder, c: Array, index: npt.NDArray[np.uint8]) -> list[bytes]:
-    return coder.encode(c, index, q=_refined(coder, c, index)[0])
+def draft_rows(coder: ByteCoder, c: Array, index: Array) -> Draft:
+    """Return rows c [F, size], quantised at an index each [F], to be coded."""
+    heard = np.where((index < SILENT)[:, None], c, np.float32(0)) if np.any(index >= SILENT) else c
+    steps = np.minimum(index, STEPS - 1).astype(np.uint8)
+    return coder.draft(heard, steps, _WORTH[np.minimum(index, SILENT)])
 
 
-def _refined(
-    coder: ByteCoder, c: Array, index: npt.NDArray[np.uint8]
-) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float64]]:
-    """Return whole numbers [F, size] for rows with the given steps, and about their bytes [F]."""
-    q, bits = coder.refine(c, quantise(c, index), index)
-    return q, bits / 8
+def _held(magnitudes: Array, index: int | Array) -> npt.NDArray[np.int64]:
+    """Return how many of |c| [F, size] are not zero at an index, or one a row, [F]."""
+    most = _ZEROS[index]
+    above = magnitudes > (most[:, None] if np.ndim(index) else most)
+    return np.asarray(np.count_nonzero(above, axis=1))
+
+
+def _crossing(forecast: Forecast, magnitudes: Array, wanted: float, cap: float) -> float:
+    """Return at which index, the fraction included, rows |c| [F, size] take what is wanted.
+
+    0 where they never take more.
+    """
+    low, high = 0, SILENT
+    above, below = forecast.taken(magnitudes, low, cap), 0.0
+    if above <= wanted:
+        return 0.0
+    while high - low > 1:
+        middle = (low + high) // 2
+        found = forecast.taken(magnitudes, middle, cap)
+        if found > wanted:
+            low, above = middle, found
+        else:
+            high, below = middle, found
+    return low + (above - wanted) / (above - below)
 
 
 def _finest_that_fit(
     coder: ByteCoder, c: Array, code_bytes: int
-) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32]]:
-    """Return for each row about the least step index that fits, [F], and its numbers [F, size]."""
-    kept = np.zeros(c.shape, dtype=np.int32)
-
-    def bytes_of(rows: Array, k: Array) -> Array:
-        q, lengths = _refined(coder, c[rows], k.astype(np.uint8))
+) -> tuple[npt.NDArray[np.int64], list[bytes]]:
+    """Return for each row about the least index that fits, [F], and its bytes."""
+    magnitudes = np.abs(c)
+    ordered = -np.sort(-magnitudes, axis=1)
+    kept: list[tuple[Draft, int] | None] = [None] * len(c)
+    forecast = Forecast()
+    low, high = np.full(len(c), -1), np.full(len(c), SILENT)
+    room = code_bytes - forecast.row
+    guess = _index_holding(ordered, np.full(len(c), room / forecast.each))
+    while len(rows := np.flatnonzero(high - low > 1)):
+        k = np.clip(guess[rows], low[rows] + 1, high[rows] - 1)
+        draft = draft_rows(coder, c[rows], k)
+        lengths = draft.bits / 8
         fits = lengths <= code_bytes
-        kept[rows[fits]] = q[fits]  # what fits is always finer than what fitted before
-        return lengths
-
-    return _finest(bytes_of, _guess(c, code_bytes), code_bytes), kept
-
-
-def _finest(
-    bytes_of: Callable[[Array, Array], Array], guess: Array, wanted: float
-) -> npt.NDArray[np.uint8]:
-    """Return for each of n problems about the least step index with which it takes `wanted`.
-
-    bytes_of(problems, step indices) -> bytes, falling with the index. The greatest index where
-    none fits.
-    """
-    low, high = np.full(len(guess), -1), np.full(len(guess), STEPS - 1)
-    guess = np.clip(guess, 0, STEPS - 2)
-    while len(unsettled := np.flatnonzero(high - low > 1)):
-        k = guess[unsettled]
-        lengths = bytes_of(unsettled, k)
-        fits = lengths <= wanted
-        high[unsettled[fits]], low[unsettled[~fits]] = k[fits], k[~fits]
-        close = unsettled[fits & (lengths * (1 + _LEAST_CHANGE) > wanted)]
-        low[close] = high[close] - 1  # the next finer step would not fit
-        # Where the bytes would be those wanted if they halved every `HALVING` indices.
-        away = np.ceil(np.log2(np.maximum(lengths, 1) / wanted) * HALVING)
-        ahead = k + np.where(fits, np.minimum(away, -1), np.maximum(away, 1))
-        guess[unsettled] = np.clip(ahead, low[unsettled] + 1, high[unsettled] - 1)
-    return high.astype(np.uint8)
+        for at in np.flatnonzero(fits).tolist():
+            kept[rows[at]] = draft, at  # finer than what fitted before
+        high[rows[fits]], low[rows[~fits]] = k[fits], k[~fits]
+        held = _held(magnitudes[rows], k)
+        spent = np.maximum(lengths - forecast.row, 1)
+        guess[rows] = _index_holding(ordered[rows], held * (room / spent))
+        no_finer = rows[fits & (guess[rows] >= k)]
+        low[no_finer] = high[no_finer] - 1
+    return high, [coder.code(*one) if one is not None else b"" for one in kept]
 
 
-def _guess(c: Array, code_bytes: float) -> npt.NDArray[np.int64]:
-    """Return about the step index with which each row of c [F, n] takes `code_bytes`, [F].
-
-    So many bytes hold so many coefficients: the step is such that no more are not zero.
-    """
-    held = int(np.clip(8 * code_bytes / _BITS_EACH, 1, c.shape[1]))
-    least = np.partition(np.abs(c), c.shape[1] - held, axis=1)[:, c.shape[1] - held]
-    return np.searchsorted(STEP, least / np.float32(1 - ROUNDING))
-
-
-def _fit(
-    coder: ByteCoder, c: Array, index: npt.NDArray[np.uint8], codes: list[bytes], cap: int
-) -> list[bytes]:
-    """Return the codes, those of more than `cap` bytes made anew with greater steps."""
-    over = np.array([row for row, code in enumerate(codes) if len(code) > cap], dtype=np.int64)
-    if len(over) == 0:
-        return codes
-    coarser = np.maximum(_finest_that_fit(coder, c[over], cap)[0], index[over])
-    while len(over):
-        for row, code in zip(over, _encode(coder, c[over], coarser), strict=True):
-            codes[row] = code
-        still = np.array([len(codes[row]) > cap for row in over])
-        if np.any(coarser[still] == STEPS - 1):
-            raise ValueError(f"a row takes more than {cap} bytes whatever the step")
-        over, coarser = over[still], coarser[still] + np.uint8(1)
-    return codes
+def _index_holding(ordered: Array, count: Array) -> npt.NDArray[np.int64]:
+    """Return about the least index at which rows, |c| in falling order, hold so many, [F]."""
+    at = np.clip(count, 0, ordered.shape[1] - 1).astype(np.int64)
+    return np.asarray(np.searchsorted(_ZEROS, ordered[np.arange(len(ordered)), at]))

@@ -132,6 +132,25 @@ def _known_offsets(
     return tuple((bins, blocks_) for _, _, bins, blocks_ in sorted(found)[:NEIGHBOURS])
 
 
+@functools.lru_cache(maxsize=256)
+def coding_order(blocks: int, stop: int) -> tuple[npt.NDArray[np.int64], tuple[int, ...]]:
+    """Return where in a row the coefficients of bins below `stop` lie, in coding order, [n].
+
+    And where among those n each phase ends.
+
+    >>> order, ends = coding_order(3, 20)
+    >>> order[:8].tolist(), ends[:4]
+    ([1, 49, 0, 48, 2, 50, 25, 24], (2, 4, 6, 7))
+    """
+    parts = [
+        np.arange(phase.residue, max(stop, phase.residue), phase.stride) * blocks + phase.block
+        for phase in phases(blocks)
+    ]
+    order = np.concatenate(parts)
+    order.flags.writeable = False
+    return order, tuple(np.cumsum([len(part) for part in parts]).tolist())
+
+
 def grid(rows: npt.NDArray[_Kind], blocks: int) -> npt.NDArray[_Kind]:
     """Return rows [F, size], ordered by frequency then block, as a grid [blocks, F, bins]."""
     return np.ascontiguousarray(
@@ -149,6 +168,9 @@ BANDWIDTHS = 96  # classes, 8 an octave: 8 bins to 30,000, those of 192 kHz
 COUNTS = 48  # classes, 3 an octave: 0 symbols to 50,000 and more
 _STOPS = np.ceil(8 * 2.0 ** (np.arange(BANDWIDTHS) / 8) - 1e-9).astype(np.int64)
 _COUNT_EDGES = np.ceil(2.0 ** ((np.arange(1, COUNTS) - 0.5) / 3) - 1).astype(np.int64)
+
+_APART = 4  # every phase's stride is a multiple
+_MARGIN = REACH_BINS // _APART
 
 # A magnitude as context: round(24 log1p m), at most 127 (m of 198 and more).
 _LEVELS = np.minimum(127, np.rint(24 * np.log1p(np.arange(256)))).astype(np.uint8)
@@ -195,11 +217,16 @@ class Side:
 
 
 class Context:
-    """The magnitudes known so far of F rows, as levels 0 .. 127, zeros around."""
+    """The magnitudes known so far of F rows, as levels 0 .. 127, zeros around.
+
+    levels: [blocks, 4, F, bins / 4]: bins that are equal modulo 4 lie beside each other, because
+    phases visit every fourth, eighth or sixteenth bin.
+    """
 
     def __init__(self, blocks: int, rows: int, bins: int) -> None:
         """Start with nothing known."""
-        self.levels = np.zeros((blocks, rows, bins + 2 * REACH_BINS), dtype=np.uint8)
+        width = -(-bins // _APART) + 2 * _MARGIN
+        self.levels = np.zeros((blocks, _APART, rows, width), dtype=np.uint8)
 
     @classmethod
     def of(cls, cells: npt.NDArray[np.int32]) -> Context:
@@ -208,23 +235,25 @@ class Context:
         Phases look at earlier ones only, so the encoder may fill in everything at once.
         """
         made = cls(*cells.shape)
-        np.take(
-            _LEVELS,
-            np.minimum(np.abs(cells), len(_LEVELS) - 1),
-            out=made.levels[:, :, REACH_BINS:-REACH_BINS],
-        )
+        levels = _LEVELS[np.minimum(np.abs(cells), len(_LEVELS) - 1)]
+        for residue in range(_APART):
+            some = levels[:, :, residue::_APART]
+            made.levels[:, residue, :, _MARGIN : _MARGIN + some.shape[2]] = some
         return made
 
     def reveal(self, phase: Phase, magnitudes: npt.NDArray[np.int32]) -> None:
         """Take the magnitudes [F, n] of a phase, which later phases may look at."""
-        first = REACH_BINS + phase.residue
-        target = self.levels[phase.block, :, first :: phase.stride][:, : magnitudes.shape[1]]
-        target[:] = _LEVELS[np.minimum(magnitudes, len(_LEVELS) - 1)]
+        first, residue = divmod(phase.residue, _APART)
+        step = phase.stride // _APART
+        target = self.levels[phase.block, residue, :, _MARGIN + first :: step]
+        target[:, : magnitudes.shape[1]] = _LEVELS[np.minimum(magnitudes, len(_LEVELS) - 1)]
 
     def neighbours(self, phase: Phase, stop: int, out: Array) -> Array:
         """Write the levels of a phase's neighbours to `out` [neighbours, F, n] and return it."""
+        step = phase.stride // _APART
+        reach = max(0, (phase.count(stop) - 1) * step + 1)
         for plane, (bins, blocks) in zip(out, phase.offsets, strict=False):
-            start = REACH_BINS + bins
-            levels = self.levels[phase.block + blocks]
-            plane[:] = levels[:, start + phase.residue : start + stop : phase.stride]
+            first, residue = divmod(phase.residue + bins, _APART)
+            begin = _MARGIN + first
+            plane[:] = self.levels[phase.block + blocks, residue, :, begin : begin + reach : step]
         return out

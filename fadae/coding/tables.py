@@ -32,7 +32,6 @@ from fadae.coding.symbols import (
     Context,
     Phase,
     Side,
-    grid,
     phases,
     quantise,
 )
@@ -157,13 +156,10 @@ class Statistics:
         scaled = (np.abs(c) / STEP[step_index][:, None] - np.abs(q)).astype(np.float32)
         for first in range(0, len(q), 16):
             rows = slice(first, first + 16)
-            cells = grid(q[rows], model.blocks)
-            side = Side.of(cells)
-            chosen = Chosen(model, cells, side)
-            excess = grid(scaled[rows].view(np.int32), model.blocks).view(np.float32)
-            self._add(chosen, chosen.in_order(model, excess))
-            np.add.at(self.bandwidth, side.bandwidth, 1)
-            np.add.at(self.count, (side.bandwidth, side.count), 1)
+            chosen = Chosen.of(model, q[rows])
+            self._add(chosen, scaled[rows][:, chosen.order])
+            np.add.at(self.bandwidth, chosen.side.bandwidth, 1)
+            np.add.at(self.count, (chosen.side.bandwidth, chosen.side.count), 1)
 
     def _add(self, chosen: Chosen, excess: Array) -> None:
         magnitudes = np.abs(chosen.values[chosen.coded])

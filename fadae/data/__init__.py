@@ -7,14 +7,14 @@ from fadae._lazy import lazily
 if TYPE_CHECKING:
     from fadae.data.loader import Loader, Read, UnitReader
     from fadae.data.order import CHUNK_ROWS, SHARD_ROWS, DataOrder, lanes_of
-    from fadae.data.rows import RowSet, Split, split_rows
+    from fadae.data.rows import RowSet, Split, key_of, keyed_hash, split_rows
 else:
     __getattr__ = lazily(
         __name__,
         {
             "fadae.data.loader": ["Loader", "Read", "UnitReader"],
             "fadae.data.order": ["CHUNK_ROWS", "DataOrder", "SHARD_ROWS", "lanes_of"],
-            "fadae.data.rows": ["RowSet", "Split", "split_rows"],
+            "fadae.data.rows": ["RowSet", "Split", "key_of", "keyed_hash", "split_rows"],
         },
     )
 
@@ -27,6 +27,8 @@ __all__ = [
     "RowSet",
     "Split",
     "UnitReader",
+    "key_of",
+    "keyed_hash",
     "lanes_of",
     "split_rows",
 ]

@@ -116,6 +116,38 @@ class RowSet:
         limit = int(np.sort(np.concatenate(inside))[rank - 1]) if rank else 0
         return dataclasses.replace(self, hash_limit=limit)
 
+    def in_chunks(self, count: int, chunk_rows: int) -> Self:
+        """Return exactly `count` of the rows in whole chunks, a sample seeded by the set's key.
+
+        A store reads chunks of `chunk_rows` rows, so the sample takes all the rows it may of a
+        chunk. Chunks follow each other in a seeded permutation, those first that are at least
+        half the set's: what is read is then at most twice what is used. The last one gives its
+        first rows. A smaller sample is part of a larger one.
+        """
+        if count >= self.count:
+            return self
+        chunks, counts = self.counts(chunk_rows)
+        order = np.lexsort((keyed_hash(self.key, chunks), 2 * counts < chunk_rows))
+        ends = np.cumsum(counts[order])
+        last = int(np.searchsorted(ends, count))
+        low = chunks[order[: last + 1]] * chunk_rows
+        high = low + chunk_rows
+        rest = count - int(ends[last] - counts[order[last]])
+        high[last] = self.within(int(low[last]), int(high[last]))[rest - 1] + 1
+        return self._cut(np.sort(low), high[np.argsort(low)])
+
+    def _cut(self, low: Int64, high: Int64) -> Self:
+        """Return the rows within rising, disjoint spans [low, high)."""
+        first = np.searchsorted(self.stops, low, side="right")
+        spans = np.searchsorted(self.starts, high, side="left") - first
+        own = np.repeat(np.arange(len(low)), spans)
+        met = np.arange(spans.sum()) + np.repeat(first - (np.cumsum(spans) - spans), spans)
+        return dataclasses.replace(
+            self,
+            starts=np.maximum(self.starts[met], low[own]),
+            stops=np.minimum(self.stops[met], high[own]),
+        )
+
     def counts(self, unit_rows: int) -> tuple[Int64, Int64]:
         """Return (units, counts): the blocks of `unit_rows` rows that hold any, and how many."""
         units, counts = [], []

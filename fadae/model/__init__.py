@@ -7,9 +7,10 @@ from fadae._lazy import lazily
 if TYPE_CHECKING:
     from fadae.model.codec import FRAMES_AT_A_TIME, Codec, Codes, pass_through, prepared_from
     from fadae.model.companding import values_of
-    from fadae.model.config import ModelConfig, resolve_device
+    from fadae.model.config import ModelConfig, gpus_of, resolve_device
     from fadae.model.contract import (
         PREPARED_FRAMES,
+        ByteCoding,
         ClosedForm,
         Completes,
         FrameShape,
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
         OwnLoss,
         Prepares,
         StoredCodes,
+        model_class,
     )
     from fadae.model.pca import Pca, PcaOptions
 else:
@@ -33,8 +35,9 @@ else:
                 "prepared_from",
             ],
             "fadae.model.companding": ["values_of"],
-            "fadae.model.config": ["ModelConfig", "resolve_device"],
+            "fadae.model.config": ["ModelConfig", "gpus_of", "resolve_device"],
             "fadae.model.contract": [
+                "ByteCoding",
                 "ClosedForm",
                 "Completes",
                 "FrameShape",
@@ -45,6 +48,7 @@ else:
                 "PREPARED_FRAMES",
                 "Prepares",
                 "StoredCodes",
+                "model_class",
             ],
             "fadae.model.pca": ["Pca", "PcaOptions"],
         },
@@ -53,6 +57,7 @@ else:
 __all__ = [
     "FRAMES_AT_A_TIME",
     "PREPARED_FRAMES",
+    "ByteCoding",
     "ClosedForm",
     "Codec",
     "Codes",
@@ -67,6 +72,8 @@ __all__ = [
     "PcaOptions",
     "Prepares",
     "StoredCodes",
+    "gpus_of",
+    "model_class",
     "pass_through",
     "prepared_from",
     "resolve_device",

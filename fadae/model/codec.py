@@ -261,17 +261,24 @@ class Codec:
         )
 
     def decompress(
-        self, code: bytes, start_seconds: float = 0.0, stop_seconds: float | None = None
+        self,
+        code: bytes,
+        start_seconds: float = 0.0,
+        stop_seconds: float | None = None,
+        *,
+        fill: float = 0.0,
     ) -> Array:
         """Return the samples [n] float32 of a .fadae file, or of a stretch of it.
 
-        Raises CodeError where it is damaged, or another model's.
+        fill: 0 .. 1, the strength of the noise in place of zeros. Raises CodeError where the file
+        is damaged, or another model's.
         """
         return decompress(
             code,
             model=self.entropy,
             start_seconds=start_seconds,
             stop_seconds=stop_seconds,
+            fill=fill,
         )[0]
 
     def _byte_coding(self) -> ByteCoding:

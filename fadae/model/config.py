@@ -73,6 +73,17 @@ def _as(value: object, kind: object) -> object:
     raise TypeError
 
 
+def gpus_of(name: str) -> int:
+    """Return how many GPUs of this machine a device's name stands for.
+
+    >>> gpus_of("cpu"), gpus_of("cuda:1")
+    (0, 1)
+    """
+    if name == "cpu":
+        return 0
+    return torch.cuda.device_count() if name in ("auto", "cuda") else 1
+
+
 def resolve_device(name: str, local_rank: int = 0) -> torch.device:
     """Return the device of a name: "cpu", "cuda", "cuda:1" ..., or "auto".
 

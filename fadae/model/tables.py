@@ -28,6 +28,7 @@ from fadae.coding import (
     Statistics,
     Step,
     Tables,
+    draw,
     encode_constant,
     encode_with_steps,
     find_step,
@@ -81,7 +82,7 @@ class ByteModel(nn.Module):
     """Codes of variable length by an entropy model; a subclass says by which."""
 
     figures = ("frame_snr_db",)
-    methods = ("random",)
+    methods = ("random", "walk")
 
     def __init__(self, features: int, code_bytes: int, rate: str) -> None:
         """Take the coefficients of a frame, and what its code may take."""
@@ -125,7 +126,7 @@ class ByteModel(nn.Module):
                 raise ValueError("frames at an average rate are encoded with their prepared step")
             wanted = prepared.cpu().numpy()
             drawn = np.array([zlib.crc32(row.tobytes()) for row in c]) / 2**32
-            index = np.minimum(np.floor(wanted) + (drawn < wanted % 1), 255).astype(np.uint8)
+            index = (np.floor(wanted) + (drawn < wanted % 1)).astype(np.int64)
             codes = encode_with_steps(coder, c, index, self.code.size)
         packed, lengths = pack(codes, self.code.size)
         return StoredCodes(torch.from_numpy(packed), torch.from_numpy(lengths.astype(np.int64)))
@@ -144,13 +145,36 @@ class ByteModel(nn.Module):
         return (10 * ratio.log10()).clamp(-120, 120)[:, None]
 
     def generate(self, method: str, frames: int, seed: int) -> StoredCodes:
-        """Return codes of random bytes: what they decode to is what the model holds for music."""
+        """Return codes of rows that no recording has.
+
+        "random": of random bytes, each row by itself; what they decode to is what the model holds
+        for music. "walk": each row drawn from the model given the row before; see
+        `fadae.coding.drawing`.
+        """
+        rows = self._random if method == "random" else self._walk
+        packed, lengths = pack(rows(frames, seed), self.code.size)
+        return StoredCodes(torch.from_numpy(packed), torch.from_numpy(lengths.astype(np.int64)))
+
+    def _random(self, frames: int, seed: int) -> list[bytes]:
         coder, random = self._coder(), np.random.default_rng(seed)
         rows = [bytes([_GENERATED_STEP]) + random.bytes(self.code_bytes - 1) for _ in range(frames)]
         c = np.clip(coder.decode(rows, strict=False), -1, 1)
-        index = np.full(frames, _GENERATED_STEP, dtype=np.uint8)
-        packed, lengths = pack(encode_with_steps(coder, c, index, self.code.size), self.code.size)
-        return StoredCodes(torch.from_numpy(packed), torch.from_numpy(lengths.astype(np.int64)))
+        index = np.full(frames, _GENERATED_STEP)
+        return encode_with_steps(coder, c, index, self.code.size)
+
+    def _walk(self, frames: int, seed: int) -> list[bytes]:
+        coder, codes = self._coder(), list[bytes]()
+        for q in draw(self.entropy, self.features, frames, seed):
+            index = np.full(len(q), _GENERATED_STEP)
+            draft = coder.draft_of(q, index.astype(np.uint8))
+            made = coder.codes(draft)
+            over = [row for row, code in enumerate(made) if len(code) > self.code.size]
+            c = coder.reconstruct(draft)[over]
+            coarser = encode_with_steps(coder, c, index[over], self.code.size)
+            for row, code in zip(over, coarser, strict=True):
+                made[row] = code
+            codes += made
+        return codes
 
     def _coder(self) -> ByteCoder:
         return ByteCoder(self.entropy, self.features)

@@ -19,14 +19,22 @@ from fadae.errors import NoInputError, UsageError
 from fadae.query.recordings import Recording, Recordings, take_inventory
 from fadae.query.runs import ORIGINAL, TRANSFORM, Runs
 from fadae.query.selection import Range, band_range, hop_rows, sample_span
-from fadae.records import FailureLine
+from fadae.records import CodeSize, FailureLine
 from fadae.store import (
     FeatureSet,
     FrameStore,
     Location,
+    code_size,
 )
 from fadae.summaries import WorkspaceSummary
-from fadae.training import RunSplit, best_run, run_config, split_of, trained_runs
+from fadae.training import (
+    RunSplit,
+    best_run,
+    run_config,
+    run_summary,
+    split_of,
+    trained_runs,
+)
 from fadae.transform import Transform, mu_law
 
 if TYPE_CHECKING:  # xarray and torch come in when something asks for a dataset or a codec
@@ -183,6 +191,20 @@ class Workspace(Runs):
             features = chosen["features"].to_numpy()
             return self.codec(run).encode(features, start_seconds, prepared)
         return self._codes_in(self.select(recording_id, seconds, source=run), start_seconds)
+
+    def code_size(self, run: str | None = None) -> CodeSize | None:
+        """Return what a run's codes take a row, on average; None where that is not known.
+
+        Of all that has been reconstructed, else of the frames that the training held out.
+        """
+        run = self.default_reconstruction if run is None else run
+        store = self._find_reconstruction(run) if run in self.reconstructions else None
+        if store is not None:
+            return code_size(store, self.hop_seconds)
+        told = run_summary(self.location, run)
+        if told.bytes_a_row is None or told.kbps is None:
+            return None
+        return CodeSize(told.bytes_a_row, told.kbps)
 
     def decode(self, encoding: xr.Dataset) -> Float32:
         """Return the features [F, C] of a (slice of a) run's `select`, from its codes alone."""
@@ -359,8 +381,15 @@ class Workspace(Runs):
             rate_hz=None if config is None else config["sample_rate_hz"],
             runs=self.runs,
             reconstructions=self.reconstructions,
+            codes=self._codes(),
             failures=failures,
         )
+
+    def _codes(self) -> dict[str, str]:
+        """Return what the codes of each run take, in words."""
+        names = sorted({*self.runs, *self.reconstructions})
+        sizes = {name: self.code_size(name) for name in names}
+        return {name: str(size) for name, size in sizes.items() if size is not None}
 
     @cached_property
     def _has_features(self) -> bool:

@@ -29,6 +29,7 @@ from fadae.store import (
     Location,
     Mapper,
     attrs_of,
+    code_size,
     features_sha256,
     map_serially,
     paths,
@@ -361,6 +362,8 @@ def _publish(run: str, store: FrameStore, features: FeatureSet, model_sha256: st
 
 def _summary(run: str, store: FrameStore, features: FeatureSet, written: int) -> ReconstructSummary:
     scores, attrs = scores_of(totals_of(store, features)), attrs_of(store)
+    about = features.transform
+    size = code_size(store, about.hop_samples / about.sample_rate_hz)
     return ReconstructSummary(
         run=run,
         frames=features.frames,
@@ -372,4 +375,6 @@ def _summary(run: str, store: FrameStore, features: FeatureSet, written: int) ->
         log_spectral_distance_db=scores["log_spectral_distance_db"],
         **side_scores(attrs),
         model_sha256=attrs["model_sha256"],
+        bytes_a_row=size.bytes_a_row if size else None,
+        kbps=size.kbps if size else None,
     )

@@ -15,6 +15,8 @@ from fadae.data import RowSet
 from fadae.scores import ErrorSums
 from fadae.store import (
     BLOCK_FRAMES,
+    CODE_BYTES,
+    CODED_FRAMES,
     HOPS,
     SCORES,
     SIDES,
@@ -44,7 +46,8 @@ def publish_scored(run: str, store: FrameStore, features: FeatureSet) -> FrameSt
     totals = totals_of(store, features) + [sum(column) for column in sums.T]
     store.write_recordings(known, _score_columns(store, features, sums))
     attrs: dict[str, object] = {
-        "totals": dict(zip((*SUMS, HOPS), map(float, totals), strict=True)),
+        "totals": dict(zip((*SUMS, HOPS), map(float, totals), strict=True))
+        | _code_totals(store, features),
         "features_sha256": features_sha256(features, recordings),
     }
     known_sides = attrs_of(store).get("side_totals")
@@ -60,6 +63,20 @@ def totals_of(store: FrameStore, features: FeatureSet) -> Array:
     # A store from before hops were counted divided by all of them.
     every = int(_hops(features)[:known][table.canonical[:known]].sum())
     return np.array([*(totals[name] for name in SUMS), totals.get(HOPS, every)])
+
+
+def _code_totals(store: FrameStore, features: FeatureSet) -> dict[str, float]:
+    """Return the bytes of all codes, and of how many frames, where their length varies."""
+    if CODE_BYTES not in store.names:
+        return {}
+    known = attrs_of(store)["totals"]
+    taken, frames = known.get(CODE_BYTES, 0.0), known.get(CODED_FRAMES, 0.0)
+    for number in range(blocks_of(store.rows), blocks_of(features.rows)):
+        start = number * BLOCK_FRAMES
+        coded = features.read("frame_recording", start, start + BLOCK_FRAMES) >= 0
+        taken += float(store.read_block(CODE_BYTES, number)[: len(coded)][coded].sum())
+        frames += float(np.count_nonzero(coded))
+    return {CODE_BYTES: taken, CODED_FRAMES: frames}
 
 
 def _hops(features: FeatureSet) -> Array:

@@ -30,12 +30,15 @@ if TYPE_CHECKING:
     from fadae.store.plan import BlockTask, Part, Plan, create_plan
     from fadae.store.publication import publish, published_plans
     from fadae.store.reconstruction import (
+        CODE_BYTES,
+        CODED_FRAMES,
         HOPS,
         PREPARED,
         SCORES,
         SIDES,
         SUMS,
         attrs_of,
+        code_size,
         features_sha256,
         reconstruction_attrs,
         reconstruction_specs,
@@ -82,12 +85,15 @@ else:
             "fadae.store.plan": ["BlockTask", "Part", "Plan", "create_plan"],
             "fadae.store.publication": ["publish", "published_plans"],
             "fadae.store.reconstruction": [
+                "CODE_BYTES",
+                "CODED_FRAMES",
                 "HOPS",
                 "PREPARED",
                 "SCORES",
                 "SIDES",
                 "SUMS",
                 "attrs_of",
+                "code_size",
                 "features_sha256",
                 "reconstruction_attrs",
                 "reconstruction_specs",
@@ -111,6 +117,8 @@ else:
 __all__ = [
     "BLOCK_FRAMES",
     "CHUNK_FRAMES",
+    "CODED_FRAMES",
+    "CODE_BYTES",
     "FEATURES",
     "HOPS",
     "NO_RECORDING",
@@ -133,6 +141,7 @@ __all__ = [
     "Plan",
     "RecordingTable",
     "attrs_of",
+    "code_size",
     "create_plan",
     "feature_attrs",
     "feature_specs",

@@ -18,6 +18,7 @@ PLANS = "plans"  # of extraction
 RUNS = "runs"  # of training
 RECONSTRUCTIONS = "reconstructions"
 REPORTS = "reports"
+COMPARISONS = "comparisons"  # of codes, by rate and distortion
 
 RATE = f"{STAGING}/rate.json"  # the sample rate that the workspace is bound to
 _ZARR = ".zarr"
@@ -107,3 +108,12 @@ def reconstructed_run(name: str) -> str:
 def report_path(run: str) -> str:
     """Return the folder of a run's report."""
     return f"{REPORTS}/{run}"
+
+
+def comparison_path(name: str) -> str:
+    """Return where a comparison of codes lies.
+
+    >>> comparison_path("default")
+    'comparisons/default.json'
+    """
+    return f"{COMPARISONS}/{name}.json"

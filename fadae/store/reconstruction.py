@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import cast
 
 from fadae._version import __version__
-from fadae.records import CodeSpec, ReconstructionAttrs, SideScores
+from fadae.records import CodeSize, CodeSpec, ReconstructionAttrs, SideScores
 from fadae.scores import ErrorSums
 from fadae.store.features import NO_SAMPLE, PCM_SCALE, FeatureSet
 from fadae.store.frames import FrameStore
@@ -25,6 +25,8 @@ SUMS = (
 )
 SIDES = ("held_out", "trained")  # of a run's split: sums are kept of either beside those of all
 HOPS = "hops"  # beside the sums in the totals: how many hops they were taken of
+# Beside them too, where codes vary in length: their bytes, and how many frames they are of.
+CODE_BYTES, CODED_FRAMES = "code_bytes", "coded_frames"
 SCORES = {
     "nmse_db": "normalised mean squared error of the companded features",
     "snr_db": "signal-to-noise ratio of the audio",
@@ -91,6 +93,16 @@ def reconstruction_attrs(features: FeatureSet, run: str, model_sha256: str) -> R
 def attrs_of(store: FrameStore) -> ReconstructionAttrs:
     """Return the attributes of a run's store."""
     return cast(ReconstructionAttrs, store.attrs)
+
+
+def code_size(store: FrameStore, hop_seconds: float) -> CodeSize | None:
+    """Return what the codes of a run's store take; None where their length varies unrecorded."""
+    if CODE_BYTES not in store.names:
+        encoded = store.array("encoded")
+        return CodeSize.of(float(encoded.shape[1] * encoded.dtype.itemsize), hop_seconds)
+    totals = attrs_of(store)["totals"]
+    frames = totals.get(CODED_FRAMES, 0)
+    return CodeSize.of(totals[CODE_BYTES] / frames, hop_seconds) if frames else None
 
 
 def side_scores(attrs: ReconstructionAttrs) -> SideScores:

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import logging
+import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
 import torch
 
 from fadae.config import TrainConfig
 from fadae.data import DataOrder, UnitReader
 from fadae.errors import TransientError
-from fadae.model import FrameShape, ModelConfig
-from fadae.records import Scores
+from fadae.model import ClosedForm, FrameShape, ModelConfig, OwnLoss, model_class
+from fadae.records import CodeSize, CodeSpec, Scores
 from fadae.summaries import TrainSummary
 from fadae.training.batches import SharedRows
 from fadae.training.checkpoint import Checkpoints
-from fadae.training.evaluate import Evaluation
+from fadae.training.evaluate import CODE_BYTES, Evaluation
 from fadae.training.ranks import Ranks
 from fadae.training.run import Dataset, Run, State, open_dataset
+
+log = logging.getLogger("fadae.training")
 
 # Frames that closed forms are fitted on, at most: 16384 companded frames are 512 MB.
 SAMPLE_FRAMES = 16384
@@ -69,6 +74,7 @@ class TrainingContext:
     def summary(self) -> TrainSummary:
         """Return the run's figures so far, without those of PCA."""
         state, scores, split = self.state, self.state.evaluation, self.dataset.split
+        size = self.code_size
         return TrainSummary(
             run=self.run.name,
             model=self.config.model,
@@ -90,13 +96,28 @@ class TrainingContext:
             waited_share=self.waited_share,
             ranks=self.ranks.world,
             figures=scores.figures if scores else {},
+            bytes_a_row=size.bytes_a_row if size else None,
+            kbps=size.kbps if size else None,
         )
+
+    @property
+    def code_size(self) -> CodeSize | None:
+        """What a code takes; None where it varies and none was measured."""
+        code: CodeSpec = self.model.code
+        taken = float(code.size * np.dtype(code.dtype).itemsize)
+        if code.variable:
+            scores = self.state.evaluation
+            taken = scores.figures.get(CODE_BYTES, math.nan) if scores else math.nan
+        about = self.dataset.features.transform
+        size = CodeSize.of(taken, about.hop_samples / about.sample_rate_hz)
+        return size if math.isfinite(taken) else None
 
 
 def open_context(
     run: Run, config: TrainConfig, ranks: Ranks, stopping: Callable[[], bool]
 ) -> TrainingContext:
     """Return a rank's rig, its model as it is before the first step; record what the run is."""
+    config = _settled(run, config, ranks)
     bound = run.bind(config) if ranks.is_first else None
     # The first rank's word: meanwhile more rows may have been published.
     rows = ranks.from_first(None if bound is None else bound.rows)
@@ -129,6 +150,34 @@ def open_context(
         Checkpoints(run.location, run.path("checkpoints"), config.keep),
         model,
     )
+
+
+def _settled(run: Run, config: TrainConfig, ranks: Ranks) -> TrainConfig:
+    """Return the config with nothing left open, rank 0's word: as the run has it, if it began."""
+    if ranks.is_first:
+        left_open = config.precision == "auto"
+        config = run.continuing(config)
+        if config.precision == "auto":
+            config = replace(config, precision=precision_of(config, ranks.device))
+        if left_open:
+            log.info("run %s: precision %s", run.name, config.precision)
+    return TrainConfig.from_dict(ranks.from_first(config.to_dict()))
+
+
+def precision_of(config: TrainConfig, device: torch.device) -> str:
+    """Return the precision that a new run takes where none is asked for.
+
+    bf16 where the device computes with it: elsewhere it is emulated, slower than fp32. fp32 with
+    exact sums, whose point are the same bits, for models with a loss of their own, as that of byte
+    codes, which has been judged in fp32 only, and for those that learn no step.
+    """
+    model = model_class(config.model)
+    if config.reduction == "exact" or issubclass(model, OwnLoss) or issubclass(model, ClosedForm):
+        return "fp32"
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    has = torch.cpu.get_capabilities()
+    return "bf16" if has.get("avx512_bf16") or has.get("amx_bf16") else "fp32"
 
 
 def _shape(dataset: Dataset) -> FrameShape:

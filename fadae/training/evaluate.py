@@ -27,6 +27,7 @@ from fadae.training.batches import SharedRows, read_ahead, usable
 from fadae.training.ranks import Ranks
 
 FRAMES_AT_A_TIME = 256
+CODE_BYTES = "code_bytes"  # a figure of codes of variable length: their mean
 _SUMS = 8  # loss, companded error and energy, linear error and energy, frames, silent, failed
 
 
@@ -138,7 +139,7 @@ def _sums(model: Model, raw: Tensor, prepared: Tensor | None) -> Tensor:
 def _figures(model: Model) -> tuple[str, ...]:
     """Return the names of a model's own figures; codes of variable length have one more."""
     own = model.figures if isinstance(model, Measures) else ()
-    return ("code_bytes", *own) if model.code.variable else own
+    return (CODE_BYTES, *own) if model.code.variable else own
 
 
 def _measured(model: Model, values: Tensor, codes: StoredCodes) -> list[float]:

@@ -6,7 +6,6 @@ import hashlib
 import logging
 from dataclasses import replace
 
-import numpy as np
 import safetensors.torch
 import torch
 from torch import nn
@@ -20,10 +19,11 @@ from fadae.training.checkpoint import snapshot
 from fadae.training.context import SAMPLE_FRAMES, Preempted, TrainingContext, scores_of
 from fadae.training.evaluate import Stopped
 from fadae.training.reduction import make_reduction
-from fadae.training.run import Metrics
+from fadae.training.run import Metrics, sample_of
 from fadae.training.runs import pca_remark
 
 log = logging.getLogger("fadae.training")
+_COMPONENT_BYTES = 4  # float32
 
 COMPLETED_FRAMES = 4096  # that a model is completed on, at most
 
@@ -110,7 +110,8 @@ def _complete(context: TrainingContext) -> None:
 def _baseline(context: TrainingContext) -> Baseline:
     """Return the held-out scores of PCA with as many float32 components as the code has bytes for.
 
-    A function of rows, seed and code size alone: computed once, kept in baseline.json.
+    Of codes whose length varies, their mean over held-out frames counts. Computed once, kept in
+    baseline.json.
     """
     kept = context.run.read("baseline.json") if context.ranks.is_first else None
     known: Baseline | None = context.ranks.from_first(kept)
@@ -120,8 +121,8 @@ def _baseline(context: TrainingContext) -> Baseline:
         return {"nmse_db": None, "nmse_linear_db": None, "components": None}
     pca, scores = context.model, context.state.evaluation
     if not isinstance(pca, Pca) or scores is None:
-        code: CodeSpec = context.model.code
-        components = max(1, code.size * np.dtype(code.dtype).itemsize // 4)
+        size = context.code_size
+        components = 1 if size is None else max(1, round(size.bytes_a_row / _COMPONENT_BYTES))
         pca = PcaOptions((components,)).create(FrameShape(context.features), context.sample_frames)
         pca = pca.to(context.ranks.device)
         pca.fit(_sample(context, pca.code))
@@ -142,7 +143,9 @@ def _sample(context: TrainingContext, code: CodeSpec, frames: int = SAMPLE_FRAME
     """Return the seeded sample of training frames that closed forms with such codes see."""
     reduction = make_reduction(nn.Module(), context.config, context.ranks, context.features)
     device = context.ranks.device
-    shared = SharedRows(context.dataset.split.train.thinned(frames), context.config.lanes)
+    # Single rows of a few chunks: 256 chunks alone would be too much of the same.
+    chunks = sample_of(context.dataset.split.train, 4 * frames, context.config.rules)
+    shared = SharedRows(chunks.thinned(frames), context.config.lanes)
     reader = UnitReader(context.read, shared, 0, context.dataset.rows)
     found = read_groups(
         reader, shared, reduction.groups(), lambda rows: prepare(rows, device, code).values

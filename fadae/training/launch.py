@@ -33,14 +33,15 @@ def train(workspace: Location | str, config: TrainConfig | None = None) -> Train
         config = dataclasses.replace(config, launcher=launcher)
     if config.launcher == "torchrun":
         return _train_as_one_rank(location, config)
-    if location.is_in_process and (config.ranks > 1 or config.launcher == "dask"):
+    ranks = config.ranks or 1
+    if location.is_in_process and (ranks > 1 or config.launcher == "dask"):
         raise UsageError(f"{location.url} exists inside this process only: train with --ranks 1")
-    if config.launcher == "local" and config.ranks > 1 and config.device.startswith("cuda:"):
+    if config.launcher == "local" and ranks > 1 and config.device.startswith("cuda:"):
         raise UsageError(
-            f"--device {config.device} is one GPU, {config.ranks} ranks want one each: --device "
+            f"--device {config.device} is one GPU, {ranks} ranks want one each: --device "
             "cuda, or --ranks 1"
         )
-    config.check_ranks(config.ranks)
+    config.check_ranks(ranks)
     location.ensure_workspace()
     if config.fresh:
         run.discard()
@@ -52,11 +53,21 @@ def train(workspace: Location | str, config: TrainConfig | None = None) -> Train
         from fadae.training.launch_dask import train_on_workers
 
         return train_on_workers(location, config)
-    if config.ranks == 1:
+    ranks = config.ranks or _ranks_here(location, config)
+    if ranks == 1:
         return _train_here(location, config)
     from fadae.training.launch_local import train_in_processes
 
-    return train_in_processes(location, config)
+    return train_in_processes(location, config, ranks)
+
+
+def _ranks_here(location: Location, config: TrainConfig) -> int:
+    """Return how many ranks share a run on this machine unless asked: one a GPU, else one."""
+    if location.is_in_process:
+        return 1
+    from fadae.model import gpus_of
+
+    return config.ranks_within(gpus_of(config.device))
 
 
 def in_environment() -> bool:

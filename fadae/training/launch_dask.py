@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -31,8 +32,7 @@ from fadae.errors import TransientError
 from fadae.store import Location
 from fadae.summaries import TrainSummary
 from fadae.training.launch_local import rank_environment, together, until_done
-from fadae.training.process import stop_flag
-from fadae.training.ranks import LOOPBACK
+from fadae.training.process import LOOPBACK, stop_flag
 from fadae.training.worker import Ending, Order, read_ending
 
 log = logging.getLogger("fadae.training")
@@ -46,24 +46,55 @@ _SECONDS_FOR_LOCK = 60.0
 
 
 def train_on_workers(location: Location, config: TrainConfig) -> TrainSummary:
-    """Train with one rank on each of `config.ranks` Dask workers; return the summary.
+    """Train with one rank on each of some Dask workers; return the summary.
 
-    A lost worker ends the generation; the next one runs on the workers there are then.
+    Unless asked, they are as many as there are GPUs, or one. A lost worker ends the generation;
+    the next one runs on the workers there are then.
     """
-    with (
-        stop_flag() as stopping,
-        connect(config.scheduler, config.ranks, location) as client,
-    ):
-        return until_done(config, stopping, lambda: _generation(client, location, config, stopping))
+    here = config.ranks or config.ranks_within(_gpus(config.device)[1])
+    with stop_flag() as stopping, connect(config.scheduler, here, location) as client:
+        ranks = here
+        if config.ranks is None and config.scheduler:
+            ranks = config.ranks_within(workers_with_gpu(client.run(_gpus, config.device)))
+        return until_done(
+            config, stopping, lambda: _generation(client, location, config, ranks, stopping)
+        )
+
+
+def workers_with_gpu(found: dict[str, tuple[tuple[str, str], int]]) -> int:
+    """Return how many workers have a GPU of their own: of {worker: (place, GPUs seen there)}.
+
+    >>> workers_with_gpu({worker: (("host", ""), 2) for worker in "abc"})
+    2
+    >>> workers_with_gpu({"a": (("host", "0,1"), 2), "b": (("host", "1,0"), 2)})
+    2
+    """
+    gpus = dict(found.values())
+    workers = Counter(place for place, _ in found.values())
+    return sum(min(number, gpus[place]) for place, number in workers.items())
+
+
+def _gpus(device: str) -> tuple[tuple[str, str], int]:
+    """Return the machine and the GPUs that this process sees, and their number.
+
+    Runs on workers, which load no torch themselves.
+    """
+    code = "import sys; from fadae.model import gpus_of; print(gpus_of(sys.argv[1]))"
+    found = subprocess.run([sys.executable, "-c", code, device], stdout=subprocess.PIPE, check=True)
+    return _place(), int(found.stdout)
 
 
 def _generation(
-    client: Client, location: Location, config: TrainConfig, stopping: Callable[[], bool]
+    client: Client,
+    location: Location,
+    config: TrainConfig,
+    count: int,
+    stopping: Callable[[], bool],
 ) -> Ending | None:
     """Run all ranks once on workers of the moment; return how they ended, None if any was lost."""
-    workers = _workers(client, config.ranks)
+    workers = _workers(client, count)
     gang = f"fadae-train-{uuid.uuid4().hex}"
-    order = Order(location.url, config, config.ranks, "", 0, logs.current_format())
+    order = Order(location.url, config, count, "", 0, logs.current_format())
     local_ranks = local_ranks_of(client.run(_place, workers=workers, on_error="ignore"), workers)
     lock = MultiLock([f"fadae-train-{address}" for address in workers], client=client)
     locked = lock.acquire(timeout=_SECONDS_FOR_LOCK)

@@ -16,8 +16,7 @@ from fadae.config import TrainConfig
 from fadae.errors import TransientError
 from fadae.store import Location
 from fadae.summaries import TrainSummary
-from fadae.training.process import stop_flag
-from fadae.training.ranks import LOOPBACK, open_store
+from fadae.training.process import LOOPBACK, stop_flag
 from fadae.training.worker import Ending, Order, read_ending
 
 log = logging.getLogger("fadae.training")
@@ -25,40 +24,42 @@ log = logging.getLogger("fadae.training")
 _SECONDS_BETWEEN_LOOKS = 0.1
 
 
-def train_in_processes(location: Location, config: TrainConfig) -> TrainSummary:
-    """Train with `config.ranks` processes here; return the summary.
+def train_in_processes(location: Location, config: TrainConfig, ranks: int) -> TrainSummary:
+    """Train with so many processes here; return the summary.
 
     SIGTERM is passed on to all ranks, which save and end. When ranks die or hang, all are ended
     and started again from the newest checkpoint, at most `config.restarts` times. Raises what the
     ranks raised, TransientError when they were lost too often.
     """
     with stop_flag() as stopping:
-        return until_done(config, stopping, lambda: _generation(location, config, stopping))
+        return until_done(config, stopping, lambda: _generation(location, config, ranks, stopping))
 
 
 def _generation(
-    location: Location, config: TrainConfig, stopping: Callable[[], bool]
+    location: Location, config: TrainConfig, ranks: int, stopping: Callable[[], bool]
 ) -> Ending | None:
     """Run all ranks once; return how they ended together, None when some were killed."""
+    from fadae.training.ranks import open_store  # loads torch: Dask's workers do without
+
     with tempfile.TemporaryDirectory(prefix="fadae-train-") as folder:
         store = open_store("127.0.0.1")
         order_path = Path(folder) / "order.json"
         Order(
             location.url,
             config,
-            config.ranks,
+            ranks,
             "127.0.0.1",
             store.port,
             logs.current_format(),
         ).write(order_path)
-        ranks = [_start(order_path, rank, config) for rank in range(config.ranks)]
+        processes = [_start(order_path, rank, config) for rank in range(ranks)]
         try:
-            _watch(ranks, config, stopping)
+            _watch(processes, config, stopping)
         finally:
-            for process in ranks:
+            for process in processes:
                 process.kill()
                 process.wait()
-        endings = [read_ending(order_path, rank) for rank in range(config.ranks)]
+        endings = [read_ending(order_path, rank) for rank in range(ranks)]
     return together(endings)
 
 

@@ -11,7 +11,6 @@ import json
 import os
 import re
 import socket
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -24,8 +23,6 @@ from torch import Tensor
 
 from fadae.errors import TransientError
 from fadae.model import resolve_device
-
-LOOPBACK = "lo" if sys.platform == "linux" else "lo0"
 
 
 class PeerLost(TransientError):  # noqa: N818 - says what happened

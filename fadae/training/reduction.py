@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import mse_loss
+from torch.nn.functional import linear, mse_loss
 from torch.nn.parallel import DistributedDataParallel
+from torch.overrides import TorchFunctionMode
 
 from fadae.config import TrainConfig
 from fadae.data import lanes_of
@@ -20,6 +21,10 @@ from fadae.model import OwnLoss
 from fadae.training.ranks import Ranks, collective, tree_sum
 
 _THROWAWAY_PASSES = 2
+# Of a tile of a gradient: 1 MB, a processor's second cache. Another size is another rule: where a
+# product is cut may decide how it is rounded.
+_TILE_NUMBERS = 2**18
+_Factors = tuple[Tensor, Tensor]  # errors [n, outputs] and rows [n, inputs] of a Linear
 
 
 class Reduction(Protocol):
@@ -134,30 +139,48 @@ class _Exact:
         self._leaves = [
             (leaf, range(leaf * lanes_a_leaf, (leaf + 1) * lanes_a_leaf)) for leaf in own
         ]
+        # Not with micro-batches, which are there to hold few rows' values at a time; not on a
+        # GPU, where small products wait for their launches.
+        plain = config.precision != "bf16" and config.micro_batch is None
+        self._is_tiled = config.rules > 1 and plain and ranks.device.type == "cpu"
 
     def groups(self) -> list[range]:
         return [lanes for _, lanes in self._leaves]
 
     def backward(self, parts: Sequence[Tensor], count: int, draw: int) -> Tensor:
         losses, subtrees = [], _Subtrees()
-        for (leaf, _), rows in zip(self._leaves, parts, strict=True):
-            for parameter in self._parameters:
-                parameter.grad = None
-            # Drawn for the leaf and the step, wherever the leaf is computed.
-            found = [
-                self._losses.backward(self._model, piece, 1 / count, draw * 4096 + leaf)
-                for piece in self._losses.micro_batches(rows)
-            ]
-            losses.append(torch.stack(found).sum())
-            subtrees.push([p.grad for p in self._parameters if p.grad is not None])
-        gradients = subtrees.root()
-        if self._ranks.world > 1:
-            flat = self._ranks.add_in_order(torch.cat([g.reshape(-1) for g in gradients]))
-            pieces = torch.split(flat, [p.numel() for p in self._parameters])
-            gradients = [g.view_as(p) for g, p in zip(pieces, self._parameters, strict=True)]
-        for parameter, gradient in zip(self._parameters, gradients, strict=True):
+        with self._products() as products:
+            for (leaf, _), rows in zip(self._leaves, parts, strict=True):
+                for parameter in self._parameters:
+                    parameter.grad = None
+                # Drawn for the leaf and the step, wherever the leaf is computed.
+                found = [
+                    self._losses.backward(self._model, piece, 1 / count, draw * 4096 + leaf)
+                    for piece in self._losses.micro_batches(rows)
+                ]
+                losses.append(torch.stack(found).sum())
+                others = [p for p in self._parameters if p.grad is not None]
+                subtrees.push([p.grad for p in others if p.grad is not None])
+                products.end_leaf()
+        for parameter, gradient in zip(others, subtrees.root(), strict=True):
             parameter.grad = gradient
+        products.add_to_gradients()
+        self._add_ranks()
         return torch.stack(losses).sum()
+
+    def _products(self) -> contextlib.AbstractContextManager[_Products]:
+        """Return what takes the weights' gradients of Linears aside, where that pays."""
+        return _Products() if self._is_tiled else contextlib.nullcontext(_Products())
+
+    def _add_ranks(self) -> None:
+        """Add up what each rank's own leaves gave."""
+        if self._ranks.world == 1:
+            return
+        used = [(p, p.grad) for p in self._parameters if p.grad is not None]
+        flat = self._ranks.add_in_order(torch.cat([g.reshape(-1) for _, g in used]))
+        pieces = torch.split(flat, [g.numel() for _, g in used])
+        for (parameter, _), piece in zip(used, pieces, strict=True):
+            parameter.grad = piece.view_as(parameter)
 
     def total(self, parts: Sequence[Tensor]) -> Tensor:
         own = tree_sum(parts)
@@ -184,3 +207,80 @@ class _Subtrees:
         """Return the sum of all leaves pushed, 2^n of them."""
         ((_, tensors),) = self._held
         return tensors
+
+
+class _Products(TorchFunctionMode):
+    """Takes aside what the gradients of Linears' weights are products of, and adds these up.
+
+    A leaf's gradient of a weight is as large as the weight: written, read again and added for
+    each leaf it costs more memory traffic than the product itself. Here all leaves' products are
+    made and added a tile at a time, in cache, with the same operands in the same order.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._leaf: dict[Tensor, list[_Factors]] = {}
+        self._leaves: list[dict[Tensor, list[_Factors]]] = []
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is linear and len(args) + len(kwargs or {}) <= 3:
+            return self._linear(*args, **(kwargs or {}))
+        return func(*args, **(kwargs or {}))
+
+    def _linear(self, input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Any:
+        if not (weight.is_leaf and weight.requires_grad and torch.is_grad_enabled()):
+            return linear(input, weight, bias)
+        factors = self._leaf.setdefault(weight, [])
+        return _Linear.apply(input, weight, bias, factors)  # type: ignore[no-untyped-call]
+
+    def end_leaf(self) -> None:
+        """Count what came since the last call as one leaf's."""
+        if self._leaf:
+            self._leaves.append(self._leaf)
+            self._leaf = {}
+
+    def add_to_gradients(self) -> None:
+        """Add the sum of all leaves' products to each weight's gradient."""
+        for weight in self._leaves[0] if self._leaves else ():
+            found = self._sum(weight, [leaf[weight] for leaf in self._leaves])
+            weight.grad = found if weight.grad is None else weight.grad + found
+
+    def _sum(self, weight: Tensor, leaves: list[list[_Factors]]) -> Tensor:
+        total = torch.empty_like(weight)
+        for tile in torch.split(total, max(1, _TILE_NUMBERS // weight.shape[1])):
+            low = tile.storage_offset() // weight.shape[1]
+            outputs, subtrees = slice(low, low + len(tile)), _Subtrees()
+            for leaf, factors in enumerate(leaves):
+                # The first leaf's is where its subtree, in the end the whole sum, is added up.
+                into = torch.empty_like(tile) if leaf else tile
+                for number, (errors, rows) in enumerate(factors):
+                    product = torch.mm(
+                        errors.t()[outputs], rows, out=torch.empty_like(tile) if number else into
+                    )
+                    if number:
+                        into.add_(product)
+                subtrees.push([into])
+            subtrees.root()
+        return total
+
+
+class _Linear(torch.autograd.Function):
+    """A Linear whose weight's gradient is left to `_Products`."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, rows: Tensor, weight: Tensor, bias: Tensor | None, factors: list[_Factors]
+    ) -> Tensor:
+        ctx.save_for_backward(rows, weight)
+        ctx.factors = factors
+        return linear(rows, weight, bias)
+
+    @staticmethod
+    def backward(ctx: Any, *errors: Tensor) -> Any:
+        rows, weight = ctx.saved_tensors
+        (error,) = errors
+        flat = error.flatten(0, -2)
+        ctx.factors.append((flat.detach(), rows.flatten(0, -2).detach()))
+        of_rows = error @ weight if ctx.needs_input_grad[0] else None
+        of_bias = flat.sum(dim=0) if ctx.needs_input_grad[2] else None
+        return of_rows, None, of_bias, None

@@ -18,7 +18,7 @@ import numpy as np
 from fadae._version import __version__
 from fadae.arrays import Int64
 from fadae.config import TrainConfig, changed_settings
-from fadae.data import Split, split_rows
+from fadae.data import CHUNK_ROWS, RowSet, Split, split_rows
 from fadae.errors import AccessError, NoInputError, StorageError, UsageError
 from fadae.records import (
     DatasetRecord,
@@ -73,7 +73,8 @@ def open_dataset(location: Location, config: TrainConfig, rows: int | None) -> D
     divided = divide(features, rows, config.holdout, config.seed)
     split = divided.split
     if config.max_frames is not None:
-        split = dataclasses.replace(split, train=split.train.thinned(config.max_frames))
+        drawn = sample_of(split.train, config.max_frames, config.rules)
+        split = dataclasses.replace(split, train=drawn)
     if not split.train.count:
         raise NoInputError(f"{location.url} holds no frames to train on")
     transform = features.transform
@@ -87,6 +88,11 @@ def open_dataset(location: Location, config: TrainConfig, rows: int | None) -> D
         "padding_rows": split.padding_rows,
     }
     return Dataset(features, rows, split, description, stale)
+
+
+def sample_of(rows: RowSet, count: int, rules: int) -> RowSet:
+    """Return a seeded sample of rows by a run's rules: of single rows, or of whole chunks."""
+    return rows.thinned(count) if rules == 1 else rows.in_chunks(count, CHUNK_ROWS)
 
 
 def stale_recordings(features: FeatureSet, rows: int, run: str) -> int:
@@ -151,6 +157,11 @@ class Run:
         text = json.dumps(document, indent=2, sort_keys=True) + "\n"
         self.location.write_bytes(self.path(name), text.encode())
 
+    def continuing(self, config: TrainConfig) -> TrainConfig:
+        """Return the config to go on with: what it leaves open is as the run has it, if begun."""
+        recorded = self.recorded()
+        return config if recorded is None else config.continuing(recorded["recipe"])
+
     def finished(self, config: TrainConfig) -> TrainSummary | None:
         """Return the summary of this very training where it is done already.
 
@@ -161,6 +172,7 @@ class Run:
         recorded = self.recorded()
         if recorded is None:
             return None
+        config = config.continuing(recorded["recipe"])
         self._check_recipe(recorded, config)
         done = self.read("summary.json")
         if done is None or done["recipe"] != config.recipe():

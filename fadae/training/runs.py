@@ -16,7 +16,7 @@ from fadae.errors import NoInputError
 from fadae.records import RunConfig
 from fadae.store import FeatureSet, Location, paths
 from fadae.summaries import TrainSummary
-from fadae.training.run import Run, divide
+from fadae.training.run import Run, divide, sample_of
 
 log = logging.getLogger("fadae.training")
 
@@ -96,7 +96,8 @@ def split_of(features: FeatureSet, config: RunConfig | None) -> RunSplit:
     trained, held_out = divided.split.train, divided.split.holdout
     max_frames = recipe.get("max_frames")
     if max_frames is not None:
-        trained = _drawn_from(trained, trained.thinned(max_frames))
+        sample = sample_of(trained, max_frames, recipe.get("rules", 1))
+        trained = _drawn_from(trained, sample)
     known = {int(start): Role.HELD_OUT for start in held_out.starts}
     known |= {int(start): Role.TRAINED for start in trained.starts}
     # Repeated PCM begins where its canonical recording does; without a frame nothing begins.

@@ -15,6 +15,7 @@ from torch import nn
 from fadae.config import TrainConfig
 from fadae.data import Loader, UnitReader
 from fadae.errors import FadaeError
+from fadae.memory import keep_freed_memory
 from fadae.model import ClosedForm, OwnLoss
 from fadae.progress import Progress, track
 from fadae.store import Location
@@ -29,7 +30,6 @@ from fadae.training.context import (
 from fadae.training.evaluate import Stopped
 from fadae.training.finish import finish
 from fadae.training.optimizer import Adam
-from fadae.training.process import keep_freed_memory
 from fadae.training.ranks import Ranks
 from fadae.training.reduction import make_reduction
 from fadae.training.run import Metrics, Run, State

@@ -23,7 +23,9 @@ from starlette.responses import FileResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from fadae import figures
 from fadae.audio.write import encode
+from fadae.compare import table
 from fadae.errors import FadaeError, NoInputError, UnknownNameError, UsageError
 from fadae.query import ORIGINAL
 from fadae.records import finite
@@ -184,10 +186,35 @@ def _generated(session: WorkspaceSession, given: Parameters) -> Response:
     return _wav(generated.samples, session.open()[0].rate_hz)
 
 
+def _methods(session: WorkspaceSession, given: Parameters) -> Response:
+    run = given.text("run")
+    given.done()
+    return _json(session.methods(run))
+
+
 def _curves(session: WorkspaceSession, given: Parameters) -> Response:
     run = given.text("run")
     given.done()
     return _json(session.curves(run))
+
+
+def _comparison(session: WorkspaceSession, given: Parameters) -> Response:
+    name = given.text("name", longest=80)
+    shown = given.choice("as", ("table", "picture"), "table")
+    given.done()
+    comparison = session.comparison(name)
+    if shown == "picture":
+        return Response(figures.rate_distortion(comparison), media_type="image/png")
+    heads, rows = table.cells(comparison)
+    return _json(
+        {
+            "heads": heads,
+            "rows": rows,
+            "explained": table.explained(comparison),
+            "recordings": comparison["recordings"],
+            "left_out": comparison["left_out"],
+        }
+    )
 
 
 ANSWERS: dict[str, Answer] = {
@@ -199,7 +226,9 @@ ANSWERS: dict[str, Answer] = {
     "bark": _bark,
     "codes": _codes,
     "generated": _generated,
+    "methods": _methods,
     "curves": _curves,
+    "comparison": _comparison,
 }
 
 

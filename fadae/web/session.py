@@ -21,7 +21,9 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from fadae.arrays import Float32
+from fadae.compare import Comparison, result
 from fadae.errors import NoInputError, UsageError, unknown
+from fadae.generate import methods_of
 from fadae.query import ORIGINAL, TRANSFORM, Workspace
 from fadae.store import Location, paths
 from fadae.training import Role, pca_remark, run_summary
@@ -76,6 +78,7 @@ class WorkspaceSession:
             documents += [paths.run_path(run, name) for name in ("config.json", "summary.json")]
         for name in self.location.names(paths.RECONSTRUCTIONS):
             documents.append(f"{paths.RECONSTRUCTIONS}/{name}/zarr.json")
+        documents += map(paths.comparison_path, result.names(self.location))
         contents = self.location.concurrently(self._bytes_of, documents)
         for path, content in zip(documents, contents, strict=True):
             digest.update(path.encode())
@@ -121,6 +124,7 @@ class WorkspaceSession:
             "name": self.location.url.rstrip("/").rpartition("/")[2],
             "state": state,
             "runs": self._runs(workspace),
+            "comparisons": result.names(self.location),
             "recordings": 0,
             "seconds": 0.0,
             "transform": None,
@@ -146,7 +150,12 @@ class WorkspaceSession:
         made = set(workspace.reconstructions)
         names = sorted(made | set(workspace.runs))
         return [
-            {"name": name, "trained": self._has_model(name), "reconstructed": name in made}
+            {
+                "name": name,
+                "trained": self._has_model(name),
+                "reconstructed": name in made,
+                "code": str(workspace.code_size(name) or ""),
+            }
             for name in names
         ]
 
@@ -234,6 +243,11 @@ class WorkspaceSession:
         )
         return pictures.code_picture(workspace, recording_id, seconds, run, limit)
 
+    def methods(self, run: str) -> dict[str, Any]:
+        """Return by which methods a run generates sound, and which are its model's own."""
+        methods = methods_of(self._with(run).codec(run))
+        return {"methods": [{"name": name, "own": own} for name, own in methods.items()]}
+
     def generated(
         self, run: str, method: str, seed: int, seconds: float, between: tuple[str, str] | None
     ) -> Generated:
@@ -259,6 +273,13 @@ class WorkspaceSession:
             "means": workspace.pooled_scores(run) if made else {},
             "remark": pca_remark(run_summary(workspace.location, run)),
         }
+
+    def comparison(self, name: str) -> Comparison:
+        """Return a comparison of codes that the workspace holds."""
+        known = result.names(self.location)
+        if name not in known:
+            raise unknown("comparison", name[:80], known)
+        return self._keep(("comparison", name), lambda: result.read(self.location, name))
 
     def _with(self, source: str) -> Workspace:
         """Return the workspace, sure that the source can be had from it."""

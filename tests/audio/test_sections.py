@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import functools
+import io
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 
@@ -19,6 +21,7 @@ from fadae.errors import PermanentFailure
 from tests.audio.sounds import music, save
 from tests.audio.test_sandbox import peak_bytes
 
+MP4_WAY = [b"moov", b"udta", b"meta", b"ilst", b"covr"]
 PICTURE = bytes(range(256)) * (2**16 - 1)  # nearly 16 MB, the most that FLAC's lengths can say
 
 
@@ -48,6 +51,26 @@ def flac_with_pictures(sound: bytes, count: int) -> bytes:
     return bytes(head) + pictures + last + rest
 
 
+def mp4_with_pictures(sound: bytes, count: int) -> bytes:
+    """Return an MP4 whose `moov`, at its end, has so many covers, and a title before and after."""
+
+    def box(kind: bytes, *inside: bytes) -> bytes:
+        body = b"".join(inside)
+        return (len(body) + 8).to_bytes(4, "big") + kind + body
+
+    def text(kind: bytes, value: bytes) -> bytes:
+        return box(kind, box(b"data", b"\0\0\0\1" + bytes(4), value))
+
+    at = sound.index(b"moov") - 4
+    moov = sound[at + 8 :].replace(b"udta", b"free")  # the encoder's own tags
+    picture = box(b"data", b"\0\0\0\x0d" + bytes(4), b"\xff\xd8\xff", PICTURE)
+    covers = box(b"covr", *[picture] * count)
+    handler = box(b"hdlr", bytes(8) + b"mdirappl" + bytes(9))
+    tags = box(b"ilst", text(b"\xa9nam", b"Title"), covers, text(b"\xa9ART", b"Artist"))
+    meta = box(b"udta", box(b"meta", bytes(4), handler, tags))
+    return sound[:at] + box(b"moov", moov, meta)
+
+
 @pytest.mark.parametrize(
     ("rate_hz", "channels"), [(22050, 1), (44100, 1), (22050, 2), (48000, 2), (8000, 1)]
 )
@@ -65,6 +88,43 @@ def test_every_link_of_a_chained_ogg_is_heard(tmp_path: Path, rate_hz: int, chan
     second = pcm[int(4.2 * 11025) : int(5.8 * 11025)] / 32768.0
     spectrum = np.abs(np.fft.rfft(second * np.hanning(len(second))))
     assert np.argmax(spectrum) * 11025 / len(second) == pytest.approx(440 + 30 * 9, abs=1)
+
+
+def encoded(codec: str, container_name: str, samples: np.ndarray, rate_hz: int) -> bytes:
+    """Return mono samples [n] float32 as a file of FFmpeg's."""
+    target = io.BytesIO()
+    with av.open(target, "w", format=container_name) as container:
+        stream: Any = container.add_stream(codec, rate=rate_hz, layout="mono")
+        taken = stream.codec_context.format.name
+        resampler = av.AudioResampler(taken, "mono", rate_hz, stream.frame_size or 1024)
+        frame = av.AudioFrame.from_ndarray(samples[None], format="fltp", layout="mono")
+        frame.sample_rate = rate_hz
+        for piece in [*resampler.resample(frame), *resampler.resample(None)]:
+            container.mux(stream.encode(piece))
+        container.mux([packet for packet in stream.encode(None) if packet.size])
+    return target.getvalue()
+
+
+@pytest.mark.parametrize("codec", ["flac", "libopus"])
+def test_a_link_of_another_codec_is_heard(tmp_path: Path, codec: str) -> None:
+    """FLAC comes out exactly; Opus, always of 48 kHz, without what its encoder put before it."""
+    second = music(2, 48000, seed=9)
+    links = [
+        write.encode(music(4, 22050), 22050, "ogg"),
+        encoded(codec, "ogg", second, 48000),
+        write.encode(music(1, 22050, seed=3), 22050, "ogg"),
+    ]
+    (tmp_path / "a.ogg").write_bytes(b"".join(links))
+    (tmp_path / "second.ogg").write_bytes(links[1])
+    source = Source()
+    pcm = decoded(tmp_path / "a.ogg", source=source)
+    alone = decoded(tmp_path / "second.ogg")
+    assert len(pcm) == 5 * 11025 + len(alone)
+    assert len(alone) == pytest.approx(2 * 11025, abs=5 if codec == "flac" else 250)
+    np.testing.assert_array_equal(pcm[4 * 11025 : 4 * 11025 + len(alone)], alone)
+    heard = alone[2205:19845] / 32768.0
+    spectrum = np.abs(np.fft.rfft(heard * np.hanning(len(heard))))
+    assert np.argmax(spectrum) * 11025 / len(heard) == pytest.approx(440 + 30 * 9, abs=1)
 
 
 def test_a_broken_later_link_is_damage(tmp_path: Path) -> None:
@@ -99,11 +159,17 @@ def test_a_mention_of_a_tag_is_none(tmp_path: Path) -> None:
     assert np.array_equal(decoded(path), expected)
 
 
-@pytest.mark.parametrize("kind", ["flac", "mp3"])
+@pytest.mark.parametrize("kind", ["flac", "mp3", "m4a"])
 def test_pictures_are_not_read(tmp_path: Path, kind: str) -> None:
-    plain = save(tmp_path / f"plain.{kind}", music(3))
+    plain = tmp_path / f"plain.{kind}"
+    if kind == "m4a":
+        plain.write_bytes(encoded("aac", "mp4", music(3), 22050))
+    else:
+        save(plain, music(3))
     sound, laden = plain.read_bytes(), tmp_path / f"laden.{kind}"
-    if kind == "flac":
+    if kind == "m4a":
+        laden.write_bytes(mp4_with_pictures(sound, 12))
+    elif kind == "flac":
         laden.write_bytes(flac_with_pictures(sound, 12))
     else:
         title = id3_frame(b"TIT2", b"\0Title")
@@ -119,6 +185,10 @@ def test_pictures_are_not_read(tmp_path: Path, kind: str) -> None:
         assert pcm == decoded(plain).tobytes()
     # The pages of a mapped file count only where they are touched: none of a picture is.
     assert peaks[1] - peaks[0] < 8 << 20
+    if kind == "m4a":
+        source = Source()
+        decoded(laden, source=source)
+        assert (source.tags or {}).items() >= {"title": "Title", "artist": "Artist"}.items()
 
 
 @pytest.mark.parametrize("version", [3, 4])
@@ -144,6 +214,9 @@ def test_hostile_lengths_end_somewhere(tmp_path: Path) -> None:
             b"ID3\4\0\0\0\x7f\x7f\x7f" + b"TIT2\xff\xff\xff\xff" + bytes(2**21),
             b"ID3" * 100_000,
             b"OggS" * 1000,
+            b"\0\0\0\x08ftyp" + b"\0\0\0\0moov" * 3000,
+            b"\0\0\0\x08ftyp" + b"\0\0\0\1moov" + b"\xff" * 8 + b"\0\0\0\7udta" * 99,
+            b"\0\0\0\x08ftyp" + b"".join(b"\0\0\0\0" + k for k in MP4_WAY) + b"\0\0",
         ]
     ):
         path = tmp_path / str(number)

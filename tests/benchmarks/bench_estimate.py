@@ -91,7 +91,9 @@ def _train_rate(location: Location) -> float:
     torch.set_num_threads(1)
     spent = []
     for steps in (WARM_STEPS, 2 * WARM_STEPS, 2 * WARM_STEPS + TRAIN_STEPS):
-        config = TrainConfig(ranks=1, max_steps=steps, launcher="local", device="cpu")
+        config = TrainConfig(
+            ranks=1, max_steps=steps, launcher="local", device="cpu", precision="fp32"
+        )
         with core_seconds() as training:
             train(location, config)
         spent.append(training.seconds)

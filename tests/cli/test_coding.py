@@ -70,10 +70,13 @@ def test_a_file_comes_back(files: Path, kind: str) -> None:
 def test_a_part_is_that_of_the_whole(files: Path) -> None:
     fadae(files, "decode", "song.fadae", "--to", "whole.wav", "--model", "model")
     asked = ("--seconds", "3:5", "--model", "model")
+    filled = fadae(files, "decode", "song.fadae", "--to", "filled.wav", *asked, "--fill", "0.5")
     assert fadae(files, "decode", "song.fadae", "--to", "part.wav", *asked)["seconds"] == 2
     whole, _ = soundfile.read(files / "whole.wav")
     part, _ = soundfile.read(files / "part.wav")
     np.testing.assert_array_equal(part, whole[3 * RATE_HZ :][: len(part)])
+    noisy, _ = soundfile.read(files / "filled.wav")
+    assert filled["fill"] == 0.5 and snr_db(part, noisy) > 10 and np.any(noisy != part)
 
 
 def test_the_bytes_and_the_rate_are_those_asked_for(files: Path) -> None:
@@ -88,6 +91,11 @@ def test_the_bytes_and_the_rate_are_those_asked_for(files: Path) -> None:
         (("decode", "song.fadae", "--to", "x.wav", "--model", "other"), 65, "made with model"),
         (("decode", "song.wav", "--to", "x.wav", "--model", "model"), 65, "not a fadae code"),
         (("decode", "song.fadae", "--to", "x.wav", "--model", "song.wav"), 65, "no"),
+        (
+            ("decode", "song.fadae", "--to", "x.wav", "--fill", "nan", "--model", "model"),
+            2,
+            "0 to 1",
+        ),
         (("decode", "song.fadae", "--to", "x.txt"), 2, "ends in one of ogg"),
         (("decode", "nowhere", "--to", "x.wav", "--model", "model"), 2, "cannot read nowhere"),
         (

@@ -27,9 +27,9 @@ from fadae.embedded.items import HeldItem
 from fadae.embedded.server import EmbeddedArchive
 from tests.command import fadae, fadae_process, summary
 
-# As small as a whole job can be: two pieces, two steps, a narrow code.
+# As small as a whole job can be: two pieces, two steps, a narrow code, one rank.
 LEARNING = ("--max-steps", "2", "--batch-size", "8", "--widths", "32,16")
-SMALL = (*LEARNING, "--workers", "1")
+SMALL = (*LEARNING, "--ranks", "1", "--workers", "1")
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""The jobs as an operator runs them: each on a cluster of its own that loses a worker midway."""
+"""The jobs as an operator runs them: on one cluster, each losing a worker midway."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from fadae.stages.extract import extract
 from fadae.stages.ingest.driver import ingest
 from fadae.stages.reconstruct import reconstruct
 from fadae.store.location import Location
+from tests.archive.gates import Gate
 from tests.audio.sounds import music, save
 from tests.cluster import commands
 from tests.store.staged import tree
@@ -44,16 +44,15 @@ def item(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @contextlib.contextmanager
-def cluster(folder: Path, *, code: str = "") -> Iterator[tuple[str, commands.Command]]:
-    """Start a scheduler and three workers; give its address and the third, which runs `code`."""
+def cluster(folder: Path) -> Iterator[str]:
+    """Start a scheduler and two workers; give its address. Every job brings a third worker."""
     folder.mkdir()
     with (
         commands.scheduler(folder) as scheduler,
         commands.worker(scheduler.address, folder, "one"),
         commands.worker(scheduler.address, folder, "two"),
-        commands.worker(scheduler.address, folder, "three", code=code) as three,
     ):
-        yield scheduler.address, three
+        yield scheduler.address
 
 
 @contextlib.contextmanager
@@ -86,18 +85,18 @@ def undisturbed(url: str, archive: EmbeddedArchive) -> Location:
     return location
 
 
-def ingested_with_a_loss(folder: Path, url: str, archive: EmbeddedArchive) -> None:
+def ingested_with_a_loss(folder: Path, address: str, url: str, archive: EmbeddedArchive) -> None:
     """Ingest; the third worker is lost in its first transfer, and the logs say who did what."""
+    gate = Gate(archive)
     with (
-        cluster(folder) as (address, three),
+        commands.worker(address, folder, "three") as three,
         submitted(
             "ingest", ITEM, "-w", url, "--archive-url", archive.url, "--scheduler", address
         ) as job,
     ):
-        while archive.transfers < 3 and job.poll() is None:
-            time.sleep(0.02)
-        assert archive.transfers == 3, "each worker has one thread, hence one transfer"
+        gate.wait(3)  # each worker has one thread, hence one transfer
         three.kill()
+        gate.open()
         summary = summary_of(job)
         assert (summary["recordings"], summary["ok"]) == (len(FILES), len(FILES))
     logs = "".join(path.read_text() for path in folder.glob("worker-*.log"))
@@ -106,10 +105,10 @@ def ingested_with_a_loss(folder: Path, url: str, archive: EmbeddedArchive) -> No
     assert {worker for worker, _ in ingested} == {"one", "two"}
 
 
-def blocks_written_with_a_loss(job_name: str, folder: Path, url: str) -> None:
+def blocks_written_with_a_loss(job_name: str, folder: Path, address: str, url: str) -> None:
     """Extract or reconstruct; the third worker is lost in its first block."""
     with (
-        cluster(folder, code=DIES_IN_A_BLOCK) as (address, three),
+        commands.worker(address, folder, f"three-{job_name}", code=DIES_IN_A_BLOCK) as three,
         submitted(job_name, "-w", url, "--scheduler", address) as job,
     ):
         summary = summary_of(job)
@@ -117,15 +116,14 @@ def blocks_written_with_a_loss(job_name: str, folder: Path, url: str) -> None:
         assert (summary["shards_written"], summary["shards_kept"]) == (BLOCKS, 0)
 
 
-def test_jobs_on_clusters_that_lose_workers_and_restart_change_no_byte(
-    item: Path, tmp_path: Path
-) -> None:
+def test_jobs_on_a_cluster_that_loses_workers_change_no_byte(item: Path, tmp_path: Path) -> None:
     url = str(tmp_path / "disturbed")
     with EmbeddedArchive(item) as archive:  # one for both: commits hold its address
         expected = undisturbed(str(tmp_path / "undisturbed"), archive)
-        archive.transfer_seconds = 1.0
-        ingested_with_a_loss(tmp_path / "ingesting", url, archive)
-    blocks_written_with_a_loss("extract", tmp_path / "extracting", url)
-    write_run(Location(url))
-    blocks_written_with_a_loss("reconstruct", tmp_path / "reconstructing", url)
+        folder = tmp_path / "cluster"
+        with cluster(folder) as address:
+            ingested_with_a_loss(folder, address, url, archive)
+            blocks_written_with_a_loss("extract", folder, address, url)
+            write_run(Location(url))
+            blocks_written_with_a_loss("reconstruct", folder, address, url)
     assert tree(Path(url)) == tree(Path(expected.url))

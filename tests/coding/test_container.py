@@ -21,7 +21,7 @@ from fadae.coding.coder import ByteCoder
 from fadae.coding.container import Header, Reader
 from fadae.coding.rate import Step
 from fadae.errors import CodeError, UsageError
-from fadae.scores import snr_db
+from fadae.scores import log_spectral_distance_db, snr_db
 from fadae.transform.critical import CriticalTransform
 from tests.coding import models
 
@@ -115,15 +115,27 @@ class TestFiles:
         assert (len(sound), rate_hz) == (len(pcm), RATE_HZ)
         assert snr_db(pcm / 32768, sound) > 3
 
-    def test_any_stretch_is_that_of_the_whole(self, code: bytes) -> None:
-        whole, _ = files.decompress(code, model=models.tables())
+    @pytest.mark.parametrize("fill", [0.0, 0.4])
+    def test_any_stretch_is_that_of_the_whole(self, code: bytes, fill: float) -> None:
+        whole, _ = files.decompress(code, model=models.tables(), fill=fill)
         for start, stop in [(0, 1), (17.3, 18.9), (59, None), (30, 30)]:
             part, _ = files.decompress(
-                code, model=models.tables(), start_seconds=start, stop_seconds=stop
+                code, model=models.tables(), start_seconds=start, stop_seconds=stop, fill=fill
             )
             first = round(start * RATE_HZ)
             last = None if stop is None else round(stop * RATE_HZ)
             np.testing.assert_array_equal(part, whole[first:last])
+
+    def test_noise_in_place_of_zeros_brings_the_spectrum_nearer(
+        self, pcm: np.ndarray[Any, np.dtype[np.int16]], code: bytes
+    ) -> None:
+        original = pcm / np.float32(32768)
+        plain, filled = (
+            files.decompress(code, model=models.tables(), fill=fill)[0] for fill in (0.0, 0.4)
+        )
+        near, far = (log_spectral_distance_db(original, one) for one in (filled, plain))
+        assert near < far
+        assert snr_db(original, plain) > snr_db(original, filled) > snr_db(original, plain) - 1
 
     def test_a_stretch_is_decoded_without_reading_the_rest(self, code: bytes) -> None:
         # All rows but the last groups' are ruined, their checksums with them.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fadae.coding.symbols import NEIGHBOURS, REACH_BINS, Context, Side, grid, phases, ungrid
+from fadae.coding.symbols import NEIGHBOURS, REACH_BINS, Context, Side, coding_order, grid, phases
 
 every_layout = pytest.mark.parametrize("blocks", [1, 3, 5, 15])
 
@@ -37,7 +37,20 @@ def test_a_grid_is_ordered_by_block() -> None:
     cells = grid(rows, 3)
     assert cells.shape == (3, 2, 4)
     assert cells[1, 0].tolist() == [1, 4, 7, 10]
-    np.testing.assert_array_equal(ungrid(cells), rows)
+    assert cells[2, 1].tolist() == [14, 17, 20, 23]
+
+
+@every_layout
+def test_the_order_is_that_of_the_phases(blocks: int) -> None:
+    rows = np.arange(2 * 101 * blocks).reshape(2, -1)
+    order, ends = coding_order(blocks, 90)
+    cells = grid(rows, blocks)
+    begin = 0
+    for phase, end in zip(phases(blocks), ends, strict=True):
+        expected = cells[phase.block][:, phase.bins(90)]
+        np.testing.assert_array_equal(rows[:, order[begin:end]], expected)
+        begin = end
+    assert len(order) == begin == 90 * blocks
 
 
 def test_what_is_revealed_is_what_the_encoder_saw() -> None:

@@ -20,7 +20,7 @@ def coder() -> ByteCoder:
 def test_average(coder: ByteCoder, wanted: int) -> None:
     c = rows(120, seed=20)
     step = rate.find_step(coder, c, wanted)
-    codes = rate.encode_average(coder, c, step, cap=4 * wanted)
+    codes = rate.encode_with_steps(coder, c, step.of_rows(0, 120), cap=4 * wanted)
     lengths = [len(code) for code in codes]
     assert 0.98 * wanted <= np.mean(lengths) <= 1.01 * wanted
     assert max(lengths) <= 4 * wanted
@@ -30,11 +30,13 @@ def test_average(coder: ByteCoder, wanted: int) -> None:
 def test_average_does_not_depend_on_how_rows_are_cut(coder: ByteCoder) -> None:
     c = rows(60, seed=21)
     step = rate.find_step(coder, c, 200)
-    whole = rate.encode_average(coder, c, step, cap=400)
+    whole = rate.encode_with_steps(coder, c, step.of_rows(0, 60), cap=400)
     parts = [
         code
         for first, stop in [(0, 13), (13, 14), (14, 60)]
-        for code in rate.encode_average(coder, c[first:stop], step, 400, first)
+        for code in rate.encode_with_steps(
+            coder, c[first:stop], step.of_rows(first, stop - first), 400
+        )
     ]
     assert parts == whole
 
@@ -53,7 +55,7 @@ def test_constant(coder: ByteCoder, wanted: int) -> None:
 def test_what_always_fits_gets_the_finest_step(coder: ByteCoder) -> None:
     c = np.zeros((5, SIZE), dtype=np.float32)
     assert rate.find_step(coder, c, 256) == rate.Step(0, 0.0)
-    assert rate.encode_average(coder, c, rate.Step(0, 0.0), 1024) == [b""] * 5
+    assert rate.encode_with_steps(coder, c, np.zeros(5, dtype=int), 1024) == [b""] * 5
     assert rate.encode_constant(coder, c, 256) == [b""] * 5
 
 

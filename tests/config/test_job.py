@@ -41,6 +41,7 @@ OTHER: dict[str, Any] = {
     "precision": "bf16",
     "reduction": "exact",
     "leaves": 8,
+    "rules": 1,
     "micro_batch": 4,
     "lanes": 32,
     "window_rows": 512,
@@ -112,7 +113,7 @@ def test_a_run_may_grow_and_not_shrink(name: str) -> None:
         ({"max_frames": 0}, "--max-frames 0: at least 1"),
         ({"seed": -1}, "--seed -1: at least 0"),
         ({"schedule": "linear"}, "--schedule linear: one of constant, cosine"),
-        ({"precision": "fp16"}, "--precision fp16: one of fp32, bf16"),
+        ({"precision": "fp16"}, "--precision fp16: one of auto, fp32, bf16"),
         ({"reduction": "slow"}, "--reduction slow: one of fast, exact"),
         ({"launcher": "mpi"}, "--launcher mpi: one of auto, local, torchrun, dask"),
         ({"micro_batch": 0}, "--micro-batch 0: at least 1"),
@@ -133,6 +134,7 @@ def test_a_run_may_grow_and_not_shrink(name: str) -> None:
         ({"window_rows": 0}, "leaves, lanes"),
         ({"threads": 0}, "leaves, lanes"),
         ({"log_steps": 0}, "leaves, lanes"),
+        ({"rules": 9}, "a newer fadae began the run"),
         ({"epochs": 1.5}, "expected a whole number"),
         ({"model": 3}, "expected text"),
     ],
@@ -173,6 +175,14 @@ def test_a_models_own_options_are_of_the_recipe_only_where_there_are_any() -> No
     assert TrainConfig.from_dict(chosen.to_dict()) == chosen
     old, new = chosen.recipe(), TrainConfig(model="toy", options={"keep": 5}).recipe()
     assert changed_settings(old, new) == ["options {'keep': 9} -> {'keep': 5}"]
+
+
+def test_what_is_left_open_is_as_the_run_has_it() -> None:
+    begun = TrainConfig(rules=1, precision="fp32").recipe()
+    assert "rules" not in begun, "as runs were recorded before there were rules"
+    assert TrainConfig().continuing(begun) == TrainConfig(rules=1, precision="fp32")
+    assert TrainConfig(precision="bf16").continuing(begun).precision == "bf16"  # asked: refused
+    assert TrainConfig(rules=1).continuing(TrainConfig().recipe()).rules == TrainConfig().rules
 
 
 def test_widths_are_short_for_the_option_of_that_name() -> None:

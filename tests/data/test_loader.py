@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from fadae.data.loader import Loader, UnitReader
-from fadae.data.order import DataOrder, lanes_of
+from fadae.data.order import CHUNK_ROWS, DataOrder, lanes_of
 from fadae.data.rows import RowSet
 from fadae.errors import StorageError
 
@@ -71,6 +71,23 @@ def test_a_cached_set_is_read_once_a_run() -> None:
     wanted = order.rows.within(0, ROWS)
     # A unit at a lane's border may be asked for by both lanes at the same moment.
     assert store.reads[wanted].mean() < 1.3
+
+
+@pytest.mark.parametrize("share", [0.05, 0.3, 0.8])
+def test_a_sample_reads_at_most_twice_what_it_uses(share: float) -> None:
+    whole = RowSet.of([0, 1500, 4096], [1000, 4000, ROWS], key=5)
+    rows = whole.in_chunks(int(share * whole.count), CHUNK_ROWS)
+    store, order = Store(), DataOrder(rows, 0, 50)
+    reader = UnitReader(store, order, 0, ROWS)
+    read = [reader.unit(unit) for unit in order.units.tolist()]
+    np.testing.assert_array_equal(
+        np.concatenate([found for found, _ in read]), rows.within(0, ROWS)
+    )
+    np.testing.assert_array_equal(
+        np.concatenate([features[:, 0] for _, features in read]), rows.within(0, ROWS)
+    )
+    touched = np.unique(np.flatnonzero(store.reads) // CHUNK_ROWS)
+    assert len(touched) * CHUNK_ROWS <= 2 * rows.count + CHUNK_ROWS
 
 
 def test_what_reading_raises_ends_the_stream() -> None:

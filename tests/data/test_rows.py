@@ -49,6 +49,47 @@ def test_a_sample_has_exactly_its_size_and_grows_by_addition(
     assert chosen <= set(large.within(0, 10_000).tolist()) <= set(listed(rows))
 
 
+@given(spans, st.integers(1, 400))
+def test_a_sample_in_chunks_has_its_size_and_grows_by_addition(
+    gaps: list[tuple[int, int]], count: int
+) -> None:
+    rows = row_set(gaps)
+    small, large = rows.in_chunks(count, 16), rows.in_chunks(count + 10, 16)
+    assert small.count == min(count, rows.count)
+    chosen = set(listed(small))
+    assert chosen <= set(listed(large)) <= set(listed(rows))
+    # Whole chunks, but for the last one drawn.
+    cut = [n for n in {row // 16 for row in chosen} if not chosen >= in_chunk(rows, n)]
+    assert len(cut) <= 1
+
+
+def in_chunk(rows: RowSet, chunk: int) -> set[int]:
+    return set(rows.within(16 * chunk, 16 * chunk + 16).tolist())
+
+
+def test_a_sample_in_chunks_uses_half_of_what_it_touches_however_sparse() -> None:
+    lengths = np.random.default_rng(0).integers(1, 60, 20_000)
+    starts = np.cumsum(lengths) - lengths
+    ids = [str(number) for number in range(len(starts))]
+    train = split_rows(ids, starts, lengths, int(lengths.sum()), 0.5, seed=0).train
+    sample = train.in_chunks(train.count // 40, 64)
+    chunks, counts = sample.counts(64)
+    assert (counts >= 32).sum() >= len(chunks) - 1
+    assert sample.in_chunks(sample.count, 64) is sample
+    # Recordings of all of the table, and as many as so few chunks can hold.
+    drawn = np.searchsorted(starts, sample.starts, side="right")
+    assert np.ptp(np.unique(drawn)) > 0.95 * len(starts)
+
+
+def test_samples_in_chunks_are_those_of_every_machine() -> None:
+    # Frozen: other values here are other samples for every run there is.
+    sample = RowSet.of([0, 700], [500, 1000], key=3).in_chunks(100, 64)
+    assert list(zip(sample.starts.tolist(), sample.stops.tolist(), strict=True)) == [
+        (64, 100),
+        (256, 320),
+    ]
+
+
 @given(spans, st.sampled_from([8, 64]))
 def test_counts_are_those_of_the_units(gaps: list[tuple[int, int]], unit: int) -> None:
     rows = row_set(gaps)

@@ -14,6 +14,8 @@ import urllib3
 from fadae.embedded.faults import Fault, Kind, Where
 from fadae.embedded.items import HeldItem
 from fadae.embedded.server import EmbeddedArchive
+from tests.archive.gates import Gate
+from tests.hangs import HANG_SECONDS, wait_until
 
 NAMES = ("a b.ogg", "c#1?.mp3", "ü/%41/d.flac", "notes.txt")
 HTTP = urllib3.PoolManager(retries=False)
@@ -84,11 +86,13 @@ def test_nothing_outside_the_items_is_served(archive: EmbeddedArchive) -> None:
 
 
 def test_concurrent_transfers_are_measured(archive: EmbeddedArchive) -> None:
-    archive.transfer_seconds = 0.5
+    gate = Gate(archive)
     url = f"{archive.datanode_url}/1/items/music/{quote('a b.ogg')}"
     threads = [threading.Thread(target=get, args=(url,)) for _ in range(3)]
     for thread in threads:
         thread.start()
+    gate.wait(3)
+    gate.open()
     for thread in threads:
         thread.join()
     assert archive.most_transfers == 3
@@ -98,15 +102,14 @@ def test_concurrent_transfers_are_measured(archive: EmbeddedArchive) -> None:
 
 def test_it_stops_at_once_whatever_stalls(tmp_path: Path) -> None:
     archive = EmbeddedArchive(
-        [HeldItem("a")], [Fault(Where.METADATA, Kind.STALL_HEADERS, seconds=600)]
+        [HeldItem("a")], [Fault(Where.METADATA, Kind.STALL_HEADERS, seconds=10 * HANG_SECONDS)]
     ).start()
     url = archive.url
     asking = threading.Thread(target=lambda: _swallowed(f"{url}/metadata/a"))
     asking.start()
-    while not archive.requests:
-        pass
+    wait_until(lambda: archive.requests)
     archive.stop()
-    asking.join(5)
+    asking.join(HANG_SECONDS)
     assert not asking.is_alive()
     with pytest.raises(urllib3.exceptions.NewConnectionError):
         get(url)

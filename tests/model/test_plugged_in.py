@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from fadae.store.reconstruction import PREPARED
 from fadae.training.launch import train
 from fadae.training.run import open_dataset
 from tests.command import fadae, summary
+from tests.forks import train_forked
 from tests.stages.test_reconstruct import killed_after, objects
 from tests.synthetic import RATE_HZ, music, write_features
 from tests.training.small import metrics_of, model_hash, small
@@ -82,8 +84,8 @@ def test_training_reports_its_loss_and_figures(done: Any) -> None:
     assert lines[0]["train_loss"] > lines[-1]["train_loss"]
     evaluated = [line for line in lines if "holdout_bits" in line]
     assert evaluated[-1]["holdout_loss"] == trained["holdout_loss"]
-    # 28 bytes a frame: as many float32 numbers as fit in them are what PCA may use.
-    assert trained["pca_components"] == 7
+    # As many float32 numbers as take the bytes of a code, on average, are what PCA may use.
+    assert trained["pca_components"] == round(trained["holdout_code_bytes"] / 4) == 7
     # Learned, not by the mean squared error: a cell's share above its level.
     assert 0.1 < float(Codec.load(location).model.state_dict()["inside"]) < 1
 
@@ -101,7 +103,7 @@ def test_two_ranks_and_exact_sums_learn_the_same(done: Any) -> None:
     location, _, _ = done
     exact = {**SETTINGS, "reduction": "exact", "max_steps": 4, "epochs": 1}
     one = train(location, small(run="one", **exact))
-    two = train(location, small(run="two", **{**exact, "ranks": 2}))
+    two = train_forked(location, small(run="two", **{**exact, "ranks": 2}))
     assert model_hash(location, "one") == model_hash(location, "two")
     assert one["holdout_loss"] == two["holdout_loss"]
 
@@ -129,6 +131,7 @@ def test_the_store_holds_bytes_their_number_and_what_a_recording_was_prepared_wi
     lengths = made["code_bytes"].to_numpy()
     assert lengths.dtype == np.int32 and lengths.max() == 28
     padding = workspace.features["frame_recording"].to_numpy() < 0
+    assert summary["bytes_a_row"] == pytest.approx(lengths[~padding].mean())
     assert not lengths[padding].any() and not made["encoded"].to_numpy()[padding].any()
     numbers = FrameStore.open(location, "reconstructions/default.zarr").read(PREPARED)
     short, long, again = (workspace.recording(name).row for name in (SHORT, LONG, AGAIN))
@@ -187,7 +190,9 @@ def test_growth_prepares_new_recordings_only(tmp_path: Path) -> None:
             asked.append((function, len(value.spans)))
             yield function(value)
 
-    reconstruct(location, mapper=mapper)
+    grown = reconstruct(location, mapper=mapper)
+    made = library.open(location.url).reconstruction("default")["code_bytes"].to_numpy()
+    assert grown["bytes_a_row"] == pytest.approx(made.sum() / grown["frames"])
     assert asked == [(prepare_recordings, 1), (reconstruct_shard, 1)]
     after = FrameStore.open(location, "reconstructions/default.zarr").read(PREPARED)
     np.testing.assert_array_equal(after[:2], before)
@@ -235,5 +240,7 @@ def test_the_page_shows_and_plays_it(done: Any) -> None:
         heard = room.get(f"/api/audio?recording={LONG}&source=default&start=0&stop=2")
         assert heard.status == 200 and len(heard.data) > 2 * 2 * RATE_HZ
         assert room.get("/api/generated?run=default&method=rows&seconds=1").status == 200
+        offered = json.loads(room.get("/api/methods?run=default").data)
+        assert offered == {"methods": [{"name": "rows", "own": True}]}
         refused = room.get("/api/generated?run=default&method=walk&seconds=1")
         assert refused.status == 400 and b"available: rows" in refused.data

@@ -13,6 +13,8 @@ import fadae
 from fadae.coding import decompress
 from fadae.config import TrainConfig
 from fadae.errors import CodeError, UsageError
+from fadae.model.config import ModelConfig
+from fadae.model.contract import FrameShape
 from fadae.report import report
 from fadae.scores import snr_db
 from fadae.stages.extract import extract
@@ -20,8 +22,10 @@ from fadae.stages.reconstruct import reconstruct
 from fadae.store.location import Location
 from fadae.summaries import TrainSummary
 from fadae.training.launch import train
+from fadae.transform import preset
 from fadae.web.session import WorkspaceSession
 from tests.coding import models
+from tests.forks import train_forked
 from tests.stages.test_critical import NAMES, RATE_HZ, sound
 from tests.store.staged import stage
 
@@ -63,10 +67,12 @@ def test_two_ranks_learn_the_same_bytes(
     trained: tuple[str, TrainSummary], location: Location
 ) -> None:
     model, told = trained
-    again = train(location, config(model, run=f"{model}-2", ranks=2))
+    again = train_forked(location, config(model, run=f"{model}-2", ranks=2))
     assert again["model_sha256"] == told["model_sha256"]
     assert told["holdout_code_bytes"] <= (128 if model == "tables" else 280)
     assert np.isfinite(told["holdout_frame_snr_db"])
+    assert told["bytes_a_row"] == told["holdout_code_bytes"]
+    assert told["pca_components"] == round(told["bytes_a_row"] / 4), "as many bytes, as float32"
 
 
 def test_a_run_that_was_stopped_ends_with_the_same_bytes(location: Location) -> None:
@@ -95,6 +101,13 @@ def test_a_run_is_reconstructed_and_read(
     assert written.encoded.dtype == np.uint8
     assert int(written.code_bytes.max()) <= written.encoded.shape[1]
     workspace = fadae.open(location.url)
+    size = workspace.code_size(model)
+    assert size is not None and size.bytes_a_row == made["bytes_a_row"]
+    assert made["bytes_a_row"] == pytest.approx(
+        written.code_bytes.to_numpy().sum() / made["frames"]
+    )
+    assert made["kbps"] == pytest.approx(made["bytes_a_row"] * 8 / 1000 / 0.36)
+    assert workspace.info()["codes"][model] == str(size)
     name = NAMES[2]
     heard = workspace.audio(name, slice(1, 4), source=model)
     assert snr_db(workspace.audio(name, slice(1, 4)), heard) > 3
@@ -103,9 +116,13 @@ def test_a_run_is_reconstructed_and_read(
     np.testing.assert_array_equal(
         workspace.codec(model).decode(codes)[3:5], workspace.codec(model).decode(codes[3:5])
     )
-    new = workspace.generate(model, method="random", seconds=2.0, seed=1)
-    assert len(new) == 2 * RATE_HZ and np.abs(new).max() > 0
-    assert Path(report(workspace, model, seconds=2)["index"]).is_file()
+    for method in ("random", "walk"):
+        new = workspace.generate(model, method=method, seconds=2.0, seed=1)
+        assert len(new) == 2 * RATE_HZ and np.abs(new).max() > 0
+        again = workspace.generate(model, method=method, seconds=2.0, seed=1)
+        np.testing.assert_array_equal(new, again)
+    page = Path(report(workspace, model, seconds=2)["index"]).read_text("utf-8")
+    assert f"The code takes {size}." in page
     assert WorkspaceSession(location).about()
 
 
@@ -124,6 +141,18 @@ def test_a_run_compresses_files(trained: tuple[str, TrainSummary], location: Loc
 
 def codec_rows(samples: int) -> int:
     return -(-samples // 2880) + 1
+
+
+@pytest.mark.parametrize("model", list(ASKED))
+@pytest.mark.parametrize("name", ["seed", "zounds", "full"])
+def test_frames_that_hold_the_sound_more_than_once_are_refused(model: str, name: str) -> None:
+    about = preset(name, 11025)
+    shape = FrameShape(
+        about.size, tuple(int(stop - start) for start, stop in about.coefficient_slices)
+    )
+    with pytest.raises(UsageError, match="extract with --preset critical") as refused:
+        ModelConfig(model, {}).create(shape, 10)
+    assert refused.value.exit_code == 2
 
 
 def test_a_redundant_preset_is_refused(tmp_path: Path) -> None:

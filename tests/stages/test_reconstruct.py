@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import multiprocessing
-import os
 import shutil
 import signal
-import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,8 +16,6 @@ import torch
 
 import fadae
 from fadae import scores
-from fadae.cluster.bags import map_bag
-from fadae.cluster.client import connect
 from fadae.errors import NoInputError, TransientError, UsageError
 from fadae.model.companding import compand
 from fadae.records import finite
@@ -32,6 +27,8 @@ from fadae.store.paths import FEATURES, reconstruction_path
 from fadae.store.reconstruction import SUMS
 from fadae.summaries import ReconstructSummary
 from fadae.transform.adaptive import MODEL_FLOOR
+from tests.forks import forking
+from tests.store.driver import die_at
 from tests.synthetic import music, write_features, write_run
 
 LONG, SHORT, AGAIN = "a/long one.ogg", "a/short.ogg", "b/again.ogg"
@@ -236,18 +233,19 @@ def test_an_interrupted_run_ends_with_the_same_bytes(done: Any, tmp_path: Path) 
     assert summary["nmse_db"] == done[1]["nmse_db"]
 
 
+def reconstruct_until(location: Location, writes: int) -> None:
+    """Reconstruct, and be killed in place of the last of so many writes."""
+    die_at(writes)
+    reconstruct(location)
+
+
 def test_a_process_killed_at_any_moment_ends_with_the_same_bytes(done: Any, tmp_path: Path) -> None:
     location = prepare(tmp_path)
-    spawn = multiprocessing.get_context("spawn")
-    for objects_seen in (5, 15, 19):  # while the group is made, in either block
-        process = spawn.Process(target=reconstruct, args=(location,))
+    for writes in (5, 14, 9):  # while the group is made; in either block
+        process = forking().Process(target=reconstruct_until, args=(location, writes))
         process.start()
-        root = location.full("reconstructions")
-        while process.is_alive():
-            if sum(len(files) for _, _, files in os.walk(root)) >= objects_seen:
-                os.kill(process.pid or 0, signal.SIGKILL)
-            time.sleep(0.002)
         process.join()
+        assert process.exitcode == -signal.SIGKILL
     reconstruct(location)
     left = {name: hash_ for name, hash_ in objects(location).items() if ".partial-" not in name}
     assert left == objects(done[0])
@@ -291,14 +289,6 @@ def test_another_model_starts_anew_and_old_tasks_write_nothing(tmp_path: Path) -
     with pytest.raises(TransientError, match="trained again"):
         reconstruct_shard(caught[0])
     assert objects(location) == before
-
-
-def test_on_a_cluster_the_bytes_are_the_same(done: Any, tmp_path: Path) -> None:
-    location = prepare(tmp_path)
-    with connect(None, 2, location) as client:
-        summary = reconstruct(location, mapper=functools.partial(map_bag, client))
-    assert summary["shards_written"] == 2
-    assert objects(location) == objects(done[0])
 
 
 def test_what_cannot_be_done_is_said(tmp_path: Path, done: Any) -> None:

@@ -12,6 +12,9 @@ from fadae.store.location import Location
 from fadae.training.ranks import join_ranks
 from fadae.training.trainer import train_rank
 
+# 70 steps, saved often.
+LONG: dict[str, Any] = {"epochs": 10, "checkpoint_steps": 5, "evaluate_epochs": 5}
+
 
 def small(**settings: Any) -> TrainConfig:
     """A config of a model that is small and learns fast; one rank unless told otherwise."""
@@ -19,6 +22,7 @@ def small(**settings: Any) -> TrainConfig:
         "widths": (32, 8),
         "epochs": 2,
         "learning_rate": 1e-3,
+        "precision": "fp32",
         "ranks": 1,
         "log_steps": 5,
     }

@@ -4,27 +4,31 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Callable
 
 import psutil
 
 from fadae.store.location import Location
 from fadae.training.launch import train
-from tests.training.small import model_hash, small
-from tests.training.test_processes import LONG, ranks_of, steps_saved, wait_until
+from tests.training.conftest import Held
+from tests.training.small import LONG, model_hash, small
+from tests.training.test_processes import ranks_of
 
 
-def test_a_run_survives_the_loss_of_a_worker(location: Location) -> None:
-    train(location, small(run="undisturbed", reduction="exact", **LONG))
+def test_a_run_survives_the_loss_of_a_worker(
+    location: Location, held: Callable[[int], Held], exact_hash: str
+) -> None:
+    waiting = held(12)
     lost: list[int] = []
 
     def kill_a_worker() -> None:
-        wait_until(lambda: steps_saved(location) >= 10)
-        for rank in ranks_of(psutil.Process())[:1]:
-            # The rank's parent is the Dask worker; its nanny starts another one.
-            worker = rank.parent()
-            if worker is not None:
-                lost.append(worker.pid)
-                worker.send_signal(signal.SIGKILL)
+        waiting.wait()
+        # The rank's parent is the Dask worker; its nanny starts another one.
+        worker = ranks_of(psutil.Process())[0].parent()
+        if worker is not None:
+            worker.send_signal(signal.SIGKILL)
+            lost.append(worker.pid)
+        waiting.release()
 
     killer = threading.Thread(target=kill_a_worker)
     killer.start()
@@ -32,4 +36,4 @@ def test_a_run_survives_the_loss_of_a_worker(location: Location) -> None:
     killer.join()
     assert lost
     assert summary["steps"] == 70
-    assert model_hash(location) == model_hash(location, "undisturbed")
+    assert model_hash(location) == exact_hash

@@ -5,6 +5,7 @@ Every rank imports torch anew, which is most of what these tests cost.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -15,7 +16,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import psutil
 import pytest
@@ -24,11 +24,13 @@ from fadae.errors import FadaeError, TransientError
 from fadae.store.location import Location
 from fadae.training.context import Preempted
 from fadae.training.launch import train
-from tests.hangs import HANG_SECONDS
-from tests.training.small import metrics_of, model_hash, small, stopping_after, train_until
+from tests.forks import train_forked
+from tests.hangs import HANG_SECONDS, wait_until
+from tests.training.conftest import Held
+from tests.training.small import LONG, metrics_of, model_hash, small, stopping_after, train_until
 
 STEPS = 70
-LONG = {"epochs": 10, "checkpoint_steps": 5, "evaluate_epochs": 5}
+DIE = "import os; os.kill(os.getpid(), 9)"
 
 
 def ranks_of(process: psutil.Process) -> list[psutil.Process]:
@@ -48,14 +50,6 @@ def steps_saved(location: Location) -> int:
     return max((int(n[5:]) for n in names if n.startswith("step-")), default=0)
 
 
-def wait_until(condition: Callable[[], Any]) -> Any:
-    deadline = time.monotonic() + HANG_SECONDS
-    while not (found := condition()):
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.01)
-    return found
-
-
 @pytest.fixture
 def later() -> Iterator[Callable[[Callable[[], object]], None]]:
     """Run something in a thread while the test trains; it must have ended with the test."""
@@ -71,19 +65,31 @@ def later() -> Iterator[Callable[[Callable[[], object]], None]]:
         thread.join()
 
 
-def kill_one(location: Location, number: signal.Signals, after_steps: int) -> None:
-    """Send a signal to a random rank of ours once some steps are saved."""
-    wait_until(lambda: steps_saved(location) >= after_steps)
-    victims = ranks_of(psutil.Process())
-    if victims:
-        random.choice(victims).send_signal(number)
+def strike(location: Location, held: Held, number: signal.Signals) -> None:
+    """Send a signal to a random rank of ours, amid the run and when some steps are saved."""
+
+    def struck() -> bool:
+        victims = ranks_of(psutil.Process())  # none for a moment where others were lost before
+        with contextlib.suppress(psutil.NoSuchProcess):
+            for victim in random.sample(victims, min(len(victims), 1)):
+                victim.send_signal(number)
+                return True
+        return False
+
+    held.wait()
+    wait_until(lambda: steps_saved(location) >= 5)
+    wait_until(struck)
+    held.release()
 
 
 def test_two_ranks_killed_end_with_the_same_bits(
-    location: Location, later: Callable[[Callable[[], object]], None]
+    location: Location,
+    later: Callable[[Callable[[], object]], None],
+    held: Callable[[int], Held],
 ) -> None:
-    train(location, small(run="undisturbed", ranks=2, **LONG))
-    later(lambda: kill_one(location, signal.SIGKILL, random.randrange(5, 50)))
+    train_forked(location, small(run="undisturbed", ranks=2, **LONG))
+    waiting = held(random.randrange(8, 60))
+    later(lambda: strike(location, waiting, signal.SIGKILL))
     summary = train(location, small(ranks=2, **LONG))
     assert summary["steps"] == STEPS
     assert model_hash(location) == model_hash(location, "undisturbed")
@@ -96,49 +102,43 @@ def test_exact_is_one_hash_at_any_ranks_and_across_a_change_of_them(location: Lo
     train(location, small(run="one", **exact))
     with pytest.raises(Preempted):
         train_until(location, small(**exact), stopping_after(5))
-    train(location, small(ranks=4, **exact))
+    train_forked(location, small(ranks=4, **exact))
     assert model_hash(location) == model_hash(location, "one")
 
 
 def test_a_hung_rank_is_lost_within_the_time_out(
-    location: Location, later: Callable[[Callable[[], object]], None]
+    location: Location,
+    later: Callable[[Callable[[], object]], None],
+    held: Callable[[int], Held],
+    exact_hash: str,
 ) -> None:
-    train(location, small(run="undisturbed", reduction="exact", **LONG))
-    later(lambda: kill_one(location, signal.SIGSTOP, 10))
+    waiting = held(12)
+    later(lambda: strike(location, waiting, signal.SIGSTOP))
     # On a busy machine ranks may miss each other within the time-out: they begin again.
     soon = {"timeout_seconds": 5, "shutdown_seconds": 1, "restarts": 100}
     train(location, small(ranks=2, reduction="exact", **soon, **LONG))
-    assert model_hash(location) == model_hash(location, "undisturbed")
+    assert model_hash(location) == exact_hash
 
 
 def test_a_rank_that_dies_before_it_met_the_others_is_noticed(
-    location: Location, later: Callable[[Callable[[], object]], None]
+    location: Location, in_ranks: Callable[[str], None]
 ) -> None:
-    def kill_the_last() -> None:
-        found = wait_until(
-            lambda: [r for r in ranks_of(psutil.Process()) if r.cmdline()[-1] == "1"]
-        )
-        found[0].kill()
-
-    later(kill_the_last)
+    in_ranks(f"if rank == 1: {DIE}")
     with pytest.raises(TransientError, match="lost 1 times"):  # else it waits past the test's end
         train(location, small(ranks=2, restarts=0, timeout_seconds=1e5, shutdown_seconds=1))
 
 
 def test_ranks_that_keep_dying_are_not_restarted_for_ever(
-    location: Location, later: Callable[[Callable[[], object]], None]
+    location: Location, in_ranks: Callable[[str], None]
 ) -> None:
-    def kill_first() -> None:
-        wait_until(lambda: ranks_of(psutil.Process()))[0].kill()
-
-    later(kill_first)
-    with pytest.raises(TransientError, match="lost 1 times"):
-        train(location, small(ranks=2, restarts=0, shutdown_seconds=1))
+    in_ranks(DIE)
+    with pytest.raises(TransientError, match="lost 3 times"):
+        train(location, small(ranks=2, restarts=2, shutdown_seconds=1))
 
 
 def test_an_error_of_a_rank_is_the_errors_and_not_restarted(location: Location) -> None:
     with pytest.raises(FadaeError, match="is not finite") as told:
-        train(location, small(ranks=2, learning_rate=1e38))
+        train(location, small(ranks=2, reduction="exact", learning_rate=1e38))
     assert told.value.exit_code == 1
 
 
@@ -172,29 +172,37 @@ def command(location: Location, *more: str) -> list[str]:
         "5",
         "--evaluate-epochs",
         "5",
+        "--precision",
+        "fp32",
         "--json",
         *more,
     ]
 
 
-def test_sigterm_saves_and_ends_75_and_the_same_command_goes_on(location: Location) -> None:
-    exact = {"reduction": "exact", "log_steps": 20}
-    train(location, small(run="undisturbed", **LONG | exact))
+def test_sigterm_saves_and_ends_75_and_the_same_command_goes_on(
+    location: Location, held: Callable[[int], Held], exact_hash: str
+) -> None:
+    waiting = held(12)
     asked = command(location, "--reduction", "exact", "--ranks", "2")
     process = subprocess.Popen(asked, stdout=subprocess.PIPE)
-    wait_until(lambda: steps_saved(location) >= 10)
-    process.terminate()
+    waiting.wait()
+    process.terminate()  # which releases the rank that waits
     out, _ = process.communicate()
     assert process.returncode == 75
     summary = json.loads(out.splitlines()[-1])
-    assert summary["steps"] == steps_saved(location) < STEPS
-    train(location, small(**LONG | exact))  # the same run, at another number of ranks
-    assert model_hash(location) == model_hash(location, "undisturbed")
+    assert 0 < summary["steps"] == steps_saved(location) < STEPS
+    # The same run, at another number of ranks.
+    train(location, small(reduction="exact", log_steps=20, **LONG))
+    assert model_hash(location) == exact_hash
 
 
-def test_a_killed_command_takes_its_ranks_along(location: Location) -> None:
-    process = subprocess.Popen(command(location, "--ranks", "2"), stdout=subprocess.DEVNULL)
-    wait_until(lambda: steps_saved(location) >= 5)
+def test_a_killed_command_takes_its_ranks_along(
+    location: Location, held: Callable[[int], Held]
+) -> None:
+    waiting = held(8)
+    asked = command(location, "--reduction", "exact", "--ranks", "2")
+    process = subprocess.Popen(asked, stdout=subprocess.DEVNULL)
+    waiting.wait()
     ranks = ranks_of(psutil.Process(process.pid))
     assert len(ranks) == 2
     process.kill()

@@ -15,8 +15,8 @@ import torch.distributed as dist
 from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
 from fadae.training.launch_dask import local_ranks_of
+from fadae.training.process import LOOPBACK
 from fadae.training.ranks import (
-    LOOPBACK,
     PeerLost,
     collective,
     is_lost_peer,

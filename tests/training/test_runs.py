@@ -7,7 +7,9 @@ import math
 
 import numpy as np
 import pytest
+import torch
 
+from fadae.config.job import TrainConfig
 from fadae.errors import FadaeError, NoInputError, UsageError
 from fadae.model.codec import Codec
 from fadae.scores import nmse_db
@@ -15,7 +17,7 @@ from fadae.store.features import FeatureSet
 from fadae.store.frames import FrameStore
 from fadae.store.location import Location
 from fadae.store.paths import FEATURES
-from fadae.training.context import Preempted
+from fadae.training.context import Preempted, precision_of
 from fadae.training.launch import train
 from fadae.training.run import open_dataset
 from tests.training.features import append_recordings
@@ -203,6 +205,40 @@ def test_a_sample_of_frames(location: Location) -> None:
     assert (summary["train_frames"], summary["holdout_frames"]) == (100, 440)
     with pytest.raises(UsageError, match="max_frames 100 -> 50"):
         train(location, small(max_frames=50, epochs=1))
+
+
+def test_a_run_keeps_the_rules_and_the_precision_it_began_with(location: Location) -> None:
+    # Of an earlier fadae: no "rules" among its recipe, and fp32 was the default.
+    settings = {"max_frames": 100, "reduction": "exact"}
+    old = {**settings, "rules": 1, "precision": "fp32"}
+    train(location, small(run="undisturbed", **old))
+    with pytest.raises(Preempted):
+        train_until(location, small(**old), stopping_after(2))
+    recorded = location.read_bytes("runs/default/config.json")
+    assert b"rules" not in recorded
+    summary = train(location, small(**settings, precision="auto"))
+    assert model_hash(location) == model_hash(location, "undisturbed")
+    assert location.read_bytes("runs/default/config.json") == recorded
+    assert train(location, small(**settings, precision="auto")) == summary
+    train(location, small(run="new", **settings))
+    assert model_hash(location, "new") != model_hash(location)
+
+
+def test_a_new_run_takes_the_precision_of_the_device_and_says_so(
+    location: Location, caplog: pytest.LogCaptureFixture
+) -> None:
+    taken = precision_of(TrainConfig(), torch.device("cpu"))
+    with caplog.at_level("INFO", "fadae"):
+        train(location, small(precision="auto", max_steps=1))
+    assert f"run default: precision {taken}" in caplog.text
+    recorded = json.loads(location.read_bytes("runs/default/config.json"))["recipe"]
+    assert (recorded["precision"], recorded["rules"]) == (taken, TrainConfig().rules)
+    for other in ({"reduction": "exact"}, {"model": "bytes"}, {"model": "pca"}):
+        assert precision_of(small(**other), torch.device("cpu")) == "fp32"
+
+
+def test_one_rank_trains_where_there_is_no_gpu(location: Location) -> None:
+    assert train(location, small(ranks=None, device="cpu", max_steps=1))["ranks"] == 1
 
 
 def test_micro_batches_give_the_same_gradient_nearly(location: Location) -> None:

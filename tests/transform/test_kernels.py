@@ -31,15 +31,14 @@ def cpu_flags() -> set[str]:
     return {flag for line in lines if line.startswith("flags") for flag in line.split()}
 
 
-def hashes(kernel: str, threads: int) -> str:
+def hashes(kernel: str, threads: int, *cuts: int) -> str:
     count = str(threads)
     env = os.environ | {"OPENBLAS_NUM_THREADS": count, "OMP_NUM_THREADS": count}
     env.pop("OPENBLAS_CORETYPE", None)
     if kernel != "default":
         env["OPENBLAS_CORETYPE"] = kernel
-    child = subprocess.run(
-        [sys.executable, "-m", "tests.transform.alike"], env=env, capture_output=True, text=True
-    )
+    command = [sys.executable, "-m", "tests.transform.alike", *map(str, cuts)]
+    child = subprocess.run(command, env=env, capture_output=True, text=True)
     assert child.returncode == 0, child.stderr
     return child.stdout
 
@@ -48,4 +47,6 @@ def hashes(kernel: str, threads: int) -> str:
 def test_neither_cuts_nor_threads_change_a_bit(kernel: str) -> None:
     if missing := NEEDS[kernel] - cpu_flags():
         pytest.skip(f"this processor lacks {', '.join(sorted(missing))}")
-    assert hashes(kernel, 1) == hashes(kernel, 3)
+    # What is cut has the bytes of the whole with three threads, and that those with one thread:
+    # there the cut of most rows in another place of their block is enough.
+    assert hashes(kernel, 3, 1, 5, 6, 13, 129) == hashes(kernel, 1, 13)

@@ -16,12 +16,14 @@ import pytest
 import urllib3
 import uvicorn
 
+from fadae.compare import result
 from fadae.stages.reconstruct import reconstruct
 from fadae.store.location import Location
 from fadae.web.app import create_app
 from fadae.web.guard import hosts_for
 from fadae.web.server import server_config
 from fadae.web.session import WorkspaceSession
+from tests.compare.test_result import code, comparison
 from tests.hangs import HANG_SECONDS
 from tests.synthetic import music, write_features, write_run
 
@@ -45,6 +47,8 @@ def location(tmp_path_factory: pytest.TempPathFactory) -> Location:
     write_run(location, "modelled", seed=1, widths=(32, 8))
     location.write_bytes("runs/training/config.json", b"{}")
     reconstruct(location, "default")
+    own, opus = code("default", 6.0, snr_db=18.25), code("Opus", 8.0, snr_db=7.5)
+    result.write(location, comparison(own, opus))
     return location
 
 

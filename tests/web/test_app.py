@@ -23,7 +23,7 @@ from tests.web.conftest import HOSTILE, HOSTILE_TITLE, LONG, SHORT, Served, serv
 HOP_SECONDS = 3750 / 11025
 
 
-def query(name: str, **parameters: Any) -> str:
+def query(name: str, /, **parameters: Any) -> str:
     return f"/api/{name}?{urlencode(parameters)}"
 
 
@@ -41,10 +41,11 @@ def test_workspace_names_its_runs_and_transform(room: Served) -> None:
     assert about["seconds"] == pytest.approx(90.3, abs=0.01)
     assert about["transform"]["name"] == "seed"
     assert len(about["transform"]["band_centre_hz"]) == 300
+    size = "64 bytes a row, 1.5 kbps"  # 16 float32
     assert about["runs"] == [
-        {"name": "default", "trained": True, "reconstructed": True},
-        {"name": "modelled", "trained": True, "reconstructed": False},
-        {"name": "training", "trained": False, "reconstructed": False},
+        {"name": "default", "trained": True, "reconstructed": True, "code": size},
+        {"name": "modelled", "trained": True, "reconstructed": False, "code": ""},
+        {"name": "training", "trained": False, "reconstructed": False, "code": ""},
     ]
 
 
@@ -188,6 +189,15 @@ def test_curves_of_a_run(room: Served) -> None:
     assert answer["config"]["model"]["name"] == "dense"
 
 
+def test_a_comparison_is_a_table_and_a_picture(room: Served) -> None:
+    assert room.json("/api/workspace")["comparisons"] == ["default"]
+    told = room.json(query("comparison", name="default"))
+    assert told["heads"] == ["code", "setting", "kbps", "payload", "SNR dB"]
+    assert [row[0] for row in told["rows"]] == ["default (bytes)", "Opus"]
+    drawn = room.get(query("comparison", name="default", **{"as": "picture"}))
+    assert drawn.headers["Content-Type"] == "image/png" and drawn.data.startswith(b"\x89PNG")
+
+
 def test_answers_under_the_current_state_may_be_kept(room: Served) -> None:
     state = room.json("/api/workspace")["state"]
     path = query("recording", recording=LONG)
@@ -313,6 +323,7 @@ def test_nonsense_is_refused_in_one_sentence(room: Served, path: str) -> None:
         query("generated", run="nobody"),
         query("generated", run="default", method="interpolate", first=LONG, second="no such"),
         query("curves", run="nobody"),
+        query("comparison", name="../runs/default/config"),
     ],
 )
 def test_what_is_not_there_is_not_found(room: Served, path: str) -> None:
@@ -442,6 +453,7 @@ _NAMES = (
     "as",
     "state",
     "first",
+    "name",
 )
 _VALUES = st.one_of(
     st.sampled_from([LONG, HOSTILE, "default", "modelled", "original", "walk", "0", "1", "2.5"]),

@@ -94,8 +94,9 @@ def test_an_answer_that_nobody_takes_is_cut(hasty_room: Served) -> None:
     ask = f"GET /api/audio?recording={quote_plus(LONG)}&start=0&stop=30 HTTP/1.1\r\n"
     with hasty_room.connect() as connection:
         # More than any buffer on the way holds: 20 answers of 660 kB.
-        connection.sendall(f"{ask}Host: localhost\r\n\r\n".encode() * 20)
-        connection.recv(1)
+        with contextlib.suppress(ConnectionError):  # cut already, on a machine that is so busy
+            connection.sendall(f"{ask}Host: localhost\r\n\r\n".encode() * 20)
+            connection.recv(1)
         deadline = time.monotonic() + HANG_SECONDS
         while hasty_room.server.server_state.connections:
             assert time.monotonic() < deadline, "the connection is still held"

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import fadae
+from fadae.config import TrainConfig
+from fadae.stages.extract import extract
 from fadae.store.location import Location
-from tests.web.conftest import LONG, SHORT
+from fadae.training.launch import train
+from tests.store.staged import stage
+from tests.synthetic import music
+from tests.web.conftest import LONG, SHORT, serving
 from tests.web.visiting import RATE_HZ, Visit, pixels, playing
 
 
@@ -222,6 +228,28 @@ def test_what_is_generated_is_seen_and_heard(visit: Callable[..., Visit]) -> Non
     assert not here.complaints
 
 
+def test_a_model_offers_methods_of_its_own(visit: Callable[..., Visit], tmp_path: Path) -> None:
+    location = Location(str(tmp_path))
+    stage(location, SHORT, music(5, seed=2), rate_hz=RATE_HZ)
+    extract(location, preset="critical")
+    train(location, TrainConfig(run="counted", model="tables", ranks=1, holdout=0.0))
+    with serving(location) as room:
+        here = visit()
+        here.room = room
+        page = here.go("generate", run="counted", method="random", seed=1, seconds=2)
+        page.wait_for_selector("input[value=random]", state="attached")
+        methods = page.locator("#generate-methods input")
+        assert [one.input_value() for one in methods.all()] == ["random", "walk"]
+        assert page.is_checked("input[value=random]")
+        assert "random bytes" in page.inner_text("#method-note")
+        page.check("input[value=walk]", force=True)
+        assert "given the row before" in page.inner_text("#method-note")
+        page.click("#generate .primary")
+        here.until("document.querySelector('#generated .name').textContent.includes('seed 1')")
+        assert here.address()["method"] == "walk"
+        assert not here.complaints
+
+
 def test_nothing_is_written_where_somebody_types(visit: Callable[..., Visit]) -> None:
     here = visit()
     page = here.open()
@@ -342,6 +370,20 @@ def test_what_a_run_held_out_is_marked(visit: Callable[..., Visit], location: Lo
         level = f"{nmse_db:.1f}".replace("-", "\N{MINUS SIGN}")
         assert f"{words}: NMSE {level} dB" in told
     assert "PCA with 16 components does better on held-out frames: -7.25 dB" in told
+
+
+def test_comparisons_are_seen_and_read(visit: Callable[..., Visit]) -> None:
+    here = visit()
+    page = here.go("compare")
+    page.wait_for_selector(".compared table")
+    assert (
+        "18.25 [18.25, 18.25]"
+        in page.locator(".compared tr:has-text('default (bytes)')").inner_text()
+    )
+    assert page.locator(".compared script").count() == 0, "titles stay text"
+    here.until("document.querySelector('.compared img').naturalWidth > 0")
+    assert page.title() == "Compare \N{MIDDLE DOT} fadae"
+    assert not page.locator(".transport").is_visible()
 
 
 def test_a_dead_source_is_no_link(visit: Callable[..., Visit]) -> None:

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.hangs import HANG_SECONDS
 from tests.k8s.rendering import K8S
 
 # Mounts need a root of some user namespace; the program itself then runs as the image's user in
@@ -90,7 +91,7 @@ class ContainerProcess:
     def signal(self, number: int) -> None:
         """Send a signal to process 1 of the container."""
         children = Path(f"/proc/{self._outer.pid}/task/{self._outer.pid}/children")
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + HANG_SECONDS
         while self.exit_code() is None and time.monotonic() < deadline:
             with contextlib.suppress(FileNotFoundError, ProcessLookupError):
                 if pids := children.read_text().split():
@@ -101,7 +102,7 @@ class ContainerProcess:
     def kill(self) -> None:
         """End it and everything it started, at once."""
         self.signal(signal.SIGKILL)
-        self._outer.wait(10)
+        self._outer.wait(HANG_SECONDS)
 
     @property
     def out(self) -> str:

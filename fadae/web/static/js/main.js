@@ -1,6 +1,7 @@
 // The listening room: puts its parts together and keeps page, player and address of one mind.
 
 import * as api from "./api.js";
+import { showComparisons } from "./comparing.js";
 import { announce, byId, lasting, make, trouble, webAddress } from "./dom.js";
 import { listenForKeys } from "./keys.js";
 import { Player } from "./player.js";
@@ -100,7 +101,7 @@ function changed(state, names) {
     if (names.has("at") && state.at != null) seek(state.at);
   }
   if (names.has("zoom") && state.zoom) stage?.setZoom(state.zoom);
-  if (state.view !== "generate" || names.has("run") || names.has("seed")) {
+  if (state.view !== "generate" || ["run", "method", "seed", "seconds"].some((name) => names.has(name))) {
     write(names.has("view") || names.has("recording"));
   }
 }
@@ -114,6 +115,7 @@ function showView(state) {
     else link.removeAttribute("aria-current");
   }
   if (state.view === "training") showTraining(about.runs);
+  if (state.view === "compare") showComparisons(about);
   if (state.view === "generate") {
     studio.restore(state);
     load(studio.tape ?? null, "generated");
@@ -126,7 +128,7 @@ function showView(state) {
 
 function title() {
   const { view } = store.state;
-  const words = { listen: recording?.title, generate: "Generate", training: "Training" }[view];
+  const words = { listen: recording?.title, generate: "Generate", training: "Training", compare: "Compare" }[view];
   document.title = words ? `${words} · fadae` : "fadae, the listening room";
 }
 

@@ -3,6 +3,8 @@
 import { hertz, make } from "./dom.js";
 import { painted, tile, value } from "./tiles.js";
 
+const LABELS_APART = 9; // per cent of the height
+
 /** Bands on an axis of equal heights, and the hertz they stand for. */
 export class BandAxis {
   constructor({ band_low_hz: low, band_centre_hz: centre, band_high_hz: high }) {
@@ -42,13 +44,17 @@ export class BandAxis {
   label(place) {
     const round = [50, 100, 200, 300, 500, 1000, 2000, 3000, 5000, 10000, 20000];
     const inside = round.filter((hz) => hz >= this.low[0] && hz <= this.high.at(-1) * 0.985);
-    place.replaceChildren(
-      ...inside.map((hz) => {
-        const span = make("span", {}, hz < 1000 ? `${hz}` : `${hz / 1000}k`);
-        span.style.top = `${Math.min(94, Math.max(6, (1 - this.height(hz)) * 100))}%`;
-        return span;
-      }),
-    );
+    const labels = [];
+    let last = -Infinity;
+    for (const hz of inside.reverse()) { // from the top; where they would overlap, the lower one goes
+      const top = Math.min(94, Math.max(6, (1 - this.height(hz)) * 100));
+      if (top - last < LABELS_APART) continue;
+      last = top;
+      const span = make("span", {}, hz < 1000 ? `${hz}` : `${hz / 1000}k`);
+      span.style.top = `${top}%`;
+      labels.push(span);
+    }
+    place.replaceChildren(...labels);
   }
 
   /** The band and its frequency at a height, in words. */

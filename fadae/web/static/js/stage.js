@@ -112,6 +112,7 @@ export class Stage {
     byId("role").textContent = role ?? "";
     byId("role").title = ROLES[role] ?? "";
     byId("role").dataset.role = role ?? "";
+    byId("code-size").textContent = this.#runs.find(({ name }) => name === this.#run)?.code ?? "";
     byId("scores").textContent = scoreWords(this.#recording.scores[this.#run]);
   }
 

@@ -2,7 +2,7 @@
 
 const TEXTS = ["recording", "source", "search", "run", "method", "first", "second"];
 const NUMBERS = ["at", "from", "to", "low", "high", "zoom", "seed", "seconds"];
-const VIEWS = ["listen", "generate", "training"];
+const VIEWS = ["listen", "generate", "training", "compare"];
 
 /** Holds the page's state and tells listeners which parts of it have changed. */
 export class Store {
@@ -49,6 +49,7 @@ export function toAddress(state) {
     listen: ["recording", "source", "at", "from", "to", "low", "high", "zoom", "search"],
     generate: ["run", "method", "seed", "seconds", "first", "second"],
     training: [],
+    compare: [],
   }[state.view];
   for (const name of shown) {
     const value = state[name];

@@ -11,11 +11,20 @@ const NOTES = {
   normal: "Draw: each frame's code is drawn independently, as in the 2017 experiment.",
   interpolate: "Between: the code of one recording turns into that of another.",
 };
+// What models with methods of their own do under these names; of other names nothing is known here.
+const OWN_NOTES = {
+  random: "Random: each row decodes random bytes. It is a draw from what the model learned and knows nothing of the row before.",
+  walk: "Walk: each row is drawn given the row before, so what is loud mostly stays loud. The model knows no melody and no metre.",
+};
+const LABELS = { walk: "Walk", normal: "Draw", interpolate: "Between", random: "Random" };
 
 export class Studio {
   #about;
   #entry = null;
   #made = 0;
+  #methods = Object.keys(NOTES).map((name) => ({ name, own: false }));
+  #offered = null; // the promise of the shown run's methods, and that run
+  #wanted = null; // a method that an address names, until it is offered
 
   /** `on`: {play(tape), seek(seconds), remember(settings)} */
   constructor(about, on) {
@@ -31,7 +40,11 @@ export class Studio {
       event.preventDefault();
       if (this.form.reportValidity()) this.make();
     });
-    this.form.addEventListener("change", () => this.#note());
+    this.form.addEventListener("change", () => {
+      this.#wanted = null;
+      this.#offer();
+      this.#note();
+    });
     byId("another").addEventListener("click", () => {
       byId("generate-seed").value = String(Math.floor(Math.random() * 2 ** 32));
       if (this.form.reportValidity()) this.make();
@@ -60,9 +73,46 @@ export class Studio {
     });
   }
 
+  /** Show the methods of the chosen run, once its model has told them. */
+  #offer() {
+    const run = byId("generate-run").value;
+    if (!run || this.#offered?.run === run) return;
+    const offered = (this.#offered = { run });
+    offered.done = json("methods", { run }).then(({ methods }) => {
+      if (offered === this.#offered) this.#choose(methods);
+    }, (error) => {
+      if (offered === this.#offered) this.#offered = null;
+      trouble(`The methods of run ${run} are not known: ${error.message}`);
+    });
+  }
+
+  #choose(methods) {
+    const place = byId("generate-methods");
+    const wanted = this.#wanted ?? this.settings.method;
+    const shown = [...place.querySelectorAll("input")].map(({ value }) => value);
+    const names = methods.map(({ name }) => name);
+    if (names.join() !== shown.join()) {
+      const choices = names.map((name) => make("label", {},
+        make("input", { type: "radio", name: "method", value: name }),
+        make("span", {}, LABELS[name] ?? name)));
+      place.replaceChildren(place.querySelector("legend"), ...choices);
+    }
+    this.#methods = methods;
+    this.#pick(names.includes(wanted) ? wanted : names[0]);
+    this.form.querySelector(".primary").disabled = !names.length;
+    this.#note();
+  }
+
+  #pick(method) {
+    for (const input of this.form.querySelectorAll("input[name=method]")) input.checked = input.value === method;
+  }
+
   #note() {
     const { method } = this.settings;
-    byId("method-note").textContent = NOTES[method];
+    const own = this.#methods.some(({ name, own }) => own && name === method);
+    const known = own ? OWN_NOTES : NOTES;
+    const unknown = method ? "A method of the run's own model." : "This run's model makes no codes of its own.";
+    byId("method-note").textContent = known[method] ?? unknown;
     const between = method === "interpolate";
     for (const [kind, shown] of [[".between", between], [".seeded", !between]]) {
       for (const part of this.form.querySelectorAll(kind)) {
@@ -73,7 +123,7 @@ export class Studio {
   }
 
   get settings() {
-    const method = this.form.elements.method.value;
+    const method = this.form.querySelector("input[name=method]:checked")?.value ?? null;
     const between = method === "interpolate";
     return {
       run: byId("generate-run").value,
@@ -89,7 +139,9 @@ export class Studio {
   restore(state) {
     const runs = [...byId("generate-run").options].map(({ value }) => value);
     if (runs.includes(state.run)) byId("generate-run").value = state.run;
-    if (state.method in NOTES) this.form.elements.method.value = state.method;
+    if (state.method) this.#wanted = state.method;
+    if (this.#methods.some(({ name }) => name === state.method)) this.#pick(state.method);
+    this.#offer();
     if (state.seed != null) byId("generate-seed").value = state.seed;
     if (state.seconds != null) byId("generate-seconds").value = state.seconds;
     for (const name of ["first", "second"]) if (state[name]) byId(`generate-${name}`).value = state[name];
@@ -97,8 +149,9 @@ export class Studio {
   }
 
   async make() {
+    await this.#offered?.done;
     const settings = this.settings;
-    if (!settings.run) return;
+    if (!settings.run || !settings.method) return;
     const number = (this.#made += 1);
     this.on.remember(settings);
     const figure = byId("generated");

@@ -10,7 +10,7 @@ const NAMES = {
   pca_nmse_db: "PCA, same code size",
 };
 const CHARTS = [
-  ["Loss (mean squared error)", ["train_loss", "holdout_loss"]],
+  ["Loss", ["train_loss", "holdout_loss"]],
   ["NMSE (dB)", ["holdout_nmse_db", "pca_nmse_db"]],
 ];
 const SIDES = [["held_out", "Held-out recordings"], ["trained", "Recordings trained on"]];
@@ -38,7 +38,8 @@ export async function showTraining(runs) {
 
 function fill(card, run, { config, curves, means, remark }) {
   const state = run.trained ? (run.reconstructed ? "trained, reconstructed" : "trained") : "still training";
-  card.querySelector("header").append(make("span", { class: "quiet small" }, state));
+  const about = [state, run.code].filter(Boolean).join(" · ");
+  card.querySelector("header").append(make("span", { class: "quiet small" }, about));
   const charts = CHARTS.map(([title, names]) => chart(title, names.filter((name) => curves[name]), curves));
   card.append(make("div", { class: "charts" }, ...charts.filter(Boolean)));
   const told = SIDES.flatMap(([side, words]) => sideWords(words, means[`${side}_nmse_db`], means[`${side}_audio_snr_db`]));

@@ -1,0 +1,31 @@
+"""Rate and distortion of codes over recordings: runs, the packaged model, everyday codecs."""
+
+from typing import TYPE_CHECKING
+
+from fadae._lazy import lazily
+
+if TYPE_CHECKING:
+    from fadae.compare import result, table
+    from fadae.compare.comparing import CompareConfig, compare
+    from fadae.compare.result import MEASURES, CodeResult, Comparison, Interval, label
+else:
+    __getattr__ = lazily(
+        __name__,
+        {
+            "fadae.compare": ["result", "table"],
+            "fadae.compare.comparing": ["CompareConfig", "compare"],
+            "fadae.compare.result": ["CodeResult", "Comparison", "Interval", "MEASURES", "label"],
+        },
+    )
+
+__all__ = [
+    "MEASURES",
+    "CodeResult",
+    "CompareConfig",
+    "Comparison",
+    "Interval",
+    "compare",
+    "label",
+    "result",
+    "table",
+]
