@@ -18,6 +18,7 @@ from fadae.cli.app import app
 from fadae.coding import decompress, identify
 from fadae.config import TrainConfig
 from fadae.errors import CodeError, UsageError
+from fadae.model.byte_codes import BytesModel
 from fadae.model.config import ModelConfig
 from fadae.model.contract import FrameShape
 from fadae.report import report
@@ -94,6 +95,18 @@ def test_centroids_and_side_information_are_counted(location: Location) -> None:
     assert 0 < np.abs(counted.centroids).max() < 1024  # of a step
     bandwidth = counted.bandwidth.astype(int)
     assert bandwidth.max() > 4 * bandwidth.mean()  # guesses know of no likelier ones
+
+
+def test_what_was_learned_is_what_codes(location: Location) -> None:
+    asked = config("bytes", run="learned", max_steps=3)
+    train(location, asked)
+    model = fadae.open(location.url).codec("learned").model
+    assert isinstance(model, BytesModel)
+    published, drawn = model.entropy.tensors(), BytesModel.made(2880, 256, "average").entropy
+    learned = model.network.learned()
+    for name, array in learned.items():
+        np.testing.assert_array_equal(published[name], array)
+    assert np.any(learned["distributions"] != drawn.distributions)
 
 
 def test_a_run_is_reconstructed_and_read(
