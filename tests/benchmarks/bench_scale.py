@@ -96,9 +96,10 @@ import json, os, resource, subprocess, sys, time
 start = time.perf_counter()
 done = subprocess.run(sys.argv[1:], stdout=subprocess.PIPE)
 seconds = time.perf_counter() - start
-held = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1000
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+figures = {"seconds": seconds, "cpu": used.ru_utime + used.ru_stime, "mb": used.ru_maxrss / 1000}
 sys.stdout.buffer.write(done.stdout)
-print(json.dumps({"seconds": seconds, "mb": held}))
+print(json.dumps(figures))
 sys.exit(done.returncode)
 """
 # From the URL to the recording, the libraries loaded before.
@@ -233,8 +234,10 @@ def run(folder: str, recordings: int) -> Figures:
         "lookup_bucket_seconds": bucket["seconds"],
         "lookup_mb": found["mb"],
         "info_seconds": told["seconds"],
+        "info_cpu_seconds": told["cpu"],
         "info_mb": told["mb"],
         "query_seconds": query["seconds"],
+        "query_cpu_seconds": query["cpu"],
         "query_mb": query["mb"],
         "page_seconds": first_page["seconds"],
         "page_mb": first_page["mb"],
