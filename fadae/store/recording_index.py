@@ -296,20 +296,23 @@ def _as_listed(recording_id: str) -> str:
 
 def rows_with(text: bytes, words: Sequence[str]) -> Int64:
     """Return the recordings of a pack's text that hold every word, rising."""
-    found = [_rows_with(text, word.encode("utf-8", "surrogatepass")) for word in words]
-    rows = found[0]
-    for more in found[1:]:
-        rows = np.intersect1d(rows, more, assume_unique=True)
-    return rows
-
-
-def _rows_with(text: bytes, word: bytes) -> Int64:
+    # The longest is the rarest, mostly; the others are looked for where it is.
+    longest, *others = sorted((w.encode("utf-8", "surrogatepass") for w in words), key=len)[::-1]
     places = []
-    at = text.find(word)
+    at = text.find(longest)
     while at >= 0:
         places.append(at)
-        at = text.find(word, text.find(END, at))
+        at = text.find(longest, text.find(END, at))
     if not places:
         return np.empty(0, np.int64)
     ends = np.flatnonzero(np.frombuffer(text, np.uint8) == END[0])
-    return np.searchsorted(ends, np.array(places)).astype(np.int64)
+    rows = np.searchsorted(ends, np.array(places)).astype(np.int64)
+    if not others:
+        return rows
+    stops = ends[rows].tolist()
+    starts = np.where(rows > 0, ends[rows - 1], 0).tolist()
+    held = [
+        all(text.find(word, start, stop) >= 0 for word in others)
+        for start, stop in zip(starts, stops, strict=True)
+    ]
+    return np.asarray(rows[np.array(held)])

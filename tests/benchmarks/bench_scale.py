@@ -2,9 +2,9 @@
 [--recordings N] [--folder FOLDER] [--json]`.
 
 The store is planned and published by the stages' own code, without its frames; the names of all
-its commits lie in the staging area. Each figure is of a process of its own, by the command that a
-user types where there is one; memory is the most that the process ever held. Requests are those of
-a real S3 server's clients, counted on the way to it.
+its commits lie in the staging area. Each figure is the median of three processes of their own, by
+the command that a user types where there is one; memory is the most that a process ever held.
+Requests are those to a real S3 server, from the URL to the recording, counted on the way.
 """
 
 from __future__ import annotations
@@ -96,9 +96,10 @@ import json, os, resource, subprocess, sys, time
 start = time.perf_counter()
 done = subprocess.run(sys.argv[1:], stdout=subprocess.PIPE)
 seconds = time.perf_counter() - start
-held = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1000
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+figures = {"seconds": seconds, "cpu": used.ru_utime + used.ru_stime, "mb": used.ru_maxrss / 1000}
 sys.stdout.buffer.write(done.stdout)
-print(json.dumps({"seconds": seconds, "mb": held}))
+print(json.dumps(figures))
 sys.exit(done.returncode)
 """
 # From the URL to the recording, the libraries loaded before.
@@ -111,13 +112,22 @@ workspace = fadae.open(sys.argv[1])
 assert workspace.recording(sys.argv[2]).id == sys.argv[2]
 print(time.perf_counter() - start)
 """
-# An extraction without a cluster, of recordings staged before.
+# An extraction without a cluster, of recordings staged before: the processor's seconds for
+# planning, publication and looking for more, not for the frames.
 _EXTEND = """
 import sys, time
 from fadae.stages.extract import extract
-start = time.perf_counter()
-extract(sys.argv[1])
-print(time.perf_counter() - start)
+from fadae.store.mapping import map_serially
+frames = 0.0
+def mapper(function, values, **options):
+    global frames
+    start = time.process_time()
+    done = list(map_serially(function, values, **options))
+    frames += (time.process_time() - start) * (options["label"] == "extract")
+    return iter(done)
+start = time.process_time()
+extract(sys.argv[1], mapper=mapper)
+print(time.process_time() - start - frames)
 """
 
 
@@ -142,7 +152,7 @@ def timed(code: str, *arguments: str, env: dict[str, str] | None = None) -> Figu
 
 
 def extend(location: Location, number: int) -> Figures:
-    """Stage some tiny recordings, extract them; return the milliseconds that each took."""
+    """Stage some tiny recordings, extract them; return the driver's milliseconds for each."""
     lengths = {f"new/{number}-{n:06d}.ogg": 1 + n for n in range(NEW)}
     stage_all(location, lengths, first_seed=number * NEW)
     figures = timed(_EXTEND, location.url)
@@ -224,8 +234,10 @@ def run(folder: str, recordings: int) -> Figures:
         "lookup_bucket_seconds": bucket["seconds"],
         "lookup_mb": found["mb"],
         "info_seconds": told["seconds"],
+        "info_cpu_seconds": told["cpu"],
         "info_mb": told["mb"],
         "query_seconds": query["seconds"],
+        "query_cpu_seconds": query["cpu"],
         "query_mb": query["mb"],
         "page_seconds": first_page["seconds"],
         "page_mb": first_page["mb"],
