@@ -1,6 +1,6 @@
 """All benchmarks, or some: each in a process of its own, their figures in one JSON file.
 
-python -m tests.benchmarks [run] [PART ...] [--all] [--to FILE]
+python -m tests.benchmarks [run] [PART ...] [--all] [--to FILE] [OPTIONS OF THE ONLY PART]
 python -m tests.benchmarks compare A.json B.json
 """
 
@@ -25,8 +25,8 @@ PARTS = tuple(sorted(p.stem.removeprefix("bench_") for p in Path(__file__).paren
 LIBRARIES = ("numpy", "scipy", "torch", "dask", "zarr", "av", "soxr")
 
 
-def run(parts: list[str], to: Path) -> int:
-    """Run some parts, write their figures; return 1 where a part failed or a limit was missed."""
+def run(parts: list[str], to: Path, options: tuple[str, ...] = ()) -> int:
+    """Run some parts, write their figures; return 1 where one failed or missed a limit."""
     results: figures.Results = {
         "commit": commit(),
         "machine": machine(),
@@ -42,15 +42,17 @@ def run(parts: list[str], to: Path) -> int:
     with tempfile.TemporaryDirectory() as folder:
         told = Path(folder) / "figures.jsonl"
         env = {**os.environ, **ONE_THREAD, figures.TO: str(told)}
-        for part in parts:
-            print(f"\n=== {part}", flush=True)
-            command = [sys.executable, "-m", f"tests.benchmarks.bench_{part}"]
-            if subprocess.run(command, check=False, env=env).returncode:
-                results["failed"].append(part)
+        try:
+            for part in parts:
+                print(f"\n=== {part}", flush=True)
+                command = [sys.executable, "-m", f"tests.benchmarks.bench_{part}", *options]
+                if subprocess.run(command, check=False, env=env).returncode:
+                    results["failed"].append(part)
+        finally:  # what stops a run loses nothing
             results["figures"] = figures.read_lines(told)
             results["seconds"] = round(time.perf_counter() - start)
             to.parent.mkdir(parents=True, exist_ok=True)
-            figures.write(to, results)  # after every part: what stops the next loses nothing
+            figures.write(to, results)
     missed = [figure.name for figure in results["figures"] if not figure.kept]
     for what, names in (("failed", results["failed"]), ("limits missed", missed)):
         if names:
@@ -62,7 +64,10 @@ def run(parts: list[str], to: Path) -> int:
 def commit() -> str:
     """Return the commit that is measured, with a mark where files differ from it."""
     command = ["git", "describe", "--always", "--abbrev=12", "--dirty", "--exclude=*"]
-    done = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True)
+    try:
+        done = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True)
+    except FileNotFoundError:  # no git here
+        return "unknown"
     return done.stdout.strip() or "unknown"
 
 
@@ -89,14 +94,18 @@ def main(arguments: list[str]) -> int:
     comparing = commands.add_parser("compare", help="say what changed between two runs")
     comparing.add_argument("a", type=Path)
     comparing.add_argument("b", type=Path)
-    given = parser.parse_args(arguments or ["run"])
+    given, options = parser.parse_known_args(arguments or ["run"])
     if given.command == "compare":
+        if options:
+            parser.error(f"compare has no {' '.join(options)}")
         print("\n".join(figures.compared(figures.read(given.a), figures.read(given.b))))
         return 0
     if unknown := sorted(set(given.parts) - set(PARTS)):
         parser.error(f"no part {', '.join(unknown)}: choose among {', '.join(PARTS)}")
     parts = list(PARTS) if given.all else given.parts or list(QUICK)
-    return run(parts, given.to or Path("build/bench") / f"{commit()}.json")
+    if options and len(parts) > 1:
+        parser.error(f"{' '.join(options)}: options are for one part alone")
+    return run(parts, given.to or Path("build/bench") / f"{commit()}.json", tuple(options))
 
 
 if __name__ == "__main__":
