@@ -150,7 +150,7 @@ class FrameStore:
         try:
             with self.location.errors(f"read {self.path}/{name}"):
                 return np.asarray(array[start:stop])
-        except (ValueError, RuntimeError) as error:  # checksum; compressed data
+        except (ValueError, RuntimeError, IndexError) as error:  # checksum; compressed data; length
             raise DamagedError(
                 f"{self.path}/{name} is damaged ({error}); run `fadae verify --repair`"
             ) from error

@@ -41,6 +41,15 @@ def staging_prefix(recording_id: str) -> str:
     return sha256_hex(recording_id)[:2]
 
 
+def prefix_of(key: str) -> str:
+    """Return the same of a recording's key.
+
+    >>> prefix_of(recording_key("a/b")) == staging_prefix("a/b")
+    True
+    """
+    return key[-32:-30]
+
+
 def staged(prefix: str, *name: str) -> str:
     """Return a folder of the staging area, or an object in it.
 

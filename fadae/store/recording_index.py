@@ -226,9 +226,13 @@ class RecordingIndex:
 
     def published_keys(self, keys: Iterable[str]) -> set[str]:
         """Return those of some recordings' keys that are published."""
-        every = list(keys)
-        rows = self._rows_of(IDS, np.array([key_digest(key) for key in every], np.uint64))
-        return {found.key for _, found in self._each(rows)} & set(every)
+        return set(self.by_key(keys))
+
+    def by_key(self, keys: Iterable[str]) -> dict[str, tuple[int, RecordingRow]]:
+        """Return (row, recording) of those of some recordings' keys that are published."""
+        wanted = set(keys)
+        rows = self._rows_of(IDS, np.array([*map(key_digest, wanted)], np.uint64))
+        return {found.key: (at, found) for at, found in self._each(rows) if found.key in wanted}
 
     def canonical(self, pcm_sha256s: Iterable[str]) -> dict[str, tuple[int, RecordingRow]]:
         """Return the recordings with rows of their own, by those of some PCM's SHA-256."""
