@@ -260,6 +260,13 @@ class ProblemLine(TypedDict):
     repaired: bool
 
 
+class PrunedKind(TypedDict):
+    """What of a kind a workspace can do without."""
+
+    objects: int
+    bytes: int
+
+
 class RecordingCounts(TypedDict):
     """The recordings of a workspace by outcome: see `IngestSummary`."""
 

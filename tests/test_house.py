@@ -43,6 +43,7 @@ ROOMS = (
     "figures",
     "report",
     "estimate",
+    "prune",
     "making",
     "demo",
     "web",

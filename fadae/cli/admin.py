@@ -1,4 +1,4 @@
-"""The commands about a job: `verify`, `wait`, `estimate`, `config`."""
+"""The commands about a job: `verify`, `prune`, `wait`, `estimate`, `config`."""
 
 from __future__ import annotations
 
@@ -21,6 +21,15 @@ if TYPE_CHECKING:
 Repair = Annotated[bool, typer.Option("--repair", help="Compute damaged shards again.")]
 
 log = logging.getLogger("fadae.wait")
+
+Keep = Annotated[
+    str,
+    typer.Option(
+        help="newest: of each run the newest checkpoint, with early stopping its best weights too; "
+        "best: the best weights in any case."
+    ),
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would go; remove nothing.")]
 
 Stages = Annotated[
     list[str], typer.Argument(metavar="STAGE", help="ingest, extract, train or reconstruct.")
@@ -73,6 +82,35 @@ def verify(
             f"{left} missing or damaged, first {first['path']}: {first['problem']}{hint}", summary
         )
     return summary
+
+
+def prune(
+    workspace: str = picked(Job, "workspace"),
+    keep: Keep = "newest",
+    keep_staging: bool = picked(ExtractConfig, "keep_staging"),
+    dry_run: DryRun = False,
+    scheduler: str | None = picked(Job, "scheduler"),
+    workers: int | None = picked(Job, "workers"),
+) -> Summary:
+    """Remove what a workspace can do without: old checkpoints, published staging, leftovers."""
+    from fadae import prune as pruning
+    from fadae.cluster import cluster_mapper
+    from fadae.errors import UsageError
+    from fadae.store import Location
+
+    if keep not in pruning.KEPT:
+        raise UsageError(f"--keep {keep}: one of {', '.join(pruning.KEPT)}")
+    location = Location(workspace)
+    with cluster_mapper(location, scheduler, workers) as mapper:
+        summary = pruning.prune(
+            location, keep=keep, keep_staging=keep_staging, dry_run=dry_run, mapper=mapper
+        )
+    verb = "would go" if dry_run else "gone"
+    lines = [
+        f"{kind:<12} {found['objects']:>9,} objects {found['bytes']:>19,} bytes {verb}"
+        for kind, found in summary.kinds.items()
+    ]
+    return Shown(summary, "\n".join(lines))
 
 
 def wait(

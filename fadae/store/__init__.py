@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     )
     from fadae.store.frames import DamagedError, FrameStore
     from fadae.store.index_objects import RecordingRow
+    from fadae.store.indexing import superseded
     from fadae.store.layout import BLOCK_FRAMES, CHUNK_FRAMES
-    from fadae.store.location import Location
+    from fadae.store.location import PARTIAL, Location
     from fadae.store.mapping import Mapper, map_serially
     from fadae.store.paths import (
         FEATURES,
@@ -46,9 +47,10 @@ if TYPE_CHECKING:
         reconstruction_specs,
         side_scores,
     )
-    from fadae.store.release import release_staging
+    from fadae.store.release import release_published, release_staging
     from fadae.store.samples import heard_span, samples_of
     from fadae.store.staging import (
+        FEW,
         LedgerPage,
         LedgerRuns,
         forget_marks,
@@ -77,7 +79,8 @@ else:
             ],
             "fadae.store.frames": ["DamagedError", "FrameStore"],
             "fadae.store.layout": ["BLOCK_FRAMES", "CHUNK_FRAMES"],
-            "fadae.store.location": ["Location"],
+            "fadae.store.indexing": ["superseded"],
+            "fadae.store.location": ["Location", "PARTIAL"],
             "fadae.store.mapping": ["Mapper", "map_serially"],
             "fadae.store.paths": [
                 "FEATURES",
@@ -105,9 +108,10 @@ else:
                 "reconstruction_specs",
                 "side_scores",
             ],
-            "fadae.store.release": ["release_staging"],
+            "fadae.store.release": ["release_published", "release_staging"],
             "fadae.store.samples": ["heard_span", "samples_of"],
             "fadae.store.staging": [
+                "FEW",
                 "LedgerPage",
                 "LedgerRuns",
                 "forget_marks",
@@ -128,9 +132,11 @@ __all__ = [
     "CODED_FRAMES",
     "CODE_BYTES",
     "FEATURES",
+    "FEW",
     "HOPS",
     "NO_RECORDING",
     "NO_SAMPLE",
+    "PARTIAL",
     "PCM_SCALE",
     "PREPARED",
     "SCORES",
@@ -172,11 +178,13 @@ __all__ = [
     "reconstruction_path",
     "reconstruction_specs",
     "recording_key",
+    "release_published",
     "release_staging",
     "samples_of",
     "side_scores",
     "source_path",
     "spread",
+    "superseded",
     "verify",
     "write_commit",
 ]

@@ -20,8 +20,11 @@ RECONSTRUCTIONS = "reconstructions"
 REPORTS = "reports"
 COMPARISONS = "comparisons"  # of codes, by rate and distortion
 
+# Up to which row staged PCM was let go; in an array's folder, where Zarr looks for no members.
+RELEASED = f"{FEATURES}/audio/released.json"
 RATE = f"{STAGING}/rate.json"  # the sample rate that the workspace is bound to
 MARKS = f"{STAGING}/new"  # of the recordings whose commits may not be published yet
+PREFIXES = tuple(f"{number:02x}" for number in range(256))  # folders that recordings spread over
 ALL_MARKED = "all"  # in that folder: whoever has no mark is published
 _ZARR = ".zarr"
 

@@ -14,9 +14,10 @@ from dataclasses import dataclass
 
 from fadae.records import Commit, canonical_json
 from fadae.store.frames import FrameStore
+from fadae.store.index_objects import RecordingRow
 from fadae.store.location import Location
 from fadae.store.mapping import Mapper, map_serially
-from fadae.store.paths import FEATURES, marked, prefix_of, staged
+from fadae.store.paths import FEATURES, RELEASED, marked, prefix_of, staged
 from fadae.store.published import PublishedRecordings
 from fadae.store.samples import (
     RECORDINGS_A_TASK,
@@ -29,7 +30,6 @@ from fadae.store.staging import forget_marks
 
 log = logging.getLogger("fadae.store")
 
-RELEASED = f"{FEATURES}/audio/released.json"  # in an array's folder, where Zarr looks for nothing
 _ROWS_A_WINDOW = 16384  # released before that is put down
 
 
@@ -95,6 +95,12 @@ def release_staging(
     if again:
         kept = set(_release(location, again.values(), len(again), mapper))
         forget_marks(location, (key for key in again if key not in kept))
+
+
+def release_published(location: Location, rows: Iterable[RecordingRow]) -> set[str]:
+    """Remove the staged PCM of some published recordings; return the keys of those that stay."""
+    recordings = [StoredSamples.of(row) for row in rows]
+    return set(_release(location, recordings, len(recordings), map_serially))
 
 
 def _release(

@@ -34,6 +34,7 @@ from fadae.store.mapping import Mapper, map_serially
 from fadae.store.paths import (
     ALL_MARKED,
     MARKS,
+    PREFIXES,
     STAGING,
     commit_path,
     mark_path,
@@ -42,9 +43,6 @@ from fadae.store.paths import (
     prefix_of,
     staged,
 )
-
-PREFIXES = tuple(f"{number:02x}" for number in range(256))
-
 
 FEW = 500  # fresh commits that the driver reads itself, without a cluster
 _DIGEST_HEX = 16

@@ -27,6 +27,7 @@ from fadae.store.paths import (
     ALL_MARKED,
     FEATURES,
     MARKS,
+    PREFIXES,
     RECONSTRUCTIONS,
     STAGING,
     commit_path,
@@ -49,7 +50,6 @@ from fadae.store.samples import (
     wrong_samples,
 )
 from fadae.store.staging import (
-    PREFIXES,
     LedgerPage,
     key_digest,
     known_digests,

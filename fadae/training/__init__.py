@@ -6,6 +6,7 @@ from fadae._lazy import lazily
 
 if TYPE_CHECKING:
     from fadae.training import launch
+    from fadae.training.checkpoint import Checkpoints
     from fadae.training.runs import (
         Role,
         RunSplit,
@@ -22,6 +23,7 @@ else:
         __name__,
         {
             "fadae.training": ["launch"],
+            "fadae.training.checkpoint": ["Checkpoints"],
             "fadae.training.runs": [
                 "Role",
                 "RunSplit",
@@ -37,6 +39,7 @@ else:
     )
 
 __all__ = [
+    "Checkpoints",
     "Role",
     "RunSplit",
     "best_run",

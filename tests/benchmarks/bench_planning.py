@@ -26,10 +26,10 @@ from fadae.records import Commit, Decoded, Track
 from fadae.store.features import RecordingTable, feature_attrs, feature_specs
 from fadae.store.frames import FrameStore
 from fadae.store.location import Location
-from fadae.store.paths import FEATURES
+from fadae.store.paths import FEATURES, PREFIXES
 from fadae.store.plan import Plan, create_plan
 from fadae.store.publication import publish
-from fadae.store.staging import PREFIXES, LedgerRun, LedgerRuns, known_digests
+from fadae.store.staging import LedgerRun, LedgerRuns, known_digests
 from fadae.transform.adaptive import FrequencyAdaptiveTransform
 
 RATE_HZ = 11025

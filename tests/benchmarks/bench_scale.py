@@ -27,10 +27,10 @@ from fadae.store.features import FeatureSet, feature_attrs, feature_specs
 from fadae.store.frames import FrameStore
 from fadae.store.location import Location
 from fadae.store.mapping import map_serially
-from fadae.store.paths import FEATURES, STAGING
+from fadae.store.paths import FEATURES, PREFIXES, STAGING
 from fadae.store.plan import Plan, create_plan
 from fadae.store.publication import publish
-from fadae.store.staging import PREFIXES, LedgerRuns, read_ledger
+from fadae.store.staging import LedgerRuns, read_ledger
 from fadae.transform.adaptive import FrequencyAdaptiveTransform
 from tests.benchmarks.bench_planning import synthetic_runs
 from tests.benchmarks.bench_slice import SlowProxy

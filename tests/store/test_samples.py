@@ -21,8 +21,8 @@ from fadae.stages.ingest.driver import ingest
 from fadae.store.features import FeatureSet
 from fadae.store.frames import FrameStore
 from fadae.store.location import Location
-from fadae.store.paths import FEATURES, commit_path, mark_path, pcm_path
-from fadae.store.release import RELEASED, release_staging
+from fadae.store.paths import FEATURES, RELEASED, commit_path, mark_path, pcm_path
+from fadae.store.release import release_staging
 from fadae.store.samples import samples_of, stored_sha256
 from fadae.store.staging import read_commit
 from fadae.store.verify import verify
