@@ -33,14 +33,8 @@ from fadae.summaries import PruneSummary
 
 KEPT = ("newest", "best")
 ABANDONED_SECONDS = 86_400.0  # nothing that is being written is as old; no clock is as wrong
-STAGING, CHECKPOINTS, INDEX, BLOCKS, PLANS, PARTIALS = KINDS = (
-    "staging",
-    "checkpoints",
-    "index",
-    "blocks",
-    "plans",
-    "partial",
-)
+CHECKPOINTS, INDEX, BLOCKS, PARTIALS = "checkpoints", "index", "blocks", "partial"
+KINDS = (paths.STAGING, CHECKPOINTS, INDEX, BLOCKS, paths.PLANS, PARTIALS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +118,7 @@ def prune_prefix(task: PrefixTask) -> list[Spare]:
     rows = PublishedRecordings(store).by_key(pcm)
     kept = set() if task.dry_run else release_published(location, (r for _, r in rows.values()))
     gone = [pcm[key] for key in rows if key not in kept]
-    return [*spare, Spare(STAGING, len(gone), sum(gone))]
+    return [*spare, Spare(paths.STAGING, len(gone), sum(gone))]
 
 
 def _removed(location: Location, kind: str, objects: dict[str, int], dry_run: bool) -> Spare:
@@ -173,7 +167,7 @@ def _of_features(store: FrameStore, before: float) -> Iterator[tuple[str, dict[s
         if block.isdigit() and int(block) >= stop
     ]
     yield BLOCKS, _sized(location, beyond, before)
-    yield PLANS, dict(_abandoned_marks(location, store, tokens, number))
+    yield paths.PLANS, dict(_abandoned_marks(location, store, tokens, number))
 
 
 def _abandoned_marks(

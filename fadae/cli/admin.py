@@ -45,6 +45,7 @@ EstimateWorkers = Annotated[int, typer.Option(min=1, help="Worker processes, one
 EstimateRanks = Annotated[int, typer.Option(min=1, help="Ranks of the training, one core each.")]
 EstimateEpochs = Annotated[int, typer.Option(min=1, help="Times over the training frames.")]
 EstimateFrames = Annotated[int, typer.Option(min=1, help="Frames to train on.")]
+EstimatePreset = Annotated[str, typer.Option(help="seed or critical, for sizes.")]
 Markdown = Annotated[
     bool, typer.Option("--markdown", help="Tables instead, with the constants' sources.")
 ]
@@ -181,13 +182,17 @@ def estimate(
     ranks: EstimateRanks = 1,
     epochs: EstimateEpochs = 100,
     max_frames: EstimateFrames = 500_000,
+    preset: EstimatePreset = "seed",
     markdown: Markdown = False,
 ) -> Summary | None:
-    """Estimate bytes, objects, requests, core-hours and hours of every stage."""
+    """Estimate what every stage costs, and what the workspace takes in the end."""
     import dataclasses
 
     from fadae import estimate as costs
+    from fadae.errors import UsageError
 
+    if preset not in costs.PRESETS:
+        raise UsageError(f"--preset {preset}: one of {', '.join(costs.PRESETS)}")
     jobs = [
         costs.Job(
             audio_hours=amount,
@@ -196,15 +201,17 @@ def estimate(
             ranks=ranks,
             epochs=epochs,
             train_frames=max_frames,
+            preset=preset,
         )
         for amount in hours or costs.TYPICAL_HOURS
     ]
     if markdown:
-        print(costs.table(jobs), costs.sources(), sep="\n\n")
+        print(costs.table(jobs), costs.sources(costs.PRESETS[preset]), sep="\n\n")
         return None
     return {
         f"{job.audio_hours:g} h": {
-            stage: dataclasses.asdict(cost) for stage, cost in costs.estimate(job).items()
+            **{stage: dataclasses.asdict(cost) for stage, cost in costs.estimate(job).items()},
+            "workspace": dataclasses.asdict(costs.estimate_workspace(job)),
         }
         for job in jobs
     }
