@@ -91,12 +91,14 @@ def training_curves(metrics: Sequence[Mapping[str, object]], title: str = "") ->
 def rate_distortion(comparison: Comparison, title: str = "") -> bytes:
     """Return a PNG of each measure over kbit/s, a line a code, with its intervals."""
     keys = [key for key in result.measured(comparison) if key != "si_sdr_db"]
-    figure = _figure(4.4 * max(len(keys), 1), 4.2, title)
+    across = 2 if len(keys) == 4 else max(len(keys), 1)
+    down = -(-len(keys) // across) or 1
+    figure = _figure(4.6 * across, 3.6 * down, title)
     lines: dict[str, list[CodeResult]] = {}
     for code in comparison["codes"]:
         lines.setdefault(label(code), []).append(code)
     colours = _line_colours(comparison)
-    panels = figure.subplots(1, max(len(keys), 1), squeeze=False)[0]
+    panels = figure.subplots(down, across, squeeze=False).ravel()
     for axes, key in zip(panels[: len(keys)], keys, strict=True):
         for name, codes in lines.items():
             _draw_rates(axes, sorted(codes, key=lambda one: one["kbps"]), key, name, colours[name])
@@ -119,7 +121,8 @@ def _line_colours(comparison: Comparison) -> dict[str, str]:
     colours: dict[str, str] = {}
     for code in comparison["codes"]:
         if label(code) not in colours:
-            colours[label(code)] = OTHERS.get(code["name"]) or next(own)
+            is_other = code["kind"] == "codec"
+            colours[label(code)] = OTHERS[code["name"]] if is_other else next(own)
     return colours
 
 

@@ -13,7 +13,8 @@ import typer
 
 from fadae._version import __version__
 from fadae.cli.admin import config, estimate, prune, verify, wait
-from fadae.cli.coding import compare, decode, encode
+from fadae.cli.coding import decode, encode
+from fadae.cli.comparing import compare
 from fadae.cli.output import Summary, reporting
 from fadae.cli.reading import generate, info, query, report, serve
 from fadae.cli.stages import demo, extract, ingest, reconstruct, run, train

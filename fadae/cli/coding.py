@@ -1,4 +1,4 @@
-"""The commands about codes: `encode` and `decode` of one file, `compare` of many."""
+"""The commands about one file: `encode` and `decode`."""
 
 from __future__ import annotations
 
@@ -8,15 +8,13 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO
 import typer
 
 from fadae.cli.derive import picked
-from fadae.cli.output import Shown, Summary
+from fadae.cli.output import Summary
 from fadae.cli.reading import Seconds, pair_of
 from fadae.config import EncodeConfig, Job
 from fadae.errors import UsageError
 
 if TYPE_CHECKING:
     from fadae.coding import EntropyModel
-    from fadae.compare import Comparison
-    from fadae.store import Location
 
 AudioFile = Annotated[Path, typer.Argument(metavar="FILE", help="Recording, in any format.")]
 CodeFile = Annotated[Path, typer.Argument(metavar="FILE", help="Code that `fadae encode` wrote.")]
@@ -29,46 +27,11 @@ ModelFile = Annotated[
 Fill = Annotated[
     float,
     typer.Option(
-        min=0,
-        max=1,
+        metavar="0..1",
         help="Put noise where the code holds zeros: less muffled, and farther from the samples. "
         "0.3 to 0.5 is a good strength.",
     ),
 ]
-Runs = Annotated[
-    list[str] | None,
-    typer.Argument(metavar="[RUN]...", help="Runs to compare; default: all. Or more --files."),
-]
-Files = Annotated[
-    list[Path] | None,
-    typer.Option(
-        "--files",
-        metavar="FILE...",
-        help="Audio files or folders to compare over, instead of the workspace's recordings.",
-    ),
-]
-CodeBytes = Annotated[
-    list[int] | None,
-    typer.Option(
-        "--code-bytes", min=16, max=8192, help="Bytes a row; repeatable; default 128, 256, 512."
-    ),
-]
-CompareSeconds = Annotated[
-    float, typer.Option(min=1, max=600, help="Seconds of each recording, from its middle.")
-]
-CompareLimit = Annotated[int, typer.Option(min=1, max=1000, help="At most this many recordings.")]
-Everything = Annotated[
-    bool, typer.Option("--all", help="Take recordings that a code was trained on, too.")
-]
-Visqol = Annotated[
-    bool, typer.Option("--visqol", help="Measure ViSQOL too: slow; needs fadae[visqol].")
-]
-CompareName = Annotated[str, typer.Option("--name", help="Name of the comparison.")]
-CompareTo = Annotated[
-    Path | None,
-    typer.Option("--to", metavar="FOLDER", help="Write NAME.json, .png and .md here as well."),
-]
-CompareSeed = Annotated[int, typer.Option(min=0, help="Seed of the bootstrap intervals.")]
 
 
 def encode(
@@ -134,72 +97,6 @@ def decode(
         "seconds": samples / decoder.sample_rate_hz,
         "fill": fill,
     }
-
-
-def compare(
-    runs: Runs = None,
-    workspace: str = picked(Job, "workspace"),
-    files: Files = None,
-    code_bytes: CodeBytes = None,
-    seconds: CompareSeconds = 30.0,
-    limit: CompareLimit = 12,
-    everything: Everything = False,
-    visqol: Visqol = False,
-    name: CompareName = "default",
-    seed: CompareSeed = 0,
-    to: CompareTo = None,
-) -> Summary:
-    """Compare codes by rate and distortion: runs, the packaged model, Opus, AAC, MP3 and Vorbis."""
-    from fadae.compare import CompareConfig, table
-    from fadae.compare import compare as compared
-    from fadae.store import Location
-
-    location = Location(workspace)
-    named, paths = _runs_and_files(location, runs or [], files or [])
-    config = CompareConfig(
-        runs=named,
-        files=paths,
-        name=name,
-        seconds=seconds,
-        limit=limit,
-        everything=everything,
-        visqol=visqol,
-        seed=seed,
-        **({"code_bytes": tuple(sorted(set(code_bytes)))} if code_bytes else {}),
-    )
-    comparison = compared(location, config)
-    if to is not None:
-        _write_comparison(to, comparison)
-    return Shown(dict(comparison), table.text(comparison))
-
-
-def _runs_and_files(
-    location: Location, names: list[str], files: list[Path]
-) -> tuple[tuple[str, ...], tuple[Path, ...]]:
-    """Return the runs and the files: a shell writes `--files *.ogg` as one and many more names."""
-    if not files:
-        return tuple(names), ()
-    from fadae.training import trained_runs
-
-    known = trained_runs(location)
-    more = [Path(name) for name in names if name not in known and Path(name).exists()]
-    runs = [name for name in names if Path(name) not in more]
-    return tuple(runs), (*files, *more)
-
-
-def _write_comparison(folder: Path, comparison: Comparison) -> None:
-    """Write a comparison as JSON, as a table and as a plot."""
-    from fadae import figures
-    from fadae.compare import result, table
-
-    name = comparison["name"]
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"cannot write {folder}: {error.strerror or error}") from error
-    _write(folder / f"{name}.json", result.to_json(comparison).encode())
-    _write(folder / f"{name}.md", table.markdown(comparison).encode())
-    _write(folder / f"{name}.png", figures.rate_distortion(comparison))
 
 
 def _opened(file: Path) -> BinaryIO:

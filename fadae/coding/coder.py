@@ -40,6 +40,9 @@ LENGTH_UNIT = 1024  # code lengths are counted in such parts of a bit
 _ROW_BITS = 8 + 1 + 3.5  # step, sentinel, and what fills up the last byte on average
 # What a bit is worth in squared error, in steps: the slope of the best such trade.
 WORTH = 0.1
+# The level of noise just above a row's bandwidth, in steps: in music, all above it has about half
+# of that on average.
+ABOVE = 0.08
 _GROUP_ROWS = 16  # computed at a time: their network inputs stay in the caches
 
 
@@ -95,9 +98,10 @@ class ByteCoder:
     def __init__(self, model: EntropyModel, size: int, *, fill: float = 0.0) -> None:
         """Make the coder of a model for rows of `size` coefficients.
 
-        fill: 0 .. 1, the strength of the noise that `decode` puts where zeros are. Below a row's
-        bandwidth each becomes what is expected of one of its distribution, times `fill`, with a
-        sign that depends on the row's bytes alone.
+        fill: 0 .. 1, the strength of the noise that `decode` puts where zeros are, in rows that are
+        not silent. Below a row's bandwidth each becomes what is expected of one of its
+        distribution, above it `ABOVE` steps, falling as 1/f; times `fill`, with a sign that
+        depends on the row's bytes alone.
         """
         if size % model.blocks:
             raise ValueError(f"a row of {size} is not {model.blocks} blocks")
@@ -108,6 +112,7 @@ class ByteCoder:
         self._bandwidth = probabilities(model.bandwidth)
         self._count = probabilities(model.count)
         self._centroids = model.centroids.astype(np.float32) / np.float32(1024)
+        self._strength = fill
         self._fill = zero_levels(model.distributions) * np.float32(fill)
         # Code lengths are whole numbers too: what an encoder chooses depends on no rounding.
         self._lengths = _lengths(model.distributions)
@@ -193,7 +198,8 @@ class ByteCoder:
             q, offsets = self._decode_group(pulled, side, strict=strict)
             out[rows] = dequantise(q, offsets, steps)
             if self._fill.any():
-                noise = _noise(np.where(q == 0, offsets, 0), side, [codes[row] for row in rows])
+                levels = np.where(q == 0, offsets, np.float32(0))
+                noise = _noise(levels, side, [codes[row] for row in rows], self._strength)
                 out[rows] += noise * STEP[steps][:, None]
         return out
 
@@ -355,14 +361,16 @@ def zero_levels(frequencies: npt.NDArray[np.uint16]) -> npt.NDArray[np.float32]:
 
 
 def _noise(
-    levels: npt.NDArray[np.float32], side: Side, codes: Sequence[bytes]
+    levels: npt.NDArray[np.float32], side: Side, codes: Sequence[bytes], fill: float
 ) -> npt.NDArray[np.float32]:
-    """Return levels [F, size] below each row's bandwidth, with signs that its bytes decide."""
-    size = levels.shape[1]
-    below = np.arange(size) < (side.stop * (size // side.bins))[:, None]
+    """Return levels [F, size], those above each row's bandwidth added, with signs by its bytes."""
+    rows, size = levels.shape
+    bins, stop = np.arange(size) // (size // side.bins), side.stop[:, None]
+    above = np.float32(fill * ABOVE) * stop.astype(np.float32) / np.maximum(bins, 1)
+    levels = np.where(bins < stop, levels, above.astype(np.float32))
     drawn = b"".join(hashlib.shake_128(code).digest(-(-size // 8)) for code in codes)
-    bits = np.unpackbits(np.frombuffer(drawn, dtype=np.uint8).reshape(len(codes), -1), axis=1)
-    return np.where(below, np.where(bits[:, :size] > 0, -levels, levels), np.float32(0))
+    bits = np.unpackbits(np.frombuffer(drawn, dtype=np.uint8).reshape(rows, -1), axis=1)
+    return np.where(bits[:, :size] > 0, -levels, levels)
 
 
 def _centroid_class(magnitudes: Array) -> Array:

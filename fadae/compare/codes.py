@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
@@ -67,6 +68,7 @@ class ByteCode:
     entropy: EntropyModel
     code_bytes: int
     rate: Rate
+    fill: float = 0.0  # strength of the noise in place of zeros, at decode
 
     @property
     def setting(self) -> str:
@@ -83,7 +85,7 @@ class ByteCode:
         file = compress(
             pcm, rate_hz, model=self.entropy, code_bytes=self.code_bytes, rate_kind=self.rate
         )
-        samples, _ = decompress(file, model=self.entropy)
+        samples, _ = decompress(file, model=self.entropy, fill=self.fill)
         return Passed(samples, len(file), len(file))
 
 
@@ -156,22 +158,33 @@ class EverydayCode:
         return Passed(aligned, len(made.file), made.payload_bytes, delay)
 
 
-def of_run(name: str, codec: Codec, code_bytes: Iterable[int]) -> Iterator[Code]:
-    """Yield a run's codes: byte codes at each number of bytes, others as they are stored."""
+def of_run(
+    name: str, codec: Codec, code_bytes: Iterable[int], fills: Iterable[float] = (0.0,)
+) -> Iterator[Code]:
+    """Yield a run's codes: byte codes at each number of bytes, others as they are stored.
+
+    Byte codes come once for each strength of the noise that fills zeros.
+    """
     model = str(codec.config["model"]["name"])
     if not isinstance(codec.model, ByteCoding):
         yield StoredCode(name, model, codec)
         return
     entropy, rate = codec.model.entropy, codec.model.rate
-    for count in code_bytes:
-        yield ByteCode(name, "run", model, entropy, count, rate)
+    for fill, count in itertools.product(fills, code_bytes):
+        yield ByteCode(name, "run", _filled(model, fill), entropy, count, rate, fill)
 
 
-def of_packaged(entropy: EntropyModel, code_bytes: Iterable[int]) -> Iterator[Code]:
-    """Yield the codes of the model that comes with fadae."""
+def of_packaged(
+    entropy: EntropyModel, code_bytes: Iterable[int], fills: Iterable[float] = (0.0,)
+) -> Iterator[Code]:
+    """Yield the codes of the model that comes with fadae, as `of_run` does."""
     model = _MODELS.get(entropy.name, entropy.name)
-    for count in code_bytes:
-        yield ByteCode(PACKAGED, PACKAGED, model, entropy, count, "average")
+    for fill, count in itertools.product(fills, code_bytes):
+        yield ByteCode(PACKAGED, PACKAGED, _filled(model, fill), entropy, count, "average", fill)
+
+
+def _filled(model: str, fill: float) -> str:
+    return f"{model}, fill {fill:g}" if fill else model
 
 
 def everyday() -> Iterator[Code]:

@@ -52,6 +52,8 @@ class CompareConfig:
     seconds: float = 30.0  # of each recording, from its middle
     limit: int = 12  # recordings
     everything: bool = False  # recordings that a code was trained on, too
+    codecs: bool = True  # Opus, AAC, MP3 and Vorbis
+    fill: float = 0.0  # byte codes also with noise of this strength in place of zeros
     visqol: bool = False
     seed: int = 0
 
@@ -68,6 +70,8 @@ class CompareConfig:
             parts += [f"--code-bytes {count}" for count in self.code_bytes]
         parts += [f"--seconds {self.seconds:g}", f"--limit {self.limit}"]
         parts += ["--all"] if self.everything else []
+        parts += [] if self.codecs else ["--no-codecs"]
+        parts += [f"--fill {self.fill:g}"] if self.fill else []
         parts += ["--visqol"] if self.visqol else []
         parts += [f"--name {self.name}"] if self.name != "default" else []
         parts += [f"--seed {self.seed}"] if self.seed else []
@@ -212,13 +216,18 @@ class _Comparing:
         from fadae.compare import codes
 
         found: list[Code] = []
+        sizes, fills = self.config.code_bytes, sorted({0.0, self.config.fill})
         for run in self._runs:
             assert self.workspace is not None
-            found += codes.of_run(run, self.workspace.codec(run), self.config.code_bytes)
+            found += codes.of_run(run, self.workspace.codec(run), sizes, fills)
         entropy = _packaged()
         if entropy is not None and PACKAGED in learned:
-            found += codes.of_packaged(entropy, self.config.code_bytes)
-        return [*found, *codes.everyday()]
+            found += codes.of_packaged(entropy, sizes, fills)
+        if self.config.codecs:
+            found += codes.everyday()
+        if not found:
+            raise NoInputError("nothing to compare: no run, no packaged model, no codecs")
+        return found
 
     def _measure(
         self, candidates: Sequence[Candidate], codes: Sequence[Code]

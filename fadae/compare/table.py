@@ -40,9 +40,12 @@ def explained(comparison: Comparison) -> list[str]:
         f"recordings, with {comparison['confidence']:.0%} bootstrap intervals.",
         "kbps counts the whole file; payload leaves out what a container adds. Higher SNR, SI-SDR "
         "and ViSQOL are better, lower LSD and MR-STFT.",
-        "Opus, AAC, MP3 and Vorbis are made for ears and short delay; `bytes` and `tables` for the "
-        "waveform, at 0.34 s a row. SNR measures waveforms.",
     ]
+    if any(code["kind"] == "codec" for code in comparison["codes"]):
+        lines.append(
+            "Opus, AAC, MP3 and Vorbis are made for ears and short delay, byte codes for the "
+            "waveform, at 0.34 s a row. SNR measures waveforms."
+        )
     if any(code["trained_on"] for code in comparison["codes"]):
         lines.append("* was trained on some of these recordings.")
     return lines + comparison["remarks"]

@@ -24,8 +24,8 @@ Prepared = TypeVar("Prepared")
 Read = Callable[[int, int], Array]  # rows [start, stop) -> [stop - start, C] as stored
 
 BATCHES_AHEAD = 3
-# Reads at a time: of a bucket 20 ms away, where a chunk of 64 rows costs two requests, two give
-# 2,000 rows a second, eight more than a processor learns.
+# Reads at a time: of a bucket 20 ms away, where a chunk of 64 rows costs two requests, two gave
+# 1,000 rows a second on two busy cores, eight 1,500 to 2,000, sixteen no more.
 READS_AT_A_TIME = 8
 
 

@@ -60,7 +60,7 @@ from fadae.model.tables import (
 Array = npt.NDArray[Any]
 
 NAME = "bytes"  # of the model; a file of that name would hide the builtin
-HIDDEN = 24
+HIDDEN = 40
 EMBEDDED = 8
 OFFSETS = (-42, 34)  # of a row's step: about 1,200 to 50 bytes
 _SOFT_BYTES = 25.0
@@ -218,7 +218,8 @@ class BytesOptions(ByteOptions):
 class BytesModel(ByteModel):
     """The network, and its whole numbers as they were when it was last coded with or saved.
 
-    The saved whole numbers are what codes: no other machine has to round the weights again.
+    The saved whole numbers are what codes: no other machine has to round the weights again. Once
+    the model learns, they follow its weights.
     """
 
     Options: ClassVar[type[ModelOptions]] = BytesOptions
@@ -229,12 +230,12 @@ class BytesModel(ByteModel):
         self.network = LearnedNetwork(BLOCKS, seed=seed)
         for name, array in self.network.network().tensors().items():
             self.register_buffer(_WHOLE + name, stored(array))
-        self._frozen = self._versions()
+        self._learns = False
         self.register_state_dict_pre_hook(  # type: ignore[no-untyped-call]
             lambda module, *_: module._freeze()
         )
         self.register_load_state_dict_post_hook(  # type: ignore[no-untyped-call]
-            lambda module, _: module._trust()
+            lambda module, _: setattr(module, "_learns", False)
         )
 
     @classmethod
@@ -268,6 +269,7 @@ class BytesModel(ByteModel):
         c = np.ascontiguousarray(values.detach().cpu().numpy(), dtype=np.float32)
         steps, rounding = own_steps(c).astype(np.int64), ROUNDING
         if torch.is_grad_enabled():
+            self._learns = True
             steps += torch.randint(*OFFSETS, (len(c),)).numpy()
             rounding = 0.3 + 0.12 * float(torch.rand(()))
         index = np.clip(steps, 0, STEPS - 1).astype(np.uint8)
@@ -282,19 +284,11 @@ class BytesModel(ByteModel):
         """
         return torch.log2(_SOFT_BYTES + output / 8).sum()
 
-    def _versions(self) -> tuple[int, ...]:
-        return tuple(p._version for p in self.parameters())
-
-    def _trust(self) -> None:
-        """Take the whole numbers as they are: they came with the weights."""
-        self._frozen = self._versions()
-
     def _freeze(self) -> None:
-        """Round the weights to whole numbers if they have changed since."""
-        if self._versions() != self._frozen:
+        """Round the weights to whole numbers, where they may have changed since."""
+        if self._learns:
             for name, array in self.network.learned().items():
                 self.get_buffer(_WHOLE + name).copy_(stored(array))
-            self._trust()
 
 
 class AverageBytes(PreparesStep, BytesModel):

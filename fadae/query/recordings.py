@@ -21,6 +21,7 @@ from fadae.store import (
     paths,
     read_commits,
 )
+from fadae.training import Role
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,18 +55,18 @@ _COLUMNS = tuple(
 )
 _NEAR = 20_000  # ids that a mistaken one is compared with
 _HINTS = 3
-HeldOut = Sequence[bool | None]
+_HELD_OUT: dict[Role | None, bool] = {Role.HELD_OUT: True, Role.TRAINED: False}
 
 
 class Recordings(Sequence[Recording]):
     """All recordings in the order of their rows; what is asked for is read, and little beside."""
 
     def __init__(
-        self, features: FeatureSet, held_out: Callable[[], HeldOut | None] = lambda: None
+        self, features: FeatureSet, roles: Callable[[], Sequence[Role] | None] = lambda: None
     ) -> None:
-        """Take the features whose recordings these are, and what tells which are held out."""
+        """Take the features whose recordings these are, and what tells their role in a run."""
         self._published = PublishedRecordings(features.store)
-        self._find_held_out = held_out
+        self._find_roles = roles
 
     def __len__(self) -> int:
         return len(self._published)
@@ -113,12 +114,12 @@ class Recordings(Sequence[Recording]):
             yield self._recording(start + offset, row)
 
     def _recording(self, row: int, columns: RecordingRow) -> Recording:
-        held_out = None if self._held_out is None else self._held_out[row]
-        return _recording(row, columns, held_out)
+        role = None if self._roles is None else self._roles[row]
+        return _recording(row, columns, _HELD_OUT.get(role))
 
     @cached_property
-    def _held_out(self) -> HeldOut | None:
-        return self._find_held_out()
+    def _roles(self) -> Sequence[Role] | None:
+        return self._find_roles()
 
     def _near(self, recording_id: str) -> list[str]:
         """Return ids to name instead: the first ones, and such as hold the text."""

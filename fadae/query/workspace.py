@@ -6,7 +6,7 @@ writes. `fadae.open(url)` returns the `Workspace`.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -30,8 +30,10 @@ from fadae.store import (
 )
 from fadae.summaries import WorkspaceSummary
 from fadae.training import (
+    Role,
     RunSplit,
     best_run,
+    roles_of,
     run_config,
     run_summary,
     split_of,
@@ -67,6 +69,7 @@ class Workspace(Runs):
         """Take the location, and the names below it where they are known; nothing is read."""
         super().__init__(location, below)
         self._splits: dict[str, RunSplit] = {}
+        self._roles: dict[str, Sequence[Role]] = {}
         self._numbers: dict[tuple[str, int], float] = {}
 
     def __repr__(self) -> str:
@@ -77,7 +80,7 @@ class Workspace(Runs):
     @cached_property
     def recordings(self) -> Recordings:
         """All recordings of the features, in the order of their rows."""
-        return Recordings(self._set, self._held_out)
+        return Recordings(self._set, self._default_roles)
 
     def recording(self, recording_id: str) -> Recording:
         """Return a recording by its id; raises UsageError naming near ids."""
@@ -103,13 +106,20 @@ class Workspace(Runs):
             self._splits[run] = split_of(self._set, run_config(self.location, run))
         return self._splits[run]
 
-    def _held_out(self) -> list[bool | None] | None:
-        """Return the column `held_out` of the recordings, None where no run is begun."""
+    def roles(self, run: str | None = None) -> Sequence[Role]:
+        """Return what each recording was to a run, by its row: `split`, yet quick for a few."""
+        run = self.default_run if run is None else run
+        if run not in self._roles:
+            self._ensure_run(run)
+            self._roles[run] = roles_of(self.location, run, self._set) or self.split(run).roles
+        return self._roles[run]
+
+    def _default_roles(self) -> Sequence[Role] | None:
+        """Return the roles that tell which recordings are held out; None where no run is begun."""
         if not self.runs:
             return None
         run, _ = best_run(self.location, trained_runs(self.location) or self.runs)
-        split = self.split(run) if run in self.runs else None
-        return None if split is None else split.recording_held_out
+        return self.roles(run) if run in self.runs else None
 
     # --- features, by time and band ---
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
         spread,
     )
     from fadae.store.frames import DamagedError, FrameStore
-    from fadae.store.index_objects import RecordingRow
+    from fadae.store.index_objects import ROWS_PER_PACK, RecordingRow
     from fadae.store.indexing import superseded
     from fadae.store.layout import BLOCK_FRAMES, CHUNK_FRAMES
     from fadae.store.location import PARTIAL, Location
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
         reconstruction_specs,
         side_scores,
     )
+    from fadae.store.recording_index import index_attrs
     from fadae.store.release import release_published, release_staging
     from fadae.store.samples import heard_span, samples_of
     from fadae.store.staging import (
@@ -90,9 +91,10 @@ else:
                 "source_path",
             ],
             "fadae.store.plan": ["BlockTask", "Part", "Plan", "create_plan"],
-            "fadae.store.index_objects": ["RecordingRow"],
+            "fadae.store.index_objects": ["ROWS_PER_PACK", "RecordingRow"],
             "fadae.store.publication": ["publish", "published_plans"],
             "fadae.store.published": ["PublishedRecordings"],
+            "fadae.store.recording_index": ["index_attrs"],
             "fadae.store.reconstruction": [
                 "CODE_BYTES",
                 "CODED_FRAMES",
@@ -139,6 +141,7 @@ __all__ = [
     "PARTIAL",
     "PCM_SCALE",
     "PREPARED",
+    "ROWS_PER_PACK",
     "SCORES",
     "SIDES",
     "SUMS",
@@ -165,6 +168,7 @@ __all__ = [
     "fresh_names",
     "heard_span",
     "improve_commit",
+    "index_attrs",
     "ledger_pages",
     "map_serially",
     "paths",

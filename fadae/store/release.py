@@ -82,32 +82,30 @@ def release_staging(
     on and ends the same; two at once do too.
     """
     location, published = store.location, PublishedRecordings(store)
-    done = released(location)
-    marked_rows = published.by_key(stale)
-    forget_marks(location, (key for key, (at, _) in marked_rows.items() if at >= done))
+    done, again = released(location), set(stale)
     for low in range(done, len(published), _ROWS_A_WINDOW):
         high = min(low + _ROWS_A_WINDOW, len(published))
-        rows = (StoredSamples.of(row) for row in published.every(low, high))
-        for key in _release(location, rows, high - low, mapper):
+        rows = [StoredSamples.of(row) for row in published.every(low, high)]
+        told = again.intersection(row.key for row in rows)
+        forget_marks(location, told)
+        again -= told
+        for key in _release(location, rows, mapper):
             location.write_bytes(marked(prefix_of(key), key), b"")  # to be looked at again
         location.write_bytes(RELEASED, canonical_json({"recordings": high}).encode())
-    again = {key: StoredSamples.of(row) for key, (at, row) in marked_rows.items() if at < done}
-    if again:
-        kept = set(_release(location, again.values(), len(again), mapper))
-        forget_marks(location, (key for key in again if key not in kept))
+    rows = [StoredSamples.of(row) for _, row in published.by_key(again).values()]
+    if rows:
+        kept = set(_release(location, rows, mapper))
+        forget_marks(location, (row.key for row in rows if row.key not in kept))
 
 
 def release_published(location: Location, rows: Iterable[RecordingRow]) -> set[str]:
     """Remove the staged PCM of some published recordings; return the keys of those that stay."""
-    recordings = [StoredSamples.of(row) for row in rows]
-    return set(_release(location, recordings, len(recordings), map_serially))
+    return set(_release(location, [StoredSamples.of(row) for row in rows], map_serially))
 
 
-def _release(
-    location: Location, rows: Iterable[StoredSamples], count: int, mapper: Mapper
-) -> Iterator[str]:
-    """Yield the keys of those whose staged PCM could not go, said why."""
-    tasks, total = samples_tasks(location, rows), -(-count // RECORDINGS_A_TASK)
+def _release(location: Location, rows: list[StoredSamples], mapper: Mapper) -> Iterator[str]:
+    """Yield the keys of those whose staged PCM could not go, and say why."""
+    tasks, total = samples_tasks(location, rows), -(-len(rows) // RECORDINGS_A_TASK)
     for kept in mapper(release_samples, tasks, label="release", total=total, unit="parts"):
         for one in kept:
             log.warning("the staged PCM of %s stays: %s", one.key, one.why)

@@ -7,6 +7,7 @@ from fadae._lazy import lazily
 if TYPE_CHECKING:
     from fadae.training import launch
     from fadae.training.checkpoint import Checkpoints
+    from fadae.training.roles import roles_of
     from fadae.training.runs import (
         Role,
         RunSplit,
@@ -24,6 +25,7 @@ else:
         {
             "fadae.training": ["launch"],
             "fadae.training.checkpoint": ["Checkpoints"],
+            "fadae.training.roles": ["roles_of"],
             "fadae.training.runs": [
                 "Role",
                 "RunSplit",
@@ -46,6 +48,7 @@ __all__ = [
     "chosen_run",
     "launch",
     "pca_remark",
+    "roles_of",
     "run_config",
     "run_summary",
     "split_of",

@@ -19,6 +19,7 @@ from fadae.training.checkpoint import snapshot
 from fadae.training.context import SAMPLE_FRAMES, Preempted, TrainingContext, scores_of
 from fadae.training.evaluate import Stopped
 from fadae.training.reduction import make_reduction
+from fadae.training.roles import write_roles
 from fadae.training.run import Metrics, sample_of
 from fadae.training.runs import pca_remark
 
@@ -75,6 +76,7 @@ def _write(context: TrainingContext, summary: TrainSummary) -> TrainSummary:
     metrics.add(context.state.step, pca_nmse_db=summary.pca_nmse_db)
     metrics.write(at_once=True)
     done = {"recipe": context.config.recipe(), "summary": summary.to_dict()}
+    write_roles(context.run, context.dataset.features)
     context.run.write("summary.json", done)
     return summary
 

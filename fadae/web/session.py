@@ -23,7 +23,6 @@ import numpy as np
 from fadae.arrays import Float32
 from fadae.compare import Comparison, result
 from fadae.errors import NoInputError, UsageError, unknown
-from fadae.generate import methods_of
 from fadae.query import ORIGINAL, TRANSFORM, Workspace
 from fadae.store import Location, paths
 from fadae.training import Role, pca_remark, run_summary
@@ -167,7 +166,7 @@ class WorkspaceSession:
         except NoInputError:
             return {"total": 0, "offset": offset, "recordings": []}
         rows = self._keep(("search", text), lambda: recordings.rows(text))
-        roles = {run: workspace.split(run).roles for run in workspace.runs}
+        roles = {run: workspace.roles(run) for run in workspace.runs}
         page = [
             {
                 "id": recording.id,
@@ -202,7 +201,7 @@ class WorkspaceSession:
             "seconds": recording.seconds,
             "frames": recording.frame_count,
             "scores": scores,
-            "roles": {run: workspace.split(run).roles[recording.row] for run in workspace.runs},
+            "roles": {run: workspace.roles(run)[recording.row] for run in workspace.runs},
         }
 
     # --- sound and pictures ---
@@ -239,6 +238,8 @@ class WorkspaceSession:
 
     def methods(self, run: str) -> dict[str, Any]:
         """Return by which methods a run generates sound, and which are its model's own."""
+        from fadae.generate import methods_of  # with torch, which few answers need
+
         methods = methods_of(self._with(run).codec(run))
         return {"methods": [{"name": name, "own": own} for name, own in methods.items()]}
 

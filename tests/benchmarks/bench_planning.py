@@ -23,13 +23,15 @@ import fadae
 from fadae.cluster.bags import map_bag
 from fadae.cluster.client import connect
 from fadae.records import Commit, Decoded, Track
-from fadae.store.features import RecordingTable, feature_attrs, feature_specs
+from fadae.store.features import feature_attrs, feature_specs
 from fadae.store.frames import FrameStore
 from fadae.store.location import Location
+from fadae.store.mapping import map_serially
 from fadae.store.paths import FEATURES, PREFIXES
 from fadae.store.plan import Plan, create_plan
 from fadae.store.publication import publish
-from fadae.store.staging import LedgerRun, LedgerRuns, known_digests
+from fadae.store.published import PublishedRecordings
+from fadae.store.staging import LedgerRun, LedgerRuns, read_ledger
 from fadae.transform.adaptive import FrequencyAdaptiveTransform
 
 RATE_HZ = 11025
@@ -125,10 +127,10 @@ def main(recordings: int) -> None:
         watch.step(f"drive {len(plan.blocks)} blocks")
         publish(plan)
         watch.step("publish")
-        table = RecordingTable(FrameStore.open(location, FEATURES))
-        known = known_digests(table.column("key"))
-        watch.step("known recordings, next time")
-        print(f"sent to look for new ones: {sum(map(len, known.values())) / 1e6:.1f} MB in all")
+        published = PublishedRecordings(FrameStore.open(location, FEATURES))
+        with LedgerRuns() as later:
+            read_ledger(location, published, map_serially, into=later)
+        watch.step("look for new ones, next time")
         print(f"largest graph of {len(graphs)}: {max(graphs)} tasks")
         print(
             f"driver: {watch.total_ms:.3f} ms a recording (limit 2), peak {peak_mb():.0f} MB "

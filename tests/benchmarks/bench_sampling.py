@@ -11,10 +11,11 @@ from __future__ import annotations
 import contextlib
 import os
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +33,6 @@ from fadae.store.paths import FEATURES
 from fadae.training.context import Preempted
 from fadae.training.run import open_dataset
 from fadae.transform.adaptive import FrequencyAdaptiveTransform
-from tests.benchmarks.bench_slice import SlowProxy
 from tests.s3 import s3_server
 from tests.training.features import structured_frames, write_features
 from tests.training.small import metrics_of, stopping_after, train_until
@@ -175,15 +175,35 @@ def loader_rate(location: Location, batch_size: int, **settings: Any) -> float:
     return order.count / (time.monotonic() - started)
 
 
+@contextlib.contextmanager
+def slow_proxy(target: int) -> Iterator[int]:
+    """Yield the port of a proxy that adds 20 ms, in a process of its own: it takes no GIL here."""
+    code = (
+        "import sys; from tests.benchmarks.bench_slice import SlowProxy\n"
+        "print(SlowProxy(int(sys.argv[1])).started().port, flush=True); sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", code, str(target)]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        try:
+            yield int(process.stdout.readline())
+        finally:
+            process.kill()
+
+
 def latency() -> None:
     """Print what 20 ms between trainer and bucket cost, in memory beside it, in alternation."""
-    with tempfile.TemporaryDirectory() as folder, s3_server(Path(folder)) as server:
+    with contextlib.ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory())
+        server = stack.enter_context(s3_server(Path(folder)))
         direct = Location(f"{server.url}/latency", server.storage_options)
         write_features(direct, [1000] * 40)
         here = Location(f"{folder}/workspace")
         write_features(here, [1000] * 10)
-        proxy = SlowProxy(server.port + 3).started()
-        options = {**server.storage_options, "endpoint_url": f"http://127.0.0.1:{proxy.port}"}
+        port = stack.enter_context(slow_proxy(server.port + 3))
+        options = {**server.storage_options, "endpoint_url": f"http://127.0.0.1:{port}"}
         slow = Location(direct.url, options)
         # A third of the chunks: each costs a request of its own, and one for its shard's index.
         sample: dict[str, Any] = {"max_frames": 12_000}

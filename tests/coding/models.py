@@ -10,7 +10,6 @@ import numpy.typing as npt
 
 from fadae.coding.entropy import Network
 from fadae.coding.tables import Statistics, Tables, fit_tables
-from fadae.model.byte_codes import LearnedNetwork
 
 SIZE = 3750
 Array = npt.NDArray[Any]
@@ -41,6 +40,8 @@ def tables() -> Tables:
 @functools.cache
 def network(seed: int = 0) -> Network:
     """Return a network of drawn weights, its side information and centroids counted."""
+    from fadae.model.byte_codes import LearnedNetwork  # loads torch, which coding does without
+
     drawn = LearnedNetwork(blocks=3, seed=seed)
     statistics = Statistics.none(64)
     statistics.add(drawn.network(), rows(60, seed=9), steps(60))

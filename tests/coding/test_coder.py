@@ -6,15 +6,13 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from safetensors.numpy import save_file
 
-from fadae.coding.coder import WORTH, ByteCoder, Draft, pack, unpack, zero_levels
+from fadae.coding.coder import ABOVE, WORTH, ByteCoder, Draft, pack, unpack, zero_levels
 from fadae.coding.entropy import ALPHABET, EntropyModel, Network, to_frequencies
 from fadae.coding.symbols import ROUNDING, STEP, quantise
 from fadae.errors import CodeError
@@ -138,6 +136,7 @@ class TestRefinement:
 class TestFill:
     def test_zeros_become_noise_and_nothing_else_changes(self, coder: ByteCoder) -> None:
         c, index = rows(30, seed=14), steps(30, 120)
+        c[:5, 3000:] = 0
         codes = coder.encode(c, index)
         plain = coder.decode(codes)
         loud, soft = (ByteCoder(coder.model, SIZE, fill=f).decode(codes) for f in (1.0, 0.5))
@@ -147,10 +146,8 @@ class TestFill:
         noise = loud[~held] / STEP[120]
         assert np.abs(noise).max() < 0.5  # steps: less than what would have been kept
         assert abs(noise.sum()) < 4 * np.sqrt(np.sum(noise**2)), "as many minuses as pluses"
-        heard = np.abs(c) / STEP[120] > 1 - ROUNDING  # what a row's bandwidth reaches up to
-        last = SIZE - 1 - heard[:, ::-1].argmax(axis=1)
-        for row, top in enumerate(last):
-            assert not loud[row, int(top * 2**0.125) + 30 :].any(), "nothing above the bandwidth"
+        above = np.abs(loud[:5, 3400:]) / STEP[120]
+        assert above.min() > 0 and above.max() <= ABOVE, "softly, above the bandwidth"
 
     @pytest.mark.parametrize("scale", [0.1, 0.3, 2.0])
     def test_its_level_is_the_mean_of_what_became_zero(self, scale: float) -> None:
@@ -209,50 +206,28 @@ class TestAnyBytes:
 
 
 class TestExactness:
-    SCRIPT = (
-        "import hashlib, sys, numpy as np\n"
-        "from fadae.coding.coder import ByteCoder\n"
-        "from fadae.coding.entropy import Network\n"
-        "if sys.argv[1:]:\n"
-        "    from safetensors.numpy import load_file\n"
-        "    held = load_file(sys.argv[1])\n"
-        "    c = held.pop('rows')\n"
-        "else:\n"
-        "    from tests.coding import models\n"
-        "    held, c = models.network().tensors(), models.rows(40, seed=13)\n"
-        "coder = ByteCoder(Network(held, {dtype!r}), c.shape[1])\n"
-        "index = np.full(40, 120, np.uint8)\n"
-        "codes = coder.encode(c, index)\n"
-        "digest = hashlib.sha256(b''.join(codes))\n"
-        "digest.update(coder.decode(codes).tobytes())\n"
-        "filling = ByteCoder(coder.model, c.shape[1], fill=0.3)\n"
-        "digest.update(filling.decode(codes).tobytes())\n"
-        "print(digest.hexdigest())\n"
+    # Every kernel that this processor can run would do; these round differently in floats.
+    SETTINGS: tuple[dict[str, str], ...] = (
+        {},
+        {"OMP_NUM_THREADS": "4", "OPENBLAS_NUM_THREADS": "4", "MKL_NUM_THREADS": "4"},
+        {"OPENBLAS_CORETYPE": "Haswell"},
+        {"OPENBLAS_CORETYPE": "SkylakeX"},
+        {
+            "OPENBLAS_CORETYPE": "Prescott",
+            "NPY_DISABLE_CPU_FEATURES": "AVX2 FMA3 AVX512F AVX512_SKX",
+        },
     )
 
-    def test_bytes_and_samples_are_the_same_in_every_setting(self, tmp_path: Path) -> None:
-        given = tmp_path / "network.safetensors"
-        save_file({"rows": rows(40, seed=13), **models.network().tensors()}, given)
-        matrix = [
-            ({}, "float32"),
-            ({}, "float64"),
-            ({"OMP_NUM_THREADS": "4", "OPENBLAS_NUM_THREADS": "4"}, "float32"),
-            ({"OPENBLAS_CORETYPE": "Prescott"}, "float32"),
-            ({"OPENBLAS_CORETYPE": "SkylakeX"}, "float32"),
-            ({"NPY_DISABLE_CPU_FEATURES": "AVX2 FMA3 AVX512F AVX512_SKX"}, "float32"),
-        ]
-        # torch only makes the model: where it differs, a child makes its own.
-        asked = [(changed, dtype, [str(given)]) for changed, dtype in matrix]
-        asked.append(({"ATEN_CPU_CAPABILITY": "default"}, "float32", []))
+    def test_bytes_and_samples_are_the_same_in_every_setting(self) -> None:
         hashes = {
             subprocess.run(
-                [sys.executable, "-W", "ignore", "-c", self.SCRIPT.format(dtype=dtype), *held],
+                [sys.executable, "-W", "ignore", "-m", "tests.coding.exact"],
                 env=os.environ | changed,
                 capture_output=True,
                 text=True,
                 check=True,
             ).stdout
-            for changed, dtype, held in asked
+            for changed in self.SETTINGS
         }
         assert len(hashes) == 1, hashes
 

@@ -6,6 +6,7 @@ import contextlib
 import functools
 import io
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,21 @@ def music(seconds: float, seed: int = 0) -> np.ndarray[Any, np.dtype[np.int16]]:
         pitch_hz = 110 * 2 ** (rng.integers(0, 40) / 12)
         sound += (n >= start) * 4000 * np.exp(-4 * t) * np.sin(2 * np.pi * pitch_hz * t)
     return np.clip(sound, -32767, 32767).astype(np.int16)
+
+
+def noise(samples: int, rate_hz: int) -> tuple[np.ndarray[Any, np.dtype[np.int16]], int]:
+    """Return the loudest noise there is, every sample at full scale."""
+    signs = np.random.default_rng(6).integers(0, 2, samples) * 2 - 1
+    return (32767 * signs).astype(np.int16), rate_hz
+
+
+EXTREMES: dict[str, Callable[[], tuple[np.ndarray[Any, np.dtype[np.int16]], int]]] = {
+    "no sample": lambda: (np.zeros(0, dtype=np.int16), RATE_HZ),
+    "one sample": lambda: (np.array([30000], dtype=np.int16), RATE_HZ),
+    "silence": lambda: (np.zeros(9 * 3750, dtype=np.int16), RATE_HZ),
+    "noise": lambda: noise(9 * 3750, RATE_HZ),
+    "noise at 192 kHz": lambda: noise(5 * 65536, 192_000),
+}
 
 
 @pytest.fixture(scope="module")
@@ -169,6 +185,56 @@ class TestFiles:
         assert len(sound) == samples
         assert not sound.any()
 
+    @pytest.mark.parametrize("sound", list(EXTREMES))
+    @pytest.mark.parametrize("rate_kind", ["average", "constant"])
+    @pytest.mark.parametrize("code_bytes", [16, 8192])
+    def test_whatever_the_sound_it_fits_or_is_refused(
+        self, sound: str, rate_kind: container.Rate, code_bytes: int
+    ) -> None:
+        pcm, rate_hz = EXTREMES[sound]()
+
+        def made(code_bytes: int) -> bytes:
+            model = models.tables()
+            return files.compress(
+                pcm, rate_hz, model=model, code_bytes=code_bytes, rate_kind=rate_kind
+            )
+
+        try:
+            code = made(code_bytes)
+        except UsageError as refused:
+            assert sound == "one sample" and code_bytes == 16
+            least = int(str(refused).split("--code-bytes ")[1].split()[0])
+            assert len(made(least)) <= 2 * least
+            return
+        reader = Reader(io.BytesIO(code))
+        rows = reader.rows(0, reader.header.rows)
+        longest = max(map(len, rows), default=0)
+        if rate_kind == "constant":
+            assert longest <= code_bytes
+        else:
+            assert longest <= 4 * code_bytes
+            assert len(code) <= code_bytes * len(rows) or not rows
+        heard, _ = files.decompress(code, model=models.tables())
+        assert len(heard) == len(pcm) and np.all(np.isfinite(heard))
+        if code_bytes == 8192:
+            assert not pcm.any() or snr_db(pcm / 32768, heard) > 3
+
+    def test_the_samples_of_a_file_are_read_as_they_are_needed(self) -> None:
+        pcm = music(20)
+        read: list[int] = []
+
+        class Counted:
+            def __len__(self) -> int:
+                return len(pcm)
+
+            def __getitem__(self, part: slice, /) -> np.ndarray[Any, np.dtype[np.int16]]:
+                read.append(part.stop - part.start)
+                return pcm[part]
+
+        code = files.compress(Counted(), RATE_HZ, model=models.tables(), code_bytes=128)
+        assert code == files.compress(pcm, RATE_HZ, model=models.tables(), code_bytes=128)
+        assert max(read) <= 300 * 3750
+
     def test_an_audio_file(self, tmp_path: Path) -> None:
         path = tmp_path / "notes.wav"
         path.write_bytes(encode_audio(music(5) / 32768, RATE_HZ, "wav"))
@@ -223,21 +289,34 @@ class TestWhatIsNoCode:
 
 
 @functools.cache
-def short_code() -> bytes:
+def short_code(foreign: bool = False) -> bytes:
     """Return the file of a few short rows: a low rate has few coefficients."""
-    return files.compress(music(1)[:3000], 2000, model=models.network(), code_bytes=128)
+    model = models.tables() if foreign else models.network()
+    return files.compress(music(1)[:3000], 2000, model=model, code_bytes=128)
 
 
 def forge(rng: np.random.Generator, code: bytes) -> bytes:
     """Return a damaged file; in most, the checksums agree with the damage, and it goes deeper."""
-    reader = Reader(io.BytesIO(code))
-    forged, rows, kind = bytearray(code), int(reader._starts[0]), rng.integers(4)
-    begin, end = [(0, rows), (rows, len(code)), (20, 49), (57, rows)][kind]
-    for _ in range(rng.integers(1, 6)):
-        forged[rng.integers(begin, end)] = rng.integers(256)
+    kind = rng.integers(7)
+    if kind == 4:  # another model's rows, under this one's name
+        foreign = short_code(foreign=True)
+        code = foreign[:12] + code[12:20] + foreign[20:]
+    elif kind == 5:  # the head of one file, and what another one has from there on
+        foreign, at = short_code(foreign=True), int(rng.integers(20, 80))
+        code = code[:at] + foreign[at:] if rng.integers(2) else foreign[:at] + code[at:]
+        code = code[:12] + short_code()[12:20] + code[20:]
+    rows = min(57 + int.from_bytes(code[41:45], "little") % 256
+               + int.from_bytes(code[45:49], "little") % 256, len(code))  # fmt: skip
+    forged = bytearray(code)
+    begin, end = {1: (rows, len(code)), 2: (20, 49), 3: (57, rows)}.get(int(kind), (0, rows))
+    if kind < 4:
+        for _ in range(rng.integers(1, 6)):
+            forged[rng.integers(begin, max(end, begin + 1))] = rng.integers(256)
+    if kind == 6:  # rows of nothing but chance
+        forged[rows:] = rng.bytes(len(code) - rows)
     if kind == 0:
         return bytes(forged[: rng.integers(1, len(forged) + 1)])
-    if kind == 1:
+    if kind in (1, 4, 5, 6):
         forged[53:57] = zlib.crc32(forged[rows:]).to_bytes(4, "little")
     forged[49:53] = zlib.crc32(forged[:49] + forged[53:rows]).to_bytes(4, "little")
     return bytes(forged)

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
 import xarray as xr
+from typer.testing import CliRunner
 
 import fadae
-from fadae.coding import decompress
+from fadae.audio.write import encode as encode_audio
+from fadae.cli.app import app
+from fadae.coding import decompress, identify
 from fadae.config import TrainConfig
 from fadae.errors import CodeError, UsageError
+from fadae.model.byte_codes import BytesModel
 from fadae.model.config import ModelConfig
 from fadae.model.contract import FrameShape
 from fadae.report import report
@@ -91,6 +97,18 @@ def test_centroids_and_side_information_are_counted(location: Location) -> None:
     assert bandwidth.max() > 4 * bandwidth.mean()  # guesses know of no likelier ones
 
 
+def test_what_was_learned_is_what_codes(location: Location) -> None:
+    asked = config("bytes", run="learned", max_steps=3)
+    train(location, asked)
+    model = fadae.open(location.url).codec("learned").model
+    assert isinstance(model, BytesModel)
+    published, drawn = model.entropy.tensors(), BytesModel.made(2880, 256, "average").entropy
+    learned = model.network.learned()
+    for name, array in learned.items():
+        np.testing.assert_array_equal(published[name], array)
+    assert np.any(learned["distributions"] != drawn.distributions)
+
+
 def test_a_run_is_reconstructed_and_read(
     trained: tuple[str, TrainSummary], location: Location
 ) -> None:
@@ -137,6 +155,32 @@ def test_a_run_compresses_files(trained: tuple[str, TrainSummary], location: Loc
     np.testing.assert_array_equal(codec.decompress(code, 1.5, 3.0), heard[12000:24000])
     with pytest.raises(CodeError, match="made with model"):
         decompress(code, model=models.tables())
+
+
+def test_a_run_codes_files_from_the_command_line(
+    trained: tuple[str, TrainSummary], location: Location, tmp_path: Path
+) -> None:
+    model, _ = trained
+    song, code, heard = (str(tmp_path / name) for name in ("song.wav", "song.fadae", "back.wav"))
+    Path(song).write_bytes(encode_audio(sound(7, 8) / 32768, RATE_HZ, "wav"))
+    run = ("--run", model, "-w", location.url, "--json")
+    told = typed("encode", song, "--to", code, "--code-bytes", "200", *run)
+    assert told["rate_hz"] == RATE_HZ and told["bytes_a_row"] <= 200
+    assert told["model"] == identify(fadae.open(location.url).codec(model).entropy).hex()
+    assert typed("decode", code, "--to", heard, *run)["samples"] == len(sound(7, 8))
+    whole = decompress(Path(code).read_bytes(), model=fadae.open(location.url).codec(model).entropy)
+    assert snr_db(soundfile.read(heard)[0], whole[0]) > 60  # but for its 16 bits
+
+    done = CliRunner().invoke(app, ["decode", code, "--to", heard])
+    assert done.exit_code == 65
+    assert done.stderr.count("\n") == 1 and "made with model" in done.stderr
+
+
+def typed(*arguments: str) -> dict[str, Any]:
+    done = CliRunner().invoke(app, list(arguments))
+    assert done.exit_code == 0, done.output
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
 
 
 def codec_rows(samples: int) -> int:

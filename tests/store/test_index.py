@@ -25,7 +25,7 @@ from fadae.store.frames import DamagedError, FrameStore
 from fadae.store.index_objects import ROWS_PER_PACK, RecordingRow
 from fadae.store.indexing import check_index, extend_index, sweep_index
 from fadae.store.location import Location
-from fadae.store.paths import FEATURES, RELEASED, mark_path, recording_key
+from fadae.store.paths import FEATURES, RELEASED, mark_path, pcm_path, recording_key
 from fadae.store.plan import Plan
 from fadae.store.published import PublishedRecordings, RecordingColumns
 from fadae.store.recording_index import INDEX, RecordingIndex, _as_listed, index_attrs
@@ -328,7 +328,9 @@ def test_marks_tell_what_is_new(empty: Path, tmp_path: Path) -> None:
     assert [p["path"] for p in verify(location)["problems"]] == [mark_path("b/3")]
     assert verify(location, recompute=extract_shard)["problems_repaired"] == 1
     assert extract(location)["recordings"] == 3
-    # Removed with its plans, all is extracted again: nothing is passed over.
+    # Removed with its plans, all is extracted again where its PCM is: nothing is passed over.
+    for seed, (recording, samples) in enumerate({"a/1": 10, "b/2": 20, "b/3": 30}.items()):
+        location.write_bytes(pcm_path(recording), noise(seed, samples).tobytes())
     shutil.rmtree(folder / FEATURES)
     shutil.rmtree(folder / "plans")
     assert extract(location)["recordings"] == 3

@@ -69,6 +69,7 @@ def test_s3_holds_the_bytes_of_a_folder(
     location = Location(f"{s3.url}/plain", s3.storage_options)
     _ingest_and_extract(location)
     assert downloaded(location, tmp_path / "copy") == expected
+    assert {path[-5:] for path in location.found_below("staging")} == {".json", "w/all"}
     dataset = xr.open_zarr(f"{s3.url}/plain/features.zarr", storage_options=s3.storage_options)
     assert dataset.recording_id.values.tolist() == [*sorted(LENGTHS), *MORE]
     location._fs.pipe_file(location.full("features.zarr/features/c/0/0"), b"")

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,9 @@ import pytest
 import fadae
 from fadae.config.job import TrainConfig
 from fadae.errors import NoInputError, UsageError
+from fadae.store.features import FeatureSet
 from fadae.store.location import Location
+from fadae.training.roles import roles_of, write_roles
 from fadae.training.run import Run, open_dataset
 from fadae.training.runs import Role, best_run, chosen_run
 from tests.synthetic import music, write_features
@@ -119,6 +122,34 @@ def test_a_run_on_other_features_is_unknown(location: Location, tmp_path: Path) 
     assert workspace.recordings[0].held_out is None
     with pytest.raises(UsageError, match="no run 'defualt'"):
         workspace.split("defualt")
+
+
+@pytest.mark.parametrize("settings", [{}, {"max_frames": 3}, {"holdout": 0.0}])
+def test_a_finished_run_keeps_the_roles_that_dividing_finds(
+    location: Location, settings: dict[str, Any], tmp_path: Path
+) -> None:
+    begin(location, **settings)
+    write_roles(Run(location, "default"), FeatureSet.open(location))
+    kept = roles_of(location, "default", FeatureSet.open(location))
+    assert kept is not None
+    workspace = fadae.open(location.url)
+    assert list(kept) == list(workspace.split("default").roles) == list(workspace.roles("default"))
+    # What came since has no role.
+    pcm = music(5, seed=9)
+    write_features(location, {"c/new.ogg": pcm})
+    grown = fadae.open(location.url)
+    assert grown.recording("c/new.ogg").held_out is None
+    assert list(grown.roles("default")) == list(grown.split("default").roles)
+    known = {Role.HELD_OUT: True, Role.TRAINED: False}
+    assert [one.held_out for one in grown.recordings][:6] == [known.get(role) for role in kept]
+    # Kept roles of another store, or damaged ones, are not taken.
+    other = Location(str(tmp_path / "other"))
+    write_features(other, {"z/other.ogg": music(6)})
+    path = "runs/default/roles.zst"
+    other.write_bytes(path, location.read_bytes(path))
+    assert roles_of(other, "default", FeatureSet.open(other)) is None
+    location.write_bytes(path, location.read_bytes(path)[:-9])
+    assert roles_of(location, "default", FeatureSet.open(location)) is None
 
 
 def test_a_lone_run_is_meant_and_of_several_the_best(
