@@ -16,7 +16,7 @@ from fadae.store.frames import DamagedError, FrameStore
 from fadae.store.index_objects import RecordingRow
 from fadae.store.layout import BLOCK_FRAMES
 from fadae.store.location import Location
-from fadae.store.paths import FEATURES, pcm_path
+from fadae.store.paths import FEATURES, pcm_path, prefix_of, staged
 from fadae.store.plan import BlockTask, Part
 from fadae.store.staging import read_pcm, staged_sha256
 from fadae.transform import Transform, transform_from_config
@@ -46,6 +46,15 @@ class StoredSamples:
         return range(
             self.frame_start // BLOCK_FRAMES, (self.frame_start + rows - 1) // BLOCK_FRAMES + 1
         )
+
+
+@dataclass(frozen=True, slots=True)
+class WrongSamples:
+    """A recording whose samples in `audio` are others, and what of it is staged."""
+
+    stored: StoredSamples
+    mendable: bool  # whether the right samples are
+    staged: bool  # whether any are
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,10 +150,14 @@ def lost_samples(task: BlockTask) -> list[LostSamples]:
     return lost
 
 
-def wrong_samples(task: SamplesTask) -> list[StoredSamples]:
+def wrong_samples(task: SamplesTask) -> list[WrongSamples]:
     """Return the recordings whose samples read well but are not those that were decoded."""
-    store = FrameStore.open(task.location, FEATURES)
-    return [one for one in task.recordings if samples_problem(store, one) == OTHER_SAMPLES]
+    store, wrong = FrameStore.open(task.location, FEATURES), list[WrongSamples]()
+    for one in task.recordings:
+        if samples_problem(store, one) == OTHER_SAMPLES:
+            found = staged_sha256(task.location, staged(prefix_of(one.key), f"{one.key}.pcm"))
+            wrong.append(WrongSamples(one, found == one.pcm_sha256, found is not None))
+    return wrong
 
 
 def samples_problem(store: FrameStore, one: StoredSamples) -> str | None:

@@ -33,22 +33,17 @@ from fadae.store.paths import (
     commit_path,
     marked,
     plan_path,
+    prefix_of,
     reconstructed_run,
     recording_key,
     staged,
 )
-from fadae.store.plan import BlockTask, Plan
+from fadae.store.plan import Plan
 from fadae.store.publication import published_plans, write_planned_recordings
 from fadae.store.published import PublishedRecordings
 from fadae.store.recording_index import index_attrs
-from fadae.store.samples import (
-    OTHER_SAMPLES,
-    RECORDINGS_A_TASK,
-    StoredSamples,
-    lost_samples,
-    samples_tasks,
-    wrong_samples,
-)
+from fadae.store.repair import Recompute, lost_recordings, repair_blocks, wrong_recordings
+from fadae.store.samples import OTHER_SAMPLES, REMEDY, WrongSamples
 from fadae.store.staging import (
     LedgerPage,
     key_digest,
@@ -60,7 +55,6 @@ from fadae.transform import transform_from_config
 log = logging.getLogger("fadae.store")
 
 MAX_PROBLEMS = 1000  # listed in a summary
-Recompute = Callable[[BlockTask], bool]
 Reconstruct = Callable[[str, list[int]], None]  # of a run's name and blocks
 
 
@@ -284,62 +278,45 @@ class _Verification:
     def _check_features(self, store: FrameStore, plans: list[Plan]) -> None:
         blocks = -(-store.rows // BLOCK_FRAMES)
         damaged = self._check_blocks(_feature_checks(store, plans, blocks), blocks)
-        wrong = self._check_samples(store, plans)
+        wrong = list(wrong_recordings(store, plans, self.mapper))
         for one in wrong:
-            path = store.block_path("audio", one.frame_start // BLOCK_FRAMES)
-            for block in one.blocks(store):
-                found = damaged.setdefault(block, ())
-                damaged[block] = (*found, Problem(path, f"{one.key}: {OTHER_SAMPLES}"))
-        lost = self._lost(plans, damaged)
-        repaired = self._repair_blocks(store, plans, set(damaged) - lost)
-        if wrong and repaired:
-            repaired -= {b for one in self._wrong(wrong) for b in one.blocks(store)}
+            path = store.block_path("audio", one.stored.frame_start // BLOCK_FRAMES)
+            for block in one.stored.blocks(store):
+                problem = Problem(path, f"{one.stored.key}: {OTHER_SAMPLES}")
+                damaged[block] = (*damaged.get(block, ()), problem)
+        self.damaged_shards += len(damaged)
+        lost = self._lost(store, plans, damaged, wrong)
+        repaired = set[int]()
+        if self.recompute and (computed := set(damaged) - lost):
+            repaired = repair_blocks(store, plans, computed, self.recompute, self.mapper)
         self.repaired_shards += len(repaired)
         for block, problems in sorted(damaged.items()):
             self._note(problems, repaired=block in repaired)
 
-    def _check_samples(self, store: FrameStore, plans: list[Plan]) -> list[StoredSamples]:
-        """Return the recordings whose samples read well but are not those that were decoded."""
-        recordings = (
-            StoredSamples(
-                recording_key(one.track.id),
-                one.decoded.pcm_sha256,
-                one.decoded.samples,
-                one.frame_start,
-            )
-            for plan in plans
-            for one in plan.recordings()
-        )
-        return self._wrong(recordings, store.recording_rows)
-
-    def _wrong(
-        self, recordings: Iterable[StoredSamples], count: int | None = None
-    ) -> list[StoredSamples]:
-        tasks = samples_tasks(self.location, recordings)
-        total = None if count is None else -(-count // RECORDINGS_A_TASK)
-        found = self.mapper(wrong_samples, tasks, label="verify samples", total=total, unit="parts")
-        return [one for part in found for one in part]
-
-    def _lost(self, plans: list[Plan], damaged: Collection[int]) -> set[int]:
-        """Name the recordings that damaged blocks need and nothing holds; return those blocks.
+    def _lost(
+        self,
+        store: FrameStore,
+        plans: list[Plan],
+        damaged: Collection[int],
+        wrong: list[WrongSamples],
+    ) -> set[int]:
+        """Name the recordings whose right samples nothing holds; return the blocks that need them.
 
         In repair they lose their commits, but for those that were fetched again and have changed.
         """
-        blocks, told = set[int](), set[str]()
-        tasks = _tasks_of(plans, damaged)
-        for found in (
-            ()
-            if not damaged
-            else self.mapper(lost_samples, tasks, label="look for samples", unit="shards")
-        ):
-            for one in found:
-                blocks.add(one.block)
-                if one.recording_id in told:
-                    continue
-                told.add(one.recording_id)
-                self._note([Problem(commit_path(one.recording_id), one.why)])
-                if self.recompute and not one.staged:
-                    self.location.delete(commit_path(one.recording_id))
+        blocks, whys = set[int](), dict[str, tuple[str, bool]]()
+        for one in wrong:
+            if not one.mendable:
+                blocks.update(one.stored.blocks(store))
+                path = staged(prefix_of(one.stored.key), f"{one.stored.key}.json")
+                whys[path] = (f"{OTHER_SAMPLES}: {REMEDY}", one.staged)
+        for lost in lost_recordings(plans, damaged, self.mapper):
+            blocks.add(lost.block)
+            whys.setdefault(commit_path(lost.recording_id), (lost.why, lost.staged))
+        for path, (why, has_pcm) in whys.items():
+            self._note([Problem(path, why)])
+            if self.recompute and not has_pcm:
+                self.location.delete(path)
         return blocks
 
     def _check_blocks(
@@ -352,21 +329,7 @@ class _Verification:
             self.shards += 1
             if report.problems:
                 damaged[report.block] = report.problems
-        self.damaged_shards += len(damaged)
         return damaged
-
-    def _repair_blocks(self, store: FrameStore, plans: list[Plan], damaged: set[int]) -> set[int]:
-        """Compute damaged blocks again; return the sound ones."""
-        if self.recompute is None or not damaged:
-            return set()
-        tasks = list(_tasks_of(plans, damaged))
-        for task in tasks:
-            store.forget_block(task.block, task.plan)
-        for _ in self.mapper(self.recompute, tasks, label="repair", unit="shards"):
-            pass
-        checks = [BlockCheck(self.location, FEATURES, t.block, t.parts) for t in tasks]
-        reports = self.mapper(check_block, checks, label="verify again", unit="shards")
-        return {report.block for report in reports if not report.problems}
 
     def _check_reconstruction(self, name: str) -> None:
         path, run = f"{RECONSTRUCTIONS}/{name}", reconstructed_run(name)
@@ -377,6 +340,7 @@ class _Verification:
             return
         blocks = range(-(-store.rows // BLOCK_FRAMES))
         damaged = self._check_blocks(_checks(store, blocks), len(blocks))
+        self.damaged_shards += len(damaged)
         repaired = self._repair_reconstruction(store, run, damaged) if damaged else set()
         self.repaired_shards += len(repaired)
         hint = f"; remove {path}, then run `fadae reconstruct --run {run}`"
@@ -419,10 +383,3 @@ def _feature_checks(store: FrameStore, plans: list[Plan], blocks: int) -> Iterat
             unplanned.discard(task.block)
             yield BlockCheck(store.location, FEATURES, task.block, task.parts)
     yield from _checks(store, sorted(unplanned))
-
-
-def _tasks_of(plans: list[Plan], blocks: Collection[int]) -> Iterator[BlockTask]:
-    """Yield the units of work of some blocks."""
-    for plan in plans:
-        if any(block in plan.blocks for block in blocks):
-            yield from (task for task in plan.tasks() if task.block in blocks)

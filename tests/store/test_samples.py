@@ -244,7 +244,7 @@ def test_a_source_that_has_changed_mends_nothing(workspace: Location, published:
 
 
 def test_samples_that_read_well_but_are_others_are_found(
-    workspace: Location, tmp_path: Path
+    workspace: Location, published: Path, tmp_path: Path
 ) -> None:
     other = Location(str(tmp_path / "other"))
     stage_all(other, {**LENGTHS, "a/2": 5 * HOP}, first_seed=50)
@@ -252,8 +252,18 @@ def test_samples_that_read_well_but_are_others_are_found(
     extract(other)
     name = "features.zarr/audio/c/1/0"
     shutil.copyfile(Path(other.url) / name, Path(workspace.url) / name)
-    problems = verify(workspace)["problems"]
-    assert problems and all("not those that were decoded" in p["problem"] for p in problems)
+    before = tree(Path(workspace.url))
+    found = verify(workspace, recompute=extract_shard)
+    assert found["shards_repaired"] == 0, "features are not computed from samples that are wrong"
+    problems = {p["path"]: p["problem"] for p in found["problems"]}
+    assert all("not those that were decoded" in problem for problem in problems.values())
+    assert "`fadae ingest --refresh`" in problems[commit_path("z/9")]
+    gone = set(before) - set(tree(Path(workspace.url)))
+    assert gone == {commit_path("z/9")}
+    stage(workspace, "z/9", noise(3, LENGTHS["z/9"]))
+    assert verify(workspace, recompute=extract_shard)["problems_repaired"] == 2
+    extract(workspace)
+    assert tree(Path(workspace.url)) == tree(published)
 
 
 def test_without_its_root_nothing_is_taken_for_lost(workspace: Location, published: Path) -> None:
