@@ -85,14 +85,14 @@ class WorkspaceEstimate:
     first. A run is that of the seed's autoencoder, with two checkpoints and the best weights.
     """
 
-    staging: float  # commits
-    features: float
-    audio: float
-    recordings: float  # their table and its index, plans and listings
-    total: float
-    staged_at_most: float
-    run: float
-    reconstructions: float
+    staging: int  # commits
+    features: int
+    audio: int
+    recordings: int  # their table and its index, plans and listings
+    total: int
+    staged_at_most: int
+    run: int
+    reconstructions: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,14 +179,14 @@ class _Figures:
         features = self.frames * self.row_bytes
         recordings = TABLE_BYTES + RECORDING_BYTES * self.recordings + ROW_BYTES * self.frames
         return WorkspaceEstimate(
-            staging=staging,
-            features=features,
-            audio=self.audio_bytes,
-            recordings=recordings,
-            total=staging + features + self.audio_bytes + recordings,
-            staged_at_most=self.pcm_bytes,
+            staging=round(staging),
+            features=round(features),
+            audio=round(self.audio_bytes),
+            recordings=round(recordings),
+            total=round(staging + features + self.audio_bytes + recordings),
+            staged_at_most=round(self.pcm_bytes),
             run=2 * CHECKPOINT_BYTES + 2 * WEIGHT_BYTES,
-            reconstructions=self.reconstruct().bytes_written,
+            reconstructions=round(self.reconstruct().bytes_written),
         )
 
     def ingest(self) -> StageEstimate:
