@@ -27,11 +27,11 @@ from fadae.store.features import FeatureSet, feature_attrs, feature_specs
 from fadae.store.frames import FrameStore
 from fadae.store.location import Location
 from fadae.store.mapping import map_serially
-from fadae.store.paths import FEATURES, STAGING
+from fadae.store.paths import FEATURES, PREFIXES, RELEASED, STAGING
 from fadae.store.plan import Plan, create_plan
 from fadae.store.publication import publish
 from fadae.store.published import PublishedRecordings
-from fadae.store.staging import PREFIXES, LedgerRuns, read_ledger
+from fadae.store.staging import LedgerRuns, read_ledger
 from fadae.transform.adaptive import FrequencyAdaptiveTransform
 from tests.benchmarks.bench_planning import synthetic_runs
 from tests.benchmarks.bench_sampling import sample_read_ratio
@@ -84,6 +84,8 @@ def make(location: Location, recordings: int) -> None:
         (staging / prefix).mkdir(parents=True)
     for key in FeatureSet.open(location).recordings.column("key"):
         (staging / key[-32:-30] / f"{key}.json").touch()
+    # There is no PCM to let go of, which the first extraction would look for.
+    location.write_bytes(RELEASED, json.dumps({"recordings": recordings}).encode())
     _first_look(location)
 
 
