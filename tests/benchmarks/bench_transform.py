@@ -39,7 +39,7 @@ PRESETS = (("seed", 11025), ("zounds", 11025), ("full", 11025), ("full", 44100))
 
 
 def seconds_of(*works: Callable[[], object]) -> list[list[float]]:
-    """The processor's times of each, rounds interleaved so that a busy machine troubles all alike."""
+    """Processor times of each, rounds interleaved so that a busy machine troubles all alike."""
     times: list[list[float]] = [[] for _ in works]
     for _ in range(ROUNDS):
         for work, taken in zip(works, times, strict=True):
