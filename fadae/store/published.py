@@ -108,7 +108,8 @@ class RecordingColumns:
 
     def pack(self, pack: int) -> list[RecordingRow]:
         """Return the rows of one chunk of the columns; the last one read is kept."""
-        if self._pack[0] != pack:
+        kept = self._pack  # threads share it
+        if kept[0] != pack:
             start = pack * ROWS_PER_PACK
             stop = min(start + ROWS_PER_PACK, len(self))
 
@@ -118,8 +119,8 @@ class RecordingColumns:
 
             columns = self._store.location.concurrently(column, COLUMNS)
             rows = [RecordingRow(*values) for values in zip(*columns, strict=True)]
-            self._pack = (pack, rows)
-        return self._pack[1]
+            kept = self._pack = (pack, rows)
+        return kept[1]
 
     def packs(self) -> Iterator[list[RecordingRow]]:
         """Yield all rows, a chunk of the columns at a time."""
