@@ -174,14 +174,18 @@ def _abandoned_marks(
     location: Location, store: FrameStore, tokens: Iterable[str], number: int
 ) -> Iterator[tuple[str, int]]:
     """Yield the marks of blocks that were written under a plan another one was published for."""
+    by_plan: dict[str, list[str]] = {}
     for token in tokens:
-        of = token.partition("-")[0]
-        if not of.isdigit() or int(of) >= number:
+        by_plan.setdefault(token.partition("-")[0], []).append(token)
+    for of, its in by_plan.items():
+        if len(its) < 2 or not of.isdigit() or int(of) >= number:
             continue
         plan = Plan.read(location, int(of))
-        if plan is not None and plan.token != token:
-            for name, found in location.found_below(f"{store.marks}/{token}").items():
-                yield f"{store.marks}/{token}/{name}", found.size_bytes
+        if plan is None:
+            continue
+        for folder in (f"{store.marks}/{token}" for token in its if token != plan.token):
+            for name, found in location.found_below(folder).items():
+                yield f"{folder}/{name}", found.size_bytes
 
 
 def _opened(location: Location) -> FrameStore | None:

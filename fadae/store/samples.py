@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import itertools
 from collections.abc import Iterable, Iterator
@@ -121,7 +122,8 @@ def samples_of(store: FrameStore, task: BlockTask, part: Part, low: int, high: i
         return read_pcm(location, recording_id, low, high)
     found = staged_sha256(location, pcm_path(recording_id))
     if found == part.pcm_sha256:
-        return read_pcm(location, recording_id, low, high)
+        with contextlib.suppress(NoInputError):  # let go meanwhile: then it is published
+            return read_pcm(location, recording_id, low, high)
     frame_start = task.block * BLOCK_FRAMES + part.first_row - part.first_frame
     try:
         return stored_samples(store, frame_start, low, high)

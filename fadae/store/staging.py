@@ -100,14 +100,14 @@ def read_pcm(location: Location, recording_id: str, start: int, stop: int) -> In
 
 
 def staged_sha256(location: Location, path: str) -> str | None:
-    """Return the SHA-256 of staged PCM, None where there is none."""
+    """Return the SHA-256 of staged PCM, None where there is none, or none any more."""
+    digest = hashlib.sha256()
     try:
         size = location.size_bytes(path)
+        for start in range(0, size, _RANGE_BYTES):
+            digest.update(location.read_bytes(path, start, min(start + _RANGE_BYTES, size)))
     except FileNotFoundError:
         return None
-    digest = hashlib.sha256()
-    for start in range(0, size, _RANGE_BYTES):
-        digest.update(location.read_bytes(path, start, min(start + _RANGE_BYTES, size)))
     return digest.hexdigest()
 
 
