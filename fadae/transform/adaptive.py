@@ -327,8 +327,8 @@ class FrequencyAdaptiveTransform:
                 whole[: len(rows)] = rows
             synthesizer(whole, spectra)
             frames = scipy.fft.irfft(spectra, n=self.frame_samples, norm="ortho")
-            frames *= window
-            self.framing.add_frames(frames[: len(rows)], carry, hops[first : first + len(rows)])
+            target = hops[first : first + len(rows)]
+            self.framing.add_frames(frames[: len(rows)], window, carry, target)
         hops[-1, : len(carry)] = carry
         self._divide_by_windows(hops)
         return hops
