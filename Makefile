@@ -72,8 +72,11 @@ k8s: $(VENV)/.installed
 	$(BIN)/python -m pytest tests/k8s
 	$(BIN)/python -m pytest tests/k8s/whole_job.py
 
+# Whole commands, the transform, the trainer and reconstruct: about ten minutes where nothing else
+# runs. Figures as JSON in build/bench; `make bench BENCH="compare A.json B.json"` compares two runs,
+# BENCH="run scale --recordings 100000" runs another part. Linux only.
 bench: $(VENV)/.installed
-	$(BIN)/python -m tests.benchmarks
+	$(BIN)/python -m tests.benchmarks $(BENCH)
 
 # On a machine with CUDA: transform, trainer, NCCL and codes on its GPUs.
 bench-gpu: $(VENV)/.installed

@@ -1,6 +1,7 @@
 """What a job costs before it is run: bytes, objects, requests, core-hours and hours a stage.
 
-Arithmetic on a few measured constants, each with where it comes from, for the preset `seed`.
+Arithmetic on a few measured constants, each with where it comes from. Speeds are those of the
+preset `seed`; sizes are those of the preset that is asked for.
 `python -m tests.benchmarks.bench_estimate` measures those of a machine again, beside these.
 """
 
@@ -15,7 +16,11 @@ TYPICAL_HOURS = (1e3, 1e5, 1e7)
 BLOCK_FRAMES = 1024  # rows of a shard: one task's work, one object an array
 CHUNK_FRAMES = 64  # rows of a chunk: the least that is read at once
 CHECKPOINT_SECONDS = 120.0  # between two, by default
-CHECKPOINT_BYTES = 3 * 4 * 18_087_936  # weights and Adam's two moments, float32
+WEIGHT_BYTES = 4 * 18_087_936  # float32
+CHECKPOINT_BYTES = 3 * WEIGHT_BYTES  # weights and Adam's two moments
+# Of a workspace of 11 recordings, by part: a commit; a recording in the table, its index, a plan
+# and a listing; a row's times and recording; arrays of the bands and all documents.
+COMMIT_BYTES, RECORDING_BYTES, ROW_BYTES, TABLE_BYTES = 550, 1500, 3.0, 30_000
 # Requests to the bucket, counted before a real S3 server. Of a block: look whether it is done, read
 # the store's root, mark it as done; stage 4 reads roots, rows, recordings and sums besides.
 REQUESTS_PER_EXTRACTED_BLOCK = 3 + 4
@@ -63,6 +68,33 @@ class Constants:
     )
 
 
+PRESETS = {
+    "seed": Constants(),
+    "critical": Constants(
+        coefficients=Constant(3750, "coefficients/row", "preset critical at 11025 Hz"),
+        feature_ratio=Constant(0.944, "stored/raw", f"zstd 1 on 21 min of music; {_HERE}"),
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class WorkspaceEstimate:
+    """Bytes that a workspace holds when all is extracted, by part, and those of one run more.
+
+    Until they are published, samples are staged beside that: `staged_at_most`, if all is ingested
+    first. A run is that of the seed's autoencoder, with two checkpoints and the best weights.
+    """
+
+    staging: int  # commits
+    features: int
+    audio: int
+    recordings: int  # their table and its index, plans and listings
+    total: int
+    staged_at_most: int
+    run: int
+    reconstructions: int
+
+
 @dataclass(frozen=True, slots=True)
 class StageEstimate:
     """What one stage of a job costs. Requests are those to the bucket."""
@@ -81,7 +113,7 @@ class Job:
     """What is asked: how much audio, on how much machine.
 
     workers: processes of one core each. ranks: of the training, one core each. train_frames: the
-    sample that is trained on, as `--max-frames` takes it.
+    sample that is trained on, as `--max-frames` takes it. preset: one of `PRESETS`.
     """
 
     audio_hours: float
@@ -91,6 +123,7 @@ class Job:
     epochs: int = 100
     train_frames: int = 500_000
     holdout: float = 0.5
+    preset: str = "seed"
 
     @property
     def audio_seconds(self) -> float:
@@ -105,13 +138,24 @@ def estimate(job: Job, constants: Constants | None = None) -> dict[str, StageEst
     >>> round(hours["extract"].bytes_written / 1e9), hours["ingest"].bound_by
     (235, 'the archive')
     """
-    of = _Figures(job, constants or Constants())
+    of = _Figures(job, constants or PRESETS[job.preset])
     return {
         "ingest": of.ingest(),
         "extract": of.extract(),
         "train": of.train(),
         "reconstruct": of.reconstruct(),
     }
+
+
+def estimate_workspace(job: Job, constants: Constants | None = None) -> WorkspaceEstimate:
+    """Return what a workspace holds.
+
+    >>> round(estimate_workspace(Job(audio_hours=10)).total / 1e9, 2)
+    2.35
+    >>> round(estimate_workspace(Job(audio_hours=10, preset="critical")).total / 1e9, 2)
+    1.47
+    """
+    return _Figures(job, constants or PRESETS[job.preset]).workspace()
 
 
 class _Figures:
@@ -128,6 +172,22 @@ class _Figures:
         row = constants.coefficients.value * constants.feature_bytes.value
         self.row_bytes = row * constants.feature_ratio.value
         self.audio_bytes = self.pcm_bytes * constants.audio_ratio.value
+
+    def workspace(self) -> WorkspaceEstimate:
+        """Add up what stays."""
+        staging = COMMIT_BYTES * self.recordings
+        features = self.frames * self.row_bytes
+        recordings = TABLE_BYTES + RECORDING_BYTES * self.recordings + ROW_BYTES * self.frames
+        return WorkspaceEstimate(
+            staging=round(staging),
+            features=round(features),
+            audio=round(self.audio_bytes),
+            recordings=round(recordings),
+            total=round(staging + features + self.audio_bytes + recordings),
+            staged_at_most=round(self.pcm_bytes),
+            run=2 * CHECKPOINT_BYTES + 2 * WEIGHT_BYTES,
+            reconstructions=round(self.reconstruct().bytes_written),
+        )
 
     def ingest(self) -> StageEstimate:
         """Per recording: look for its commit, write PCM and commit; a page of listing an item."""

@@ -127,7 +127,7 @@ class Commit:
     """The ledger's line on one recording: decoded, or failed with class and reason.
 
     Written last, after the recording's PCM: whoever reads a commit with `decoded` may rely on
-    every byte of the PCM being there.
+    every sample being there, staged or published.
     """
 
     track: Track
@@ -258,6 +258,13 @@ class ProblemLine(TypedDict):
     path: str
     problem: str
     repaired: bool
+
+
+class PrunedKind(TypedDict):
+    """What of a kind a workspace can do without."""
+
+    objects: int
+    bytes: int
 
 
 class RecordingCounts(TypedDict):

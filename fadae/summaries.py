@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from fadae.errors import Summary
-from fadae.records import ComparedLine, FailureLine, ProblemLine, RecordingCounts
+from fadae.records import ComparedLine, FailureLine, ProblemLine, PrunedKind, RecordingCounts
 
 
 @dataclass(frozen=True, eq=False)
@@ -218,4 +218,16 @@ class WorkspaceSummary(StageSummary):
     runs: Sequence[str]
     reconstructions: Sequence[str]
     codes: Mapping[str, str]  # what a run's code takes, of those of which it is known
+    sizes: Mapping[str, int]  # bytes by part: staging, features, audio, runs ...; total
+    sizes_estimated: Sequence[str]  # the parts of which a sample tells
     failures: Sequence[FailureLine]  # the first 1000
+
+
+@dataclass(frozen=True, eq=False)
+class PruneSummary(StageSummary):
+    """What a workspace could do without: by kind, how many objects and bytes went, or would."""
+
+    dry_run: bool
+    bytes: int
+    objects: int
+    kinds: Mapping[str, PrunedKind]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
+import fadae
+from fadae.archive.folder import FolderSource
 from fadae.cli.app import app
-from fadae.estimate import TYPICAL_HOURS, Constants, Job, estimate, sources, table
+from fadae.estimate import (
+    TYPICAL_HOURS,
+    Constants,
+    Job,
+    estimate,
+    estimate_workspace,
+    sources,
+    table,
+)
+from fadae.stages.extract import extract
+from fadae.stages.ingest.driver import ingest
 from fadae.store.frames import FrameStore
 from fadae.store.layout import BLOCK_FRAMES, CHUNK_FRAMES
 from fadae.store.location import Location
@@ -46,6 +59,26 @@ def test_a_dataset_has_the_rows_and_objects_that_are_estimated(tmp_path: Path) -
     blocks = -(-int(table.sum()) // BLOCK_FRAMES)
     assert len(store.frame_names) + 1 == 5  # four arrays and the block's mark
     assert cost.objects_written == pytest.approx(5 * blocks, rel=0.5)
+
+
+def test_a_workspace_of_real_music_takes_what_is_estimated(
+    recordings: Path, tmp_path: Path
+) -> None:
+    ingested = Location(str(tmp_path / "seed"))
+    done = ingest(ingested, [FolderSource(str(recordings))])
+    critical = Location(str(shutil.copytree(ingested.url, tmp_path / "critical")))
+    for location, most in ((ingested, 2.4e9), (critical, 1.5e9)):
+        preset = location.url.rpartition("/")[2]
+        extract(location, preset=preset)
+        taken = fadae.open(location.url).info()["sizes"]
+        found = sum(p.stat().st_size for p in Path(location.url).rglob("*") if p.is_file())
+        assert taken["total"] == found
+        hours = done["audio_seconds"] / 3600
+        assert found * 10 / hours <= most
+        told = estimate_workspace(Job(audio_hours=hours, preset=preset))
+        assert told.total == pytest.approx(found, rel=0.05)
+        assert told.features == pytest.approx(taken["features"], rel=0.05)
+        assert told.audio == pytest.approx(taken["audio"], rel=0.05)
 
 
 @given(st.floats(10, 1e7), st.integers(1, 5000))

@@ -1,4 +1,4 @@
-"""The commands about a job: `verify`, `wait`, `estimate`, `config`."""
+"""The commands about a job: `verify`, `prune`, `wait`, `estimate`, `config`."""
 
 from __future__ import annotations
 
@@ -22,6 +22,15 @@ Repair = Annotated[bool, typer.Option("--repair", help="Compute damaged shards a
 
 log = logging.getLogger("fadae.wait")
 
+Keep = Annotated[
+    str,
+    typer.Option(
+        help="newest: of each run the newest checkpoint, with early stopping its best weights too; "
+        "best: the best weights in any case."
+    ),
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would go; remove nothing.")]
+
 Stages = Annotated[
     list[str], typer.Argument(metavar="STAGE", help="ingest, extract, train or reconstruct.")
 ]
@@ -36,6 +45,7 @@ EstimateWorkers = Annotated[int, typer.Option(min=1, help="Worker processes, one
 EstimateRanks = Annotated[int, typer.Option(min=1, help="Ranks of the training, one core each.")]
 EstimateEpochs = Annotated[int, typer.Option(min=1, help="Times over the training frames.")]
 EstimateFrames = Annotated[int, typer.Option(min=1, help="Frames to train on.")]
+EstimatePreset = Annotated[str, typer.Option(help="seed or critical, for sizes.")]
 Markdown = Annotated[
     bool, typer.Option("--markdown", help="Tables instead, with the constants' sources.")
 ]
@@ -73,6 +83,35 @@ def verify(
             f"{left} missing or damaged, first {first['path']}: {first['problem']}{hint}", summary
         )
     return summary
+
+
+def prune(
+    workspace: str = picked(Job, "workspace"),
+    keep: Keep = "newest",
+    keep_staging: bool = picked(ExtractConfig, "keep_staging"),
+    dry_run: DryRun = False,
+    scheduler: str | None = picked(Job, "scheduler"),
+    workers: int | None = picked(Job, "workers"),
+) -> Summary:
+    """Remove what a workspace can do without: old checkpoints, published staging, leftovers."""
+    from fadae import prune as pruning
+    from fadae.cluster import cluster_mapper
+    from fadae.errors import UsageError
+    from fadae.store import Location
+
+    if keep not in pruning.KEPT:
+        raise UsageError(f"--keep {keep}: one of {', '.join(pruning.KEPT)}")
+    location = Location(workspace)
+    with cluster_mapper(location, scheduler, workers) as mapper:
+        summary = pruning.prune(
+            location, keep=keep, keep_staging=keep_staging, dry_run=dry_run, mapper=mapper
+        )
+    verb = "would go" if dry_run else "gone"
+    lines = [
+        f"{kind:<12} {found['objects']:>9,} objects {found['bytes']:>19,} bytes {verb}"
+        for kind, found in summary.kinds.items()
+    ]
+    return Shown(summary, "\n".join(lines))
 
 
 def wait(
@@ -143,13 +182,17 @@ def estimate(
     ranks: EstimateRanks = 1,
     epochs: EstimateEpochs = 100,
     max_frames: EstimateFrames = 500_000,
+    preset: EstimatePreset = "seed",
     markdown: Markdown = False,
 ) -> Summary | None:
-    """Estimate bytes, objects, requests, core-hours and hours of every stage."""
+    """Estimate what every stage costs, and what the workspace takes in the end."""
     import dataclasses
 
     from fadae import estimate as costs
+    from fadae.errors import UsageError
 
+    if preset not in costs.PRESETS:
+        raise UsageError(f"--preset {preset}: one of {', '.join(costs.PRESETS)}")
     jobs = [
         costs.Job(
             audio_hours=amount,
@@ -158,15 +201,17 @@ def estimate(
             ranks=ranks,
             epochs=epochs,
             train_frames=max_frames,
+            preset=preset,
         )
         for amount in hours or costs.TYPICAL_HOURS
     ]
     if markdown:
-        print(costs.table(jobs), costs.sources(), sep="\n\n")
+        print(costs.table(jobs), costs.sources(costs.PRESETS[preset]), sep="\n\n")
         return None
     return {
         f"{job.audio_hours:g} h": {
-            stage: dataclasses.asdict(cost) for stage, cost in costs.estimate(job).items()
+            **{stage: dataclasses.asdict(cost) for stage, cost in costs.estimate(job).items()},
+            "workspace": dataclasses.asdict(costs.estimate_workspace(job)),
         }
         for job in jobs
     }

@@ -74,6 +74,7 @@ def extract(
             preset=config.preset,
             sample_rate_hz=config.sample_rate,
             dtype=config.dtype,
+            keep_staging=config.keep_staging,
             mapper=mapper,
         )
 

@@ -190,6 +190,11 @@ class ExtractConfig:
     dtype: str = option(
         "float16", choices=("float16", "float32"), help="Type of the stored features."
     )
+    keep_staging: bool = option(
+        False,
+        help="Keep decoded sound in the staging area too when it is published. The features hold "
+        "the same samples.",
+    )
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant."""

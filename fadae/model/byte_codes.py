@@ -60,7 +60,7 @@ from fadae.model.tables import (
 Array = npt.NDArray[Any]
 
 NAME = "bytes"  # of the model; a file of that name would hide the builtin
-HIDDEN = 40
+HIDDEN = 24
 EMBEDDED = 8
 OFFSETS = (-42, 34)  # of a row's step: about 1,200 to 50 bytes
 _SOFT_BYTES = 25.0

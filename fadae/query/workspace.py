@@ -19,6 +19,7 @@ from fadae.errors import NoInputError, UsageError
 from fadae.query.recordings import Recording, Recordings, take_inventory
 from fadae.query.runs import ORIGINAL, TRANSFORM, Runs
 from fadae.query.selection import Range, band_range, hop_rows, sample_span
+from fadae.query.sizes import sizes_of
 from fadae.records import CodeSize, FailureLine
 from fadae.store import (
     FeatureSet,
@@ -380,7 +381,8 @@ class Workspace(Runs):
         """Return what the workspace holds, as `fadae info --json` prints it.
 
         Recordings are counted as `ingest` counts those of a selection: ok; failed, for a passing
-        reason; quarantined, which can never be had. `failures` lists both of the latter.
+        reason; quarantined, which can never be had. `failures` lists both of the latter. `sizes`
+        are exact but for the parts that `sizes_estimated` names, each told by a sample of it.
         """
         features = self._set if self._has_features else None
         published = PublishedRecordings(features.store) if features else None
@@ -390,6 +392,9 @@ class Workspace(Runs):
             {"id": f.id, "class": str(f.failure_class), "reason": f.reason}
             for f in held.failures[:_MOST_FAILURES]
         ]
+        store = features.store if features else None
+        parts = sizes_of(self.location, store, held.ok + len(held.failures))
+        sizes = {part.name: part.size_bytes for part in parts}
         return WorkspaceSummary(
             workspace=self.location.url,
             recordings={"ok": held.ok, "failed": held.failed, "quarantined": held.quarantined},
@@ -400,6 +405,8 @@ class Workspace(Runs):
             runs=self.runs,
             reconstructions=self.reconstructions,
             codes=self._codes(),
+            sizes={**sizes, "total": sum(sizes.values())},
+            sizes_estimated=[part.name for part in parts if not part.exact],
             failures=failures,
         )
 

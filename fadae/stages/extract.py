@@ -1,6 +1,7 @@
 """Stage 2: the ledger's PCM to features.zarr. A driver, and one plain unit of work.
 
-plan (or adopt a plan) -> fill its blocks, each one task's -> publish; until nothing is new.
+plan (or adopt a plan) -> fill its blocks, each one task's -> publish; until nothing is new. Then
+the staged PCM of what is published goes, each recording's once it reads back the same.
 Killed anywhere, the next run adopts the plan and ends with the same bytes.
 """
 
@@ -12,7 +13,7 @@ import logging
 import numpy as np
 
 from fadae._version import __version__
-from fadae.arrays import Array
+from fadae.arrays import Array, Int16
 from fadae.errors import NoInputError, TransientError, UsageError
 from fadae.records import TransformConfig, canonical_json
 from fadae.store import (
@@ -35,11 +36,14 @@ from fadae.store import (
     create_plan,
     feature_attrs,
     feature_specs,
+    forget_marks,
+    heard_span,
     map_serially,
     publish,
     published_plans,
     read_ledger,
-    read_pcm,
+    release_staging,
+    samples_of,
 )
 from fadae.summaries import ExtractSummary
 from fadae.transform import Transform, to_float16, transform_from_config
@@ -61,9 +65,12 @@ def extract(
     preset: str = "seed",
     sample_rate_hz: int = 11025,
     dtype: str = "float16",
+    keep_staging: bool = False,
     mapper: Mapper = map_serially,
 ) -> ExtractSummary:
     """Extract what is ingested and not yet published; return the summary.
+
+    Staged PCM goes once it is published and its rows read back the same, unless `keep_staging`.
 
     Raises UsageError where the existing features were made with another configuration,
     NoInputError where nothing was ingested.
@@ -80,21 +87,31 @@ def extract(
             "preset 'zounds' is for comparison only; extract offers seed, full and critical"
         )
     transform = preset_transform(preset, sample_rate_hz)
-    written = 0
+    written, stale = 0, list[str]()
     while True:
         store = _existing(location)
         if store is not None:
             made = FeatureSet(store).attrs
             _ensure_asked(FEATURES, made["transform"], made["dtype"], transform, dtype)
         plan = Plan.read(location, published_plans(store))
-        if plan is None and not _plan(location, store, transform, dtype, mapper):
+        if plan is None and not _plan(location, store, transform, dtype, mapper, stale):
             break
         if plan is not None:
             what, header = "the unfinished plan of this workspace", plan.header
             _ensure_asked(what, header.transform, header.dtype, transform, dtype)
             written += fill(plan, mapper)
             publish(plan)
+    if store is not None:
+        _settle(store, stale, keep_staging, mapper)
     return _summary(location, store, written)
+
+
+def _settle(store: FrameStore, stale: list[str], keep_staging: bool, mapper: Mapper) -> None:
+    """Let go of the staged PCM of what is published, or at least of its marks."""
+    if keep_staging:
+        forget_marks(store.location, stale)
+    else:
+        release_staging(store, stale, mapper)
 
 
 def fill(plan: Plan, mapper: Mapper) -> int:
@@ -119,7 +136,8 @@ def fill(plan: Plan, mapper: Mapper) -> int:
 def extract_shard(task: BlockTask) -> bool:
     """Compute and write one block; return whether it had to be. The unit of work.
 
-    A pure function of staged PCM and configuration: done twice, it writes the same bytes.
+    A pure function of samples and configuration: done twice, it writes the same bytes. Samples
+    are those staged, of a published block those published.
     """
     store = FrameStore.open(task.location, FEATURES)
     if store.has_block(task.block, task.plan):
@@ -127,8 +145,14 @@ def extract_shard(task: BlockTask) -> bool:
     attrs = FeatureSet(store).attrs
     transform = transform_from_config(attrs["transform"])
     rows = _empty_rows(transform, attrs["dtype"])
-    for part in task.parts:
-        _fill_part(task.location, transform, part, rows)
+    try:
+        for part in task.parts:
+            low, high = heard_span(transform, part)
+            _fill_part(transform, part, low, samples_of(store, task, part, low, high), rows)
+    except NoInputError:
+        if store.has_block(task.block, task.plan):  # by another driver, which let the PCM go
+            return False
+        raise
     store.write_block(task.block, rows, under=task.plan)
     return True
 
@@ -146,11 +170,15 @@ def _plan(
     transform: Transform,
     dtype: str,
     mapper: Mapper,
+    stale: list[str],
 ) -> bool:
-    """Plan what was ingested since; return whether there is anything new."""
+    """Plan what was ingested since; return whether there is anything new.
+
+    `stale` becomes the keys of what is published and has a mark.
+    """
     published = PublishedRecordings(store) if store is not None else None
     with LedgerRuns() as runs:
-        read_ledger(location, published, mapper, into=runs)
+        stale[:] = read_ledger(location, published, mapper, into=runs)
         if runs.recordings:
             create_plan(
                 location,
@@ -191,18 +219,15 @@ def _empty_rows(transform: Transform, dtype: str) -> dict[str, Array]:
 
 
 def _fill_part(
-    location: Location, transform: Transform, part: Part, rows: dict[str, Array]
+    transform: Transform, part: Part, low: int, pcm: Int16, rows: dict[str, Array]
 ) -> None:
-    """Fill a recording's rows of a block.
+    """Fill a recording's rows of a block from its samples from `low` on.
 
     Frames [a, b) hear silence outside the recording; their audio is samples [aH, bH).
     """
     hop = transform.hop_samples
     first, stop_frame = part.first_frame, part.first_frame + part.frames
     heard = transform.heard_samples(first, stop_frame)
-    low = max(0, min(heard[0], first * hop))
-    high = min(part.samples, max(heard[1], stop_frame * hop))
-    pcm = read_pcm(location, part.recording_id, low, max(low, high))
     target = slice(part.first_row, part.first_row + part.frames)
 
     signal = np.zeros(heard[1] - heard[0], np.float32)

@@ -49,6 +49,7 @@ def run(
             preset=chosen.preset,
             sample_rate_hz=chosen.sample_rate,
             dtype=chosen.dtype,
+            keep_staging=chosen.keep_staging,
             mapper=mapper,
         ),
         lambda: train(location, training),

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     )
     from fadae.store.frames import DamagedError, FrameStore
     from fadae.store.index_objects import ROWS_PER_PACK, RecordingRow
+    from fadae.store.indexing import superseded
     from fadae.store.layout import BLOCK_FRAMES, CHUNK_FRAMES
-    from fadae.store.location import Location
+    from fadae.store.location import PARTIAL, Location
     from fadae.store.mapping import Mapper, map_serially
     from fadae.store.paths import (
         FEATURES,
@@ -47,16 +48,19 @@ if TYPE_CHECKING:
         side_scores,
     )
     from fadae.store.recording_index import index_attrs
+    from fadae.store.release import release_published, release_staging
+    from fadae.store.samples import heard_span, samples_of
     from fadae.store.staging import (
+        FEW,
         LedgerPage,
         LedgerRuns,
+        forget_marks,
         fresh_names,
         improve_commit,
         ledger_pages,
         read_commit,
         read_commits,
         read_ledger,
-        read_pcm,
         write_commit,
     )
 else:
@@ -76,7 +80,8 @@ else:
             ],
             "fadae.store.frames": ["DamagedError", "FrameStore"],
             "fadae.store.layout": ["BLOCK_FRAMES", "CHUNK_FRAMES"],
-            "fadae.store.location": ["Location"],
+            "fadae.store.indexing": ["superseded"],
+            "fadae.store.location": ["Location", "PARTIAL"],
             "fadae.store.mapping": ["Mapper", "map_serially"],
             "fadae.store.paths": [
                 "FEATURES",
@@ -105,16 +110,19 @@ else:
                 "reconstruction_specs",
                 "side_scores",
             ],
+            "fadae.store.release": ["release_published", "release_staging"],
+            "fadae.store.samples": ["heard_span", "samples_of"],
             "fadae.store.staging": [
+                "FEW",
                 "LedgerPage",
                 "LedgerRuns",
+                "forget_marks",
                 "fresh_names",
                 "improve_commit",
                 "ledger_pages",
                 "read_commit",
                 "read_commits",
                 "read_ledger",
-                "read_pcm",
                 "write_commit",
             ],
         },
@@ -126,9 +134,11 @@ __all__ = [
     "CODED_FRAMES",
     "CODE_BYTES",
     "FEATURES",
+    "FEW",
     "HOPS",
     "NO_RECORDING",
     "NO_SAMPLE",
+    "PARTIAL",
     "PCM_SCALE",
     "PREPARED",
     "ROWS_PER_PACK",
@@ -154,7 +164,9 @@ __all__ = [
     "feature_attrs",
     "feature_specs",
     "features_sha256",
+    "forget_marks",
     "fresh_names",
+    "heard_span",
     "improve_commit",
     "index_attrs",
     "ledger_pages",
@@ -166,14 +178,17 @@ __all__ = [
     "read_commit",
     "read_commits",
     "read_ledger",
-    "read_pcm",
     "reconstruction_attrs",
     "reconstruction_path",
     "reconstruction_specs",
     "recording_key",
+    "release_published",
+    "release_staging",
+    "samples_of",
     "side_scores",
     "source_path",
     "spread",
+    "superseded",
     "verify",
     "write_commit",
 ]

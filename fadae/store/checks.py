@@ -6,7 +6,6 @@ and checksum of every object are checked, and the rows against what the plan say
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -18,7 +17,7 @@ from fadae.store.features import NO_RECORDING, NO_SAMPLE
 from fadae.store.frames import FrameStore
 from fadae.store.layout import BLOCK_FRAMES, CHUNK_FRAMES
 from fadae.store.location import Location
-from fadae.store.paths import commit_path, pcm_path, staged
+from fadae.store.paths import commit_path, pcm_path, recording_key, staged
 from fadae.store.plan import Part
 from fadae.store.staging import (
     LedgerPage,
@@ -26,9 +25,10 @@ from fadae.store.staging import (
     is_known,
     marked_keys,
     missing_digests,
+    staged_sha256,
 )
 
-_RANGE_BYTES = 2**24
+MISSING = "missing"
 _ABSENT = np.uint64(2**64 - 1)  # in a shard's index: this inner chunk was not written
 # What zarr raises on damaged bytes: checksum and index, compressed data, lengths.
 _DAMAGE = (ValueError, RuntimeError, IndexError)
@@ -68,6 +68,8 @@ class PageReport:
     recordings: int
     problems: tuple[Problem, ...]
     broken: tuple[str, ...]  # paths of the commits that do not hold
+    spare: tuple[Problem, ...]  # damaged PCM that is published, hence not needed
+    unstaged: tuple[str, ...]  # keys of decoded recordings without PCM, unknown here
     missing: tuple[int, ...]  # digests of published recordings without a commit
     unmarked: tuple[str, ...] = ()  # keys of commits neither planned nor marked as new
 
@@ -110,7 +112,7 @@ def object_problem(store: FrameStore, name: str, path: str) -> str | None:
     try:
         size = store.location.size_bytes(path)
     except FileNotFoundError:
-        return "missing"
+        return MISSING
     if size == 0:
         return "empty"
     if store.array(name).shards is None:
@@ -151,9 +153,10 @@ def _wrong_rows(
 
 def check_page(page: LedgerPage) -> PageReport:
     """Return what is wrong below one staging prefix, every sample read: the unit of work."""
-    names = commit_names(page)
+    names, known = commit_names(page), {page.prefix: page.known}
     paths = [staged(page.prefix, name) for name in names]
-    problems, broken, recordings = list[Problem](), list[str](), 0
+    problems, spare, recordings = list[Problem](), list[Problem](), 0
+    broken, unstaged = list[str](), list[str]()
     for path, data in zip(paths, page.location.read_many(paths), strict=True):
         try:
             commit = Commit.from_json(data)
@@ -162,7 +165,12 @@ def check_page(page: LedgerPage) -> PageReport:
             broken.append(path)
             continue
         recordings += commit.decoded is not None
-        if problem := _pcm_problem(page.location, commit):
+        problem, key = _pcm_problem(page.location, commit), recording_key(commit.id)
+        if problem == MISSING:
+            unstaged += [] if is_known(key, known) else [key]
+        elif problem is not None and is_known(key, known):
+            spare.append(Problem(pcm_path(commit.id), problem))
+        elif problem is not None:
             problems.append(Problem(pcm_path(commit.id), problem))
             broken.append(commit_path(commit.id))
     missing = missing_digests(page, names)
@@ -171,6 +179,8 @@ def check_page(page: LedgerPage) -> PageReport:
         recordings,
         tuple(problems),
         tuple(broken),
+        tuple(spare),
+        tuple(unstaged),
         tuple(missing),
         tuple(_unmarked(page, names)) if page.marked else (),
     )
@@ -190,10 +200,10 @@ def _pcm_problem(location: Location, commit: Commit) -> str | None:
     try:
         size = location.size_bytes(path)
     except FileNotFoundError:
-        return "missing"
+        return MISSING
     if size != expected:
         return f"{size} bytes where the commit says {expected}"
-    digest = hashlib.sha256()
-    for start in range(0, size, _RANGE_BYTES):
-        digest.update(location.read_bytes(path, start, min(start + _RANGE_BYTES, size)))
-    return None if digest.hexdigest() == commit.decoded.pcm_sha256 else "damaged: other SHA-256"
+    found = staged_sha256(location, path)
+    if found is None:  # let go meanwhile
+        return MISSING
+    return None if found == commit.decoded.pcm_sha256 else "damaged: other SHA-256"

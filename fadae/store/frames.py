@@ -150,7 +150,7 @@ class FrameStore:
         try:
             with self.location.errors(f"read {self.path}/{name}"):
                 return np.asarray(array[start:stop])
-        except (ValueError, RuntimeError) as error:  # checksum; compressed data
+        except (ValueError, RuntimeError, IndexError) as error:  # checksum; compressed data; length
             raise DamagedError(
                 f"{self.path}/{name} is damaged ({error}); run `fadae verify --repair`"
             ) from error
@@ -207,7 +207,7 @@ class FrameStore:
 
     def forget_block_under_any(self, block: int) -> None:
         """Take a block for unwritten whatever plan it was written under."""
-        for under in self.location.names(self._marks()):
+        for under in self.location.names(self.marks):
             self.forget_block(block, under)
 
     def differing_documents(self) -> Iterator[str]:
@@ -265,9 +265,11 @@ class FrameStore:
         )
 
     def _mark(self, block: int, under: str) -> str:
-        return f"{self._marks()}/{under}/{block}"
+        return f"{self.marks}/{under}/{block}"
 
-    def _marks(self) -> str:
+    @property
+    def marks(self) -> str:
+        """The folder of the marks of complete blocks, by what they were written under."""
         # Inside an array's folder, where Zarr looks for no members: it goes when the group goes.
         return f"{self.path}/{self.frame_names[0]}/blocks"
 

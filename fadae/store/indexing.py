@@ -76,13 +76,18 @@ def sweep_index(store: FrameStore, number: int) -> None:
     Called before that is made: what the root names stays for those who still read by it after the
     next one is published, and no object of a later publication is ever touched.
     """
+    store.location.delete_many(superseded(store, number))
+
+
+def superseded(store: FrameStore, number: int) -> list[str]:
+    """Return the paths of the objects that `sweep_index` removes."""
     named = set(_named(index_attrs(store.attrs, store.recording_rows)))
     old = []
     for name in store.location.names(INDEX):
         found = _OBJECT.fullmatch(name)
         if found and int(found[1]) < number and f"{INDEX}/{name}" not in named:
             old.append(f"{INDEX}/{name}")
-    store.location.delete_many(old)
+    return old
 
 
 def _named(attrs: IndexAttrs | None) -> Iterator[str]:

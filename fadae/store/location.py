@@ -18,6 +18,7 @@ import posixpath
 import tempfile
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -50,11 +51,12 @@ _TOLD = {
     "cat_file": "read",
     "pipe_file": "write",
     "ls": "list",
+    "find": "list",
     "rm": "remove",
     "exists": "look for",
     "info": "look at",
 }
-_PARTIAL = ".partial-"  # prefix of local files not yet whole
+PARTIAL = ".partial-"  # prefix of local files not yet whole
 _RANGE_BYTES = 2**24
 _THREADS = 16
 _REMOVED_AT_ONCE = 1000
@@ -62,6 +64,14 @@ _REMOVED_AT_ONCE = 1000
 T = TypeVar("T")
 Value = TypeVar("Value")
 Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An object that a listing told of: its size, and when it was written, in s since 1970."""
+
+    size_bytes: int
+    modified_seconds: float
 
 
 class Location:
@@ -171,10 +181,17 @@ class Location:
 
         Minus infinity where the filesystem does not say.
         """
-        told = self._call("info", path)
-        names = ("mtime", "LastModified", "created")  # local, S3, memory
-        found = next((told[name] for name in names if name in told), -math.inf)
-        return found.timestamp() if isinstance(found, datetime) else float(found)
+        return _modified_seconds(self._call("info", path))
+
+    def found_below(self, path: str) -> dict[str, Found]:
+        """Return all objects below a folder, however deep, by their paths from there."""
+        found = self._call("find", path, detail=True)
+        start = self.full(path).rstrip("/") + "/"
+        return {
+            str(name).removeprefix(start): Found(int(told["size"]), _modified_seconds(told))
+            for name, told in sorted(found.items())
+            if told["type"] == "file"
+        }
 
     def read_bytes(self, path: str, start: int | None = None, stop: int | None = None) -> bytes:
         """Return an object's bytes, or a range of them; raises FileNotFoundError."""
@@ -225,7 +242,7 @@ class Location:
         target, what = Path(self.full(path)), f"write {path}"
         with self.errors(what):
             _make_folder(target.parent)
-            descriptor, partial = tempfile.mkstemp(dir=target.parent, prefix=_PARTIAL)
+            descriptor, partial = tempfile.mkstemp(dir=target.parent, prefix=PARTIAL)
         try:
             # What else the block does fails as it will: only writes are this folder's.
             with io.BufferedWriter(_Written(descriptor, f"{self.url}: {what}")) as file:
@@ -280,7 +297,7 @@ class Location:
     def _link_exclusive(self, path: str, data: bytes) -> bool:
         target = Path(self.full(path))
         _make_folder(target.parent)
-        descriptor, partial = tempfile.mkstemp(dir=target.parent, prefix=_PARTIAL)
+        descriptor, partial = tempfile.mkstemp(dir=target.parent, prefix=PARTIAL)
         try:
             with os.fdopen(descriptor, "wb") as file:
                 file.write(data)
@@ -315,7 +332,7 @@ class Location:
         # A bucket may answer for an emptied folder with the folder itself.
         below = {str(name).rstrip("/") for name in found} - {self.full(path).rstrip("/")}
         names = {posixpath.basename(name) for name in below}
-        return sorted(name for name in names if not name.startswith(_PARTIAL))
+        return sorted(name for name in names if not name.startswith(PARTIAL))
 
     def delete(self, path: str) -> None:
         """Remove an object, or a folder with all below it; nothing where there is none."""
@@ -341,6 +358,12 @@ class Location:
             f"{self.url}/{path}", storage_options=self._filesystem_options, read_only=read_only
         )
         return store if self.is_in_process else RetryingStore(store)
+
+
+def _modified_seconds(told: Mapping[str, Any]) -> float:
+    names = ("mtime", "LastModified", "created")  # local, S3, memory
+    found = next((told[name] for name in names if name in told), -math.inf)
+    return found.timestamp() if isinstance(found, datetime) else float(found)
 
 
 def _make_folder(folder: Path) -> None:

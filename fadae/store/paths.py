@@ -20,8 +20,11 @@ RECONSTRUCTIONS = "reconstructions"
 REPORTS = "reports"
 COMPARISONS = "comparisons"  # of codes, by rate and distortion
 
+# Up to which row staged PCM was let go; in an array's folder, where Zarr looks for no members.
+RELEASED = f"{FEATURES}/audio/released.json"
 RATE = f"{STAGING}/rate.json"  # the sample rate that the workspace is bound to
 MARKS = f"{STAGING}/new"  # of the recordings whose commits may not be published yet
+PREFIXES = tuple(f"{number:02x}" for number in range(256))  # folders that recordings spread over
 ALL_MARKED = "all"  # in that folder: whoever has no mark is published
 _ZARR = ".zarr"
 
@@ -39,6 +42,15 @@ def recording_key(recording_id: str) -> str:
 def staging_prefix(recording_id: str) -> str:
     """Return the two hex digits that spread recordings over 256 folders."""
     return sha256_hex(recording_id)[:2]
+
+
+def prefix_of(key: str) -> str:
+    """Return the same of a recording's key.
+
+    >>> prefix_of(recording_key("a/b")) == staging_prefix("a/b")
+    True
+    """
+    return key[-32:-30]
 
 
 def staged(prefix: str, *name: str) -> str:

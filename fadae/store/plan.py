@@ -42,6 +42,7 @@ class Part:
     first_frame: int  # within the recording
     first_row: int  # within the block
     frames: int
+    pcm_sha256: str  # of the whole recording
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +156,7 @@ class Plan:
                         first_frame=done,
                         first_row=first,
                         frames=frames,
+                        pcm_sha256=recording.decoded.pcm_sha256,
                     )
                 )
                 done += frames

@@ -47,10 +47,11 @@ class PublishedRecordings:
         """Return rows [start, stop) of the table, as far as there are any."""
         return self._ask(lambda source: source.rows(start, stop))
 
-    def every(self, start: int = 0) -> Iterator[RecordingRow]:
-        """Yield all rows from `start` on, some at a time."""
-        for low in range(start, len(self), _ROWS_AT_A_TIME):
-            yield from self.rows(low, low + _ROWS_AT_A_TIME)
+    def every(self, start: int = 0, stop: int | None = None) -> Iterator[RecordingRow]:
+        """Yield all rows from `start` on, or up to `stop`, some at a time."""
+        stop = len(self) if stop is None else min(stop, len(self))
+        for low in range(start, stop, _ROWS_AT_A_TIME):
+            yield from self.rows(low, min(low + _ROWS_AT_A_TIME, stop))
 
     def find(self, recording_id: str) -> int | None:
         """Return the row of an id, None where there is none."""
@@ -65,6 +66,11 @@ class PublishedRecordings:
         """Return those of some recordings' keys that are published."""
         every = list(keys)
         return self._ask(lambda source: source.published_keys(every))
+
+    def by_key(self, keys: Iterable[str]) -> dict[str, tuple[int, RecordingRow]]:
+        """Return (row, recording) of those of some recordings' keys that are published."""
+        wanted = set(keys)
+        return self._ask(lambda source: source.by_key(wanted)) if wanted else {}
 
     def canonical(self, pcm_sha256s: Iterable[str]) -> dict[str, tuple[int, RecordingRow]]:
         """Return (row, recording) of those with rows of their own, by some PCM's SHA-256."""
@@ -102,7 +108,8 @@ class RecordingColumns:
 
     def pack(self, pack: int) -> list[RecordingRow]:
         """Return the rows of one chunk of the columns; the last one read is kept."""
-        if self._pack[0] != pack:
+        kept = self._pack  # threads share it
+        if kept[0] != pack:
             start = pack * ROWS_PER_PACK
             stop = min(start + ROWS_PER_PACK, len(self))
 
@@ -112,8 +119,8 @@ class RecordingColumns:
 
             columns = self._store.location.concurrently(column, COLUMNS)
             rows = [RecordingRow(*values) for values in zip(*columns, strict=True)]
-            self._pack = (pack, rows)
-        return self._pack[1]
+            kept = self._pack = (pack, rows)
+        return kept[1]
 
     def packs(self) -> Iterator[list[RecordingRow]]:
         """Yield all rows, a chunk of the columns at a time."""
@@ -130,14 +137,23 @@ class RecordingColumns:
         self._known = self._known or known_digests(self._table.column("key"))
         return {key for key in keys if is_known(key, self._known)}
 
+    def by_key(self, keys: Iterable[str]) -> dict[str, tuple[int, RecordingRow]]:
+        """Return (row, recording) of those of some recordings' keys that are published."""
+        wanted = set(keys)
+        return {row.key: (at, row) for at, row in self._every() if row.key in wanted}
+
     def canonical(self, pcm_sha256s: Iterable[str]) -> dict[str, tuple[int, RecordingRow]]:
         """Return the recordings with rows of their own, by those of some PCM's SHA-256."""
-        wanted, found = set(pcm_sha256s), {}
+        wanted, own = set(pcm_sha256s), NO_RECORDING
+        return {
+            row.pcm_sha256: (at, row)
+            for at, row in self._every()
+            if row.same_as == own and row.pcm_sha256 in wanted
+        }
+
+    def _every(self) -> Iterator[tuple[int, RecordingRow]]:
         for pack, rows in enumerate(self.packs()):
-            for within, row in enumerate(rows):
-                if row.same_as == NO_RECORDING and row.pcm_sha256 in wanted:
-                    found[row.pcm_sha256] = (pack * ROWS_PER_PACK + within, row)
-        return found
+            yield from enumerate(rows, start=pack * ROWS_PER_PACK)
 
     def matching(self, words: Sequence[str]) -> Iterator[Int64]:
         """Yield the rows whose text holds every word, casefolded and without blanks."""

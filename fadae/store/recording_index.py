@@ -237,14 +237,25 @@ class RecordingIndex:
         }
         return {key for key, digest in digests.items() if digest in found}
 
+    def by_key(self, keys: Iterable[str]) -> dict[str, tuple[int, RecordingRow]]:
+        """Return (row, recording) of those of some recordings' keys that are published."""
+        wanted = set(keys)
+        digests = np.unique(np.array([*map(key_digest, wanted)], np.uint64))
+        found = ((at, self.row(at)) for at in self._rows_of(IDS, digests))
+        return {row.key: (at, row) for at, row in found if row.key in wanted}
+
     def canonical(self, pcm_sha256s: Iterable[str]) -> dict[str, tuple[int, RecordingRow]]:
         """Return the recordings with rows of their own, by those of some PCM's SHA-256."""
         wanted = set(pcm_sha256s)
         digests = np.unique(np.array([*map(digest_of, wanted)], np.uint64))
-        parts = [part["row"] for part in self._entries(SAMPLES, digests)]
-        rows = np.sort(np.concatenate([np.empty(0, np.uint32), *parts])).tolist()
-        found = ((at, self.row(at)) for at in rows)
+        found = ((at, self.row(at)) for at in self._rows_of(SAMPLES, digests))
         return {row.pcm_sha256: (at, row) for at, row in found if row.pcm_sha256 in wanted}
+
+    def _rows_of(self, kind: str, digests: Digests) -> list[int]:
+        """Return the rows of some digests, which rise, in their order in the table."""
+        parts = [part["row"] for part in self._entries(kind, digests)]
+        rows: list[int] = np.sort(np.concatenate([np.empty(0, np.uint32), *parts])).tolist()
+        return rows
 
     def matching(self, words: Sequence[str]) -> Iterator[Int64]:
         """Yield the rows whose text holds every word, casefolded and without blanks, by packs."""

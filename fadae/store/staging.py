@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import gzip
+import hashlib
 import heapq
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
@@ -33,19 +34,19 @@ from fadae.store.mapping import Mapper, map_serially
 from fadae.store.paths import (
     ALL_MARKED,
     MARKS,
+    PREFIXES,
     STAGING,
     commit_path,
     mark_path,
     marked,
     pcm_path,
+    prefix_of,
     staged,
 )
 
-PREFIXES = tuple(f"{number:02x}" for number in range(256))
-
-
 FEW = 500  # fresh commits that the driver reads itself, without a cluster
 _DIGEST_HEX = 16
+_RANGE_BYTES = 2**24
 
 
 def write_commit(location: Location, commit: Commit) -> None:
@@ -68,9 +69,9 @@ def improve_commit(location: Location, commit: Commit) -> Commit:
     return commit
 
 
-def forget_marks(location: Location, recording_ids: Iterable[str]) -> None:
-    """Take recordings for published: a look for new ones passes them over."""
-    location.delete_many(map(mark_path, recording_ids))
+def forget_marks(location: Location, keys: Iterable[str]) -> None:
+    """Take recordings for published, by their keys: a look for new ones passes them over."""
+    location.delete_many(marked(prefix_of(key), key) for key in keys)
 
 
 def read_commit(location: Location, recording_id: str) -> Commit | None:
@@ -96,6 +97,18 @@ def read_pcm(location: Location, recording_id: str, start: int, stop: int) -> In
             "clears its commit, then `fadae ingest --refresh` fetches it again"
         )
     return np.frombuffer(data, dtype="<i2")
+
+
+def staged_sha256(location: Location, path: str) -> str | None:
+    """Return the SHA-256 of staged PCM, None where there is none, or none any more."""
+    digest = hashlib.sha256()
+    try:
+        size = location.size_bytes(path)
+        for start in range(0, size, _RANGE_BYTES):
+            digest.update(location.read_bytes(path, start, min(start + _RANGE_BYTES, size)))
+    except FileNotFoundError:
+        return None
+    return digest.hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,25 +250,27 @@ class LedgerRuns:
 
 def read_ledger(
     location: Location, published: Published | None, mapper: Mapper, into: LedgerRuns
-) -> None:
+) -> list[str]:
     """Read all commits that are not published; few of them here, many through the mapper.
 
-    The first look at a staging area marks those without a mark; marks of what is published go.
+    Return the keys of what is published and has a mark all the same. The first look at a staging
+    area marks what has no mark and is not published.
     """
     pages = ledger_pages(location, published)
     if pages and not pages[0].marked:
         _mark_all(location, pages)
+    stale = list[str]()
     for page in pages:
         keys = marked_keys(page) if page.known else ()
-        stale = [key for key in keys if is_known(key, {page.prefix: page.known})]
-        location.delete_many(marked(page.prefix, key) for key in stale)
+        stale += [key for key in keys if is_known(key, {page.prefix: page.known})]
     counts = list(location.concurrently(lambda page: len(fresh_names(page)), pages))
     fresh = [page for page, count in zip(pages, counts, strict=True) if count]
     if not fresh:
-        return
+        return stale
     chosen: Mapper = map_serially if sum(counts) <= FEW else mapper
     for run in chosen(read_page, fresh, label="plan", unit="prefixes"):
         into.add(run)
+    return stale
 
 
 class Published(Protocol):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 
 from fadae.errors import FadaeError, NoInputError
 from fadae.records import ProblemLine
 from fadae.store.checks import (
+    MISSING,
     BlockCheck,
     PageReport,
     Problem,
@@ -16,7 +18,7 @@ from fadae.store.checks import (
     check_page,
 )
 from fadae.store.features import FeatureSet, feature_specs
-from fadae.store.frames import FrameStore
+from fadae.store.frames import DamagedError, FrameStore
 from fadae.store.indexing import check_index, extend_index
 from fadae.store.layout import BLOCK_FRAMES
 from fadae.store.location import Location
@@ -25,21 +27,24 @@ from fadae.store.paths import (
     ALL_MARKED,
     FEATURES,
     MARKS,
+    PREFIXES,
     RECONSTRUCTIONS,
     STAGING,
     commit_path,
     marked,
     plan_path,
+    prefix_of,
     reconstructed_run,
     recording_key,
     staged,
 )
-from fadae.store.plan import BlockTask, Plan
+from fadae.store.plan import Plan
 from fadae.store.publication import published_plans, write_planned_recordings
 from fadae.store.published import PublishedRecordings
 from fadae.store.recording_index import index_attrs
+from fadae.store.repair import Recompute, lost_recordings, repair_blocks, wrong_recordings
+from fadae.store.samples import OTHER_SAMPLES, REMEDY, WrongSamples
 from fadae.store.staging import (
-    PREFIXES,
     LedgerPage,
     key_digest,
     known_digests,
@@ -50,7 +55,6 @@ from fadae.transform import transform_from_config
 log = logging.getLogger("fadae.store")
 
 MAX_PROBLEMS = 1000  # listed in a summary
-Recompute = Callable[[BlockTask], bool]
 Reconstruct = Callable[[str, list[int]], None]  # of a run's name and blocks
 
 
@@ -64,8 +68,9 @@ def verify(
     """Read the ledger, features.zarr and every reconstruction; return what was found.
 
     With `recompute` (`fadae.stages.extract.extract_shard`), exactly the damaged blocks of
-    features.zarr are computed again, and its small arrays written again. A recording whose staged
-    PCM is damaged loses its commit, so that ingest fetches it again. `reconstruct` does the same
+    features.zarr are computed again, from the samples in `audio`, and its small arrays written
+    again. A recording whose samples are damaged wherever they lie, staged or published, loses its
+    commit, so that ingest fetches it again. `reconstruct` does the same
     for the damaged blocks of reconstructions; without it they are named. Raises NoInputError where
     there is nothing to verify.
     """
@@ -91,12 +96,11 @@ class _Verification:
         self.found = self.repaired = 0
         self.recordings = self.shards = self.damaged_shards = self.repaired_shards = 0
         self.damaged_columns = False
-        self.lost: set[str] = set()  # paths of commits whose PCM must not be extracted from
 
     def run(self) -> VerifySummary:
-        """Check everything, the ledger first: repairs must not draw on damaged PCM."""
+        """Check everything, the ledger first."""
         store = self._open_features()
-        plans = self._read_plans(store) if store is not None else []
+        plans = self._read_plans(store) if FEATURES in self.location.names("") else []
         self._check_ledger(plans, store)
         if store is not None:
             self._check_documents(store)
@@ -154,18 +158,29 @@ class _Verification:
         for report in self.mapper(check_page, pages, label="verify ledger", unit="prefixes"):
             self.recordings += report.recordings
             missing.update((report.prefix, digest) for digest in report.missing)
-            self.lost.update(report.broken)
-            if self.recompute:
-                for path in report.broken:
-                    self.location.delete(path)
+            unstaged, spare = self._unstaged(report, store), [one.path for one in report.spare]
+            for path in (*report.broken, *spare, *unstaged) if self.recompute else ():
+                self.location.delete(path)
             self._note(report.problems)
+            self._note(report.spare, repaired=self.recompute is not None)
+            self._note(Problem(f"{path.removesuffix('.json')}.pcm", MISSING) for path in unstaged)
             self._check_marks(report, store)
         for key in _keys(plans) if missing else ():
             prefix = key[-32:][:2]
             if (prefix, key_digest(key)) in missing:
                 path = staged(prefix, f"{key}.json")
-                self.lost.add(path)
                 self._note([Problem(path, "missing: published, but no longer in the ledger")])
+
+    def _unstaged(self, report: PageReport, store: FrameStore | None) -> list[str]:
+        """Return the paths of the commits whose samples are neither staged nor published."""
+        published = set[str]()
+        if store is not None and report.unstaged:  # of a plan that cannot be read
+            try:
+                published = PublishedRecordings(store).published_keys(report.unstaged)
+            except DamagedError as error:
+                log.warning("whether all samples are published cannot be told: %s", error)
+                return []
+        return [staged(report.prefix, f"{k}.json") for k in report.unstaged if k not in published]
 
     def _check_marks(self, report: PageReport, store: FrameStore | None) -> None:
         """Name the commits that no extraction would find: neither published nor marked as new."""
@@ -178,9 +193,15 @@ class _Verification:
         wrong = "missing: `fadae extract` passes the recording over"
         self._note([Problem(path, wrong) for path in lost], repaired=self.recompute is not None)
 
-    def _read_plans(self, store: FrameStore) -> list[Plan]:
-        plans = []
-        for number in range(published_plans(store)):
+    def _read_plans(self, store: FrameStore | None) -> list[Plan]:
+        """Return the plans that were published; without a root to tell, all of them."""
+        plans = list[Plan]()
+        numbers: Iterable[int] = range(published_plans(store))
+        if store is None:
+            numbers = itertools.takewhile(
+                lambda n: self.location.exists(plan_path(n)), itertools.count()
+            )
+        for number in numbers:
             try:
                 plan = Plan.read(self.location, number)
                 if plan is None:
@@ -257,10 +278,46 @@ class _Verification:
     def _check_features(self, store: FrameStore, plans: list[Plan]) -> None:
         blocks = -(-store.rows // BLOCK_FRAMES)
         damaged = self._check_blocks(_feature_checks(store, plans, blocks), blocks)
-        repaired = self._repair_blocks(store, plans, set(damaged)) if self.recompute else set()
+        wrong = list(wrong_recordings(store, plans, self.mapper))
+        for one in wrong:
+            path = store.block_path("audio", one.stored.frame_start // BLOCK_FRAMES)
+            for block in one.stored.blocks(store):
+                problem = Problem(path, f"{one.stored.key}: {OTHER_SAMPLES}")
+                damaged[block] = (*damaged.get(block, ()), problem)
+        self.damaged_shards += len(damaged)
+        lost = self._lost(store, plans, damaged, wrong)
+        repaired = set[int]()
+        if self.recompute and (computed := set(damaged) - lost):
+            repaired = repair_blocks(store, plans, computed, self.recompute, self.mapper)
         self.repaired_shards += len(repaired)
         for block, problems in sorted(damaged.items()):
             self._note(problems, repaired=block in repaired)
+
+    def _lost(
+        self,
+        store: FrameStore,
+        plans: list[Plan],
+        damaged: Collection[int],
+        wrong: list[WrongSamples],
+    ) -> set[int]:
+        """Name the recordings whose right samples nothing holds; return the blocks that need them.
+
+        In repair they lose their commits, but for those that were fetched again and have changed.
+        """
+        blocks, whys = set[int](), dict[str, tuple[str, bool]]()
+        for one in wrong:
+            if not one.mendable:
+                blocks.update(one.stored.blocks(store))
+                path = staged(prefix_of(one.stored.key), f"{one.stored.key}.json")
+                whys[path] = (f"{OTHER_SAMPLES}: {REMEDY}", one.staged)
+        for lost in lost_recordings(plans, damaged, self.mapper):
+            blocks.add(lost.block)
+            whys.setdefault(commit_path(lost.recording_id), (lost.why, lost.staged))
+        for path, (why, has_pcm) in whys.items():
+            self._note([Problem(path, why)])
+            if self.recompute and not has_pcm:
+                self.location.delete(path)
+        return blocks
 
     def _check_blocks(
         self, checks: Iterable[BlockCheck], total: int
@@ -272,23 +329,7 @@ class _Verification:
             self.shards += 1
             if report.problems:
                 damaged[report.block] = report.problems
-        self.damaged_shards += len(damaged)
         return damaged
-
-    def _repair_blocks(self, store: FrameStore, plans: list[Plan], damaged: set[int]) -> set[int]:
-        """Compute damaged blocks again, save those that need lost PCM; return the sound ones."""
-        assert self.recompute is not None
-        tasks = [task for task in _tasks_of(plans, damaged) if not self._needs_lost_pcm(task)]
-        for task in tasks:
-            store.forget_block(task.block, task.plan)
-        for _ in self.mapper(self.recompute, tasks, label="repair", unit="shards"):
-            pass
-        checks = [BlockCheck(self.location, FEATURES, t.block, t.parts) for t in tasks]
-        reports = self.mapper(check_block, checks, label="verify again", unit="shards")
-        return {report.block for report in reports if not report.problems}
-
-    def _needs_lost_pcm(self, task: BlockTask) -> bool:
-        return any(commit_path(part.recording_id) in self.lost for part in task.parts)
 
     def _check_reconstruction(self, name: str) -> None:
         path, run = f"{RECONSTRUCTIONS}/{name}", reconstructed_run(name)
@@ -299,6 +340,7 @@ class _Verification:
             return
         blocks = range(-(-store.rows // BLOCK_FRAMES))
         damaged = self._check_blocks(_checks(store, blocks), len(blocks))
+        self.damaged_shards += len(damaged)
         repaired = self._repair_reconstruction(store, run, damaged) if damaged else set()
         self.repaired_shards += len(repaired)
         hint = f"; remove {path}, then run `fadae reconstruct --run {run}`"
@@ -341,10 +383,3 @@ def _feature_checks(store: FrameStore, plans: list[Plan], blocks: int) -> Iterat
             unplanned.discard(task.block)
             yield BlockCheck(store.location, FEATURES, task.block, task.parts)
     yield from _checks(store, sorted(unplanned))
-
-
-def _tasks_of(plans: list[Plan], blocks: set[int]) -> Iterator[BlockTask]:
-    """Yield the units of work of some blocks."""
-    for plan in plans:
-        if blocks.intersection(plan.blocks):
-            yield from (task for task in plan.tasks() if task.block in blocks)

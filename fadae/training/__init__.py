@@ -6,6 +6,7 @@ from fadae._lazy import lazily
 
 if TYPE_CHECKING:
     from fadae.training import launch
+    from fadae.training.checkpoint import Checkpoints
     from fadae.training.roles import roles_of
     from fadae.training.runs import (
         Role,
@@ -23,6 +24,7 @@ else:
         __name__,
         {
             "fadae.training": ["launch"],
+            "fadae.training.checkpoint": ["Checkpoints"],
             "fadae.training.roles": ["roles_of"],
             "fadae.training.runs": [
                 "Role",
@@ -39,6 +41,7 @@ else:
     )
 
 __all__ = [
+    "Checkpoints",
     "Role",
     "RunSplit",
     "best_run",

@@ -64,6 +64,21 @@ class Checkpoints:
             )
         return None
 
+    def superseded(self, *, keep_best: bool) -> list[str]:
+        """Return the names of the checkpoints that the run can go on without.
+
+        Those before the newest whose files match their hashes; with `keep_best` its best weights
+        stay too. What is being written meanwhile is never among them.
+        """
+        for step in reversed(self._steps("step-")):
+            files = self._verified(f"step-{step}")
+            if files is not None:
+                kept = json.loads(files["state.json"]).get("best_step") if keep_best else None
+                older = [f"step-{n}" for n in self._steps("step-") if n < step]
+                best = [f"best-{n}" for n in self._steps("best-") if n < step and n != kept]
+                return older + best
+        return []
+
     def keep_best(self, step: int, model: Tensors) -> None:
         """Take the best weights so far; the next checkpoint that succeeds saves them too."""
         self._best = step, model

@@ -1,4 +1,4 @@
-"""What ingest costs beside decoding alone, and what a second worker gains.
+"""What ingest costs beside decoding alone, in one process, and what a decoder holds.
 
     python -m tests.benchmarks.bench_ingest [FOLDER OF OGG FILES]
 
@@ -7,7 +7,6 @@ Core-seconds are user + system time of the processes that do the work.
 
 from __future__ import annotations
 
-import functools
 import shutil
 import sys
 import tempfile
@@ -17,8 +16,6 @@ from pathlib import Path
 from fadae.archive.folder import FolderSource
 from fadae.audio.decode import decode
 from fadae.audio.sandbox import Sandbox, borrowed
-from fadae.cluster.bags import map_bag
-from fadae.cluster.client import connect
 from fadae.config.job import Limits
 from fadae.stages.ingest.driver import ingest
 from fadae.store.location import Location
@@ -44,8 +41,6 @@ def main() -> None:
             f"OGG -> staged         {seconds / staged:6.0f}, {staged / alone:.2f}x the cost of "
             f"decoding, {seconds / staged / ZOUNDS:.1f}x zounds' OGG -> features"
         )
-        one, two = (_wall_seconds(files, Path(scratch), workers) for workers in (1, 2))
-        print(f"two workers against one: {one / two:.2f}x ({one:.2f} s, {two:.2f} s)")
     _long_recording()
 
 
@@ -77,19 +72,6 @@ def _ingest(files: list[Path], scratch: Path) -> float:
         started = time.process_time() + _child_seconds(sandbox)
         ingest(Location(workspace), [FolderSource(str(music))])
         return time.process_time() + _child_seconds(sandbox) - started
-
-
-def _wall_seconds(files: list[Path], scratch: Path, workers: int) -> float:
-    music = _copies(files, scratch, 4)
-    with tempfile.TemporaryDirectory(dir=scratch) as workspace:
-        location = Location(workspace)
-        with connect(None, workers, location) as client:
-            mapper = functools.partial(map_bag, client)
-            warm = _copies(files[:1], scratch / "warm", 2)  # a name of its own
-            ingest(location, [FolderSource(str(warm))], mapper=mapper)
-            started = time.perf_counter()
-            ingest(location, [FolderSource(str(music))], mapper=mapper)
-            return time.perf_counter() - started
 
 
 def _long_recording() -> None:

@@ -27,11 +27,11 @@ from fadae.store.features import feature_attrs, feature_specs
 from fadae.store.frames import FrameStore
 from fadae.store.location import Location
 from fadae.store.mapping import map_serially
-from fadae.store.paths import FEATURES
+from fadae.store.paths import FEATURES, PREFIXES
 from fadae.store.plan import Plan, create_plan
 from fadae.store.publication import publish
 from fadae.store.published import PublishedRecordings
-from fadae.store.staging import PREFIXES, LedgerRun, LedgerRuns, read_ledger
+from fadae.store.staging import LedgerRun, LedgerRuns, read_ledger
 from fadae.transform.adaptive import FrequencyAdaptiveTransform
 
 RATE_HZ = 11025

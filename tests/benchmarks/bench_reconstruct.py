@@ -8,7 +8,6 @@ threads, tells what is compressed beside the computing thread. The two alternate
 from __future__ import annotations
 
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -23,6 +22,7 @@ from fadae.store.features import FeatureSet
 from fadae.store.location import Location
 from fadae.store.paths import reconstruction_path
 from fadae.transform.adaptive import MODEL_FLOOR
+from tests.benchmarks.figures import report
 from tests.synthetic import music, write_features, write_run
 
 LIMIT = 1.3
@@ -31,8 +31,8 @@ SECONDS = 1390.0  # four blocks of 1024 frames, nearly full
 WIDTHS = (1024, 512, 256)
 
 
-def main() -> int:
-    """Print both costs and their ratio; return 1 beyond the limit."""
+def main() -> None:
+    """Report both costs' ratios."""
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         location = Location(str(Path(folder)))
@@ -54,16 +54,16 @@ def main() -> int:
             costs["bare"].append(cost(bare))
             location.delete(reconstruction_path("default"))
             costs["whole"].append(cost(whole))
-    print(f"{len(c)} frames, default model, local folder; microseconds a frame")
-    ratios = []
     for index, clock in enumerate(("wall", "CPU")):
-        low, high = (statistics.median(t[index] for t in times) for times in costs.values())
-        ratios.append(high / low)
-        print(
-            f"{clock:<5} codec + synthesis {1e6 * low / len(c):6.0f}   reconstruct "
-            f"{1e6 * high / len(c):6.0f}   ratio {high / low:.2f} (limit {LIMIT})"
+        bare_times, whole_times = ([t[index] for t in times] for times in costs.values())
+        each = f"{1e6 * statistics.median(whole_times) / len(c):.0f} us a frame"
+        report(
+            f"reconstruct / codec + synthesis in memory, {clock}",
+            [high / low for low, high in zip(bare_times, whole_times, strict=True)],
+            "x",
+            limit=LIMIT if clock == "wall" else None,
+            beside=each,
         )
-    return int(ratios[0] > LIMIT)
 
 
 def cost(work: Callable[[], None]) -> tuple[float, float]:
@@ -74,4 +74,4 @@ def cost(work: Callable[[], None]) -> tuple[float, float]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

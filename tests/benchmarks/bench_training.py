@@ -1,8 +1,10 @@
-"""How fast the trainer is, as ratios in one run: `python -m tests.benchmarks.bench_training`.
+"""How fast the trainer is, as ratios in one run: `python -m tests.benchmarks.bench_training
+[--race]`.
 
 Compared with the same step on tensors already in memory, with the trainer of zounds (a plain
 per-batch loop with Adam as a for-loop over parameters), bf16 with fp32, exact with fast, two ranks
-with one, and with and without checkpoints. The sizes are the seed's; one thread a rank.
+with one, and with and without checkpoints; with `--race` how soon each reaches a loss. The sizes
+are the seed's; one thread a rank.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from __future__ import annotations
 import json
 import math
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -26,23 +29,33 @@ from fadae.training.launch import train
 from fadae.training.optimizer import Adam
 from fadae.training.ranks import Ranks
 from fadae.training.reduction import make_reduction
+from tests.benchmarks.figures import report
 from tests.training.features import write_features
 
 ROWS = [1200, 1200, 1200, 1200]
-SIZE, WIDTHS = 8192, (1024, 512, 256)
+SIZE, WIDTHS, SAMPLES = 8192, (1024, 512, 256), 512
 
 
-def steps_a_second(step: Callable[[], object], steps: int) -> float:
-    """Median of five measurements of so many steps, after two for warming up."""
-    for _ in range(2):
-        step()
-    rates = []
-    for _ in range(5):
-        started = time.perf_counter()
-        for _ in range(steps):
-            step()
-        rates.append(steps / (time.perf_counter() - started))
-    return statistics.median(rates)
+ROUNDS, PAIRS = 5, 3
+
+
+def rates_of(*steps: tuple[Callable[[], object], int]) -> list[list[float]]:
+    """Samples a second of each step with its batch, the steps in alternation, warmed up before."""
+    rates: list[list[float]] = [[] for _ in steps]
+    for turn in range(ROUNDS + 1):
+        for (step, batch), found in zip(steps, rates, strict=True):
+            count = max(1, SAMPLES // batch)
+            started = time.perf_counter()
+            for _ in range(count):
+                step()
+            if turn:
+                found.append(count * batch / (time.perf_counter() - started))
+    return rates
+
+
+def ratios(above: list[float], below: list[float]) -> list[float]:
+    """Of each round."""
+    return [a / b for a, b in zip(above, below, strict=True)]
 
 
 def batch_of(size: int) -> torch.Tensor:
@@ -115,57 +128,65 @@ def seconds_to_loss(location: Location, name: str, **settings: Any) -> float:
     return math.nan
 
 
-def report(name: str, value: float, limit: str) -> None:
-    print(f"{name:<58} {value:8.2f}   {limit}", flush=True)
+def report_steps() -> None:
+    """The step alone, on tensors in memory."""
+    (zounds,) = rates_of((zounds_step(64), 64))
+    keep_freed_memory()  # as every rank does; zounds' trainer ran without it
+    bare, exact = rates_of((bare_step(64), 64), (bare_step(64, reduction="exact"), 64))
+    fp32, bf16, exact256 = rates_of(
+        (bare_step(256), 256),
+        (bare_step(256, precision="bf16"), 256),
+        (bare_step(256, reduction="exact"), 256),
+    )
+    report("step, batch 64 fp32", bare, "rows/s", better="higher")
+    report("step, batch 256 bf16", bf16, "rows/s", better="higher")
+    report("step / zounds' step, batch 64", ratios(bare, zounds), "x", limit=2, better="higher")
+    report("bf16 / fp32, batch 256", ratios(bf16, fp32), "x", limit=1.8, better="higher")
+    report("exact / fast, batch 64", ratios(exact, bare), "x", limit=0.69, better="higher")
+    report("exact / fast, batch 256", ratios(exact256, fp32), "x", better="higher")
+
+
+def report_trainer(location: Location) -> None:
+    """The trainer beside the step in memory, two ranks beside one, a pair at a time."""
+    shares, waits, lost, two = [], [], [], []
+    step = bare_step(64)
+    for pair in range(PAIRS):
+        # Epoch 1 reads from disk, later ones from the cache; both count.
+        run = trained(location, f"plain-{pair}", max_steps=120)["samples_per_second"]
+        (bare,) = rates_of((step, 64))
+        shares.append(run / statistics.median(bare))
+        saving = trained(location, f"saving-{pair}", max_steps=120, checkpoint_seconds=5.0)
+        # A save every 5 s; the default is every 120 s.
+        lost.append((1 - saving["samples_per_second"] / run) * 5 / 120)
+        waits.append(saving["waited_share"])
+        both = trained(location, f"two-{pair}", max_steps=120, ranks=2)
+        two.append(both["samples_per_second"] / run)
+    beside = "the same step on tensors in memory"
+    report("trainer / step, batch 64", shares, "x", limit=0.95, better="higher", beside=beside)
+    report("share of time waiting for data", waits, limit=0.02)
+    report("time lost to checkpoints every 120 s", lost, limit=0.03)
+    report("2 ranks / 1 rank, batch 64", two, "x", better="higher", beside="on two cores")
+
+
+def report_race(location: Location) -> None:
+    """How long each way takes to the same held-out loss; two ranks at a large batch."""
+    for name, more in RACES.items():
+        report(f"to a held-out loss, {name}", [seconds_to_loss(location, name, **more)], "s")
+    wide = {"batch_size": 512, "max_steps": 30}
+    one = trained(location, "wide1", **wide)["samples_per_second"]
+    two = trained(location, "wide2", ranks=2, **wide)["samples_per_second"]
+    report("2 ranks / 1 rank, batch 512", [two / one], "x", better="higher", beside="on two cores")
 
 
 def main() -> None:
     torch.set_num_threads(1)
-    zounds = 64 * steps_a_second(zounds_step(64), 4)
-    keep_freed_memory()  # as every rank does; zounds' trainer ran without it
-    bare64 = 64 * steps_a_second(bare_step(64), 4)
-    fp32 = 256 * steps_a_second(bare_step(256), 2)
-    bf16 = 256 * steps_a_second(bare_step(256, precision="bf16"), 4)
-    exact = 64 * steps_a_second(bare_step(64, reduction="exact"), 2)
-    exact256 = 256 * steps_a_second(bare_step(256, reduction="exact"), 1)
-    print(
-        f"samples a second: zounds {zounds:.0f}, batch 64 fp32 {bare64:.0f}, "
-        f"batch 256 fp32 {fp32:.0f}, bf16 {bf16:.0f}"
-    )
-    report("step / zounds' step, batch 64 fp32", bare64 / zounds, "at least 2")
-    report("bf16 / fp32, batch 256", bf16 / fp32, "at least 1.8")
-    report("exact / fast, batch 64, one rank", exact / bare64, "at least 0.69")
-    report("exact / fast, batch 256, one rank", exact256 / fp32, "")
+    report_steps()
     with tempfile.TemporaryDirectory() as folder:
         location = Location(folder)
         write_features(location, ROWS)
-        # Epoch 1 reads from disk, later ones from the cache; both count.
-        run = trained(location, "plain", max_steps=120)
-        again = 64 * steps_a_second(bare_step(64), 4)
-        bare = (bare64 + again) / 2
-        report("trainer / bare step, batch 64", run["samples_per_second"] / bare, "at least 0.95")
-        report("share of time waiting for data", run["waited_share"], "below 0.02")
-        saving = trained(location, "saving", max_steps=120, checkpoint_seconds=5.0)
-        lost = 1 - saving["samples_per_second"] / run["samples_per_second"]
-        # A save every 5 s; the default is every 120 s.
-        report("time lost to checkpoints at the default interval", lost * 5 / 120, "below 0.03")
-        two = trained(location, "two", max_steps=120, ranks=2)
-        report(
-            "2 ranks / 1 rank, batch 64 (2 cores)",
-            two["samples_per_second"] / run["samples_per_second"],
-            "",
-        )
-        print("seconds to a held-out loss:")
-        for name, more in RACES.items():
-            report(f"  {name}", seconds_to_loss(location, f"race-{name}", **more), "")
-        wide = {"batch_size": 512, "max_steps": 30}
-        one = trained(location, "wide1", **wide)
-        two = trained(location, "wide2", ranks=2, **wide)
-        report(
-            "2 ranks / 1 rank, batch 512 (2 cores)",
-            two["samples_per_second"] / one["samples_per_second"],
-            "",
-        )
+        report_trainer(location)
+        if "--race" in sys.argv:
+            report_race(location)
 
 
 if __name__ == "__main__":

@@ -21,10 +21,13 @@ import fadae
 from fadae.audio.pcm import from_pcm
 from fadae.errors import NoInputError, UsageError
 from fadae.query.selection import hop_rows, sample_span
+from fadae.query.sizes import sizes_of
 from fadae.query.workspace import Workspace
 from fadae.records import Commit, Failure, FailureClass, Track
 from fadae.stages.reconstruct import reconstruct
+from fadae.store.frames import FrameStore
 from fadae.store.location import Location
+from fadae.store.paths import FEATURES, commit_path
 from fadae.store.staging import write_commit
 from tests.synthetic import RATE_HZ, music, write_features, write_run
 
@@ -274,7 +277,49 @@ def test_info_counts_recordings_failures_and_runs(location: Location) -> None:
     assert (info["runs"], info["reconstructions"]) == (["default", "unmade"], ["default"])
     seconds = 360 + 9.3  # the same PCM counts once
     assert info["audio_seconds"] == pytest.approx(seconds, abs=0.01)
+    files = [path for path in Path(location.url).rglob("*") if path.is_file()]
+    assert info["sizes"].pop("total") == sum(path.stat().st_size for path in files)
+    assert info["sizes"] == {
+        name: sum(p.stat().st_size for p in files if lies_in(p.relative_to(location.url), name))
+        for name in info["sizes"]
+    }
+    assert {"staging", "features", "audio", "recordings", "runs", "reconstructions"} <= set(
+        info["sizes"]
+    )
+    assert info["sizes_estimated"] == []
     location.delete("staging")
+
+
+def lies_in(path: Path, part: str) -> bool:
+    """Whether a file of a workspace belongs to a part of its sizes."""
+    top, below = path.parts[0], path.parts[1]
+    if top == "features.zarr":
+        return part == (below if below in ("features", "audio") else "recordings")
+    return part == ("checkpoints" if "checkpoints" in path.parts else top)
+
+
+def test_sizes_of_much_are_told_by_a_sample(tmp_path: Path) -> None:
+    location = Location(str(tmp_path))
+    for number in range(1000):
+        path = tmp_path / commit_path(f"a/{number}")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x" * 800)
+    write_features(location, {"a/0": music(1.0)})
+    store = FrameStore.open(location, FEATURES)
+    for block in range(200):  # alike, but for one in ten
+        path = tmp_path / store.block_path("features", block)
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"x" * (1000 if block % 10 else 500))
+    store = store.publish(200 * 1024, 1)
+    parts = {part.name: part for part in sizes_of(location, store, 100_000)}
+    assert {name for name, part in parts.items() if not part.exact} == {
+        "staging",
+        "features",
+        "audio",
+        "recordings",
+    }
+    assert parts["staging"].size_bytes == pytest.approx(800_000, rel=0.3)
+    assert parts["features"].size_bytes == pytest.approx(200 * 0.95 * 1000, rel=0.05)
 
 
 def test_what_is_not_there_is_said(tmp_path: Path) -> None:

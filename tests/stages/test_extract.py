@@ -46,7 +46,7 @@ def modified(location: Location) -> dict[str, int]:
 
 
 def test_every_row_is_the_transform_of_its_samples(location: Location) -> None:
-    summary = extract(location)
+    summary = extract(location, keep_staging=True)
     features = FeatureSet.open(location)
     table, transform = features.recordings, features.transform
     assert table.id.tolist() == sorted(LENGTHS)
@@ -241,6 +241,7 @@ def test_two_drivers_at_once_make_one_dataset(tmp_path: Path) -> None:
     stage_all(location, LENGTHS)
     drivers = [drive(location) for _ in range(2)]
     assert [driver.wait() for driver in drivers] == [0, 0]
+    assert list((folder(location) / "staging").rglob("*.pcm")) == []
     assert tree(folder(location) / "features.zarr") == undisturbed(tmp_path, LENGTHS)
 
 

@@ -25,7 +25,7 @@ from fadae.store.frames import DamagedError, FrameStore
 from fadae.store.index_objects import ROWS_PER_PACK, RecordingRow
 from fadae.store.indexing import check_index, extend_index, sweep_index
 from fadae.store.location import Location
-from fadae.store.paths import FEATURES, mark_path, recording_key
+from fadae.store.paths import FEATURES, RELEASED, mark_path, pcm_path, recording_key
 from fadae.store.plan import Plan
 from fadae.store.published import PublishedRecordings, RecordingColumns
 from fadae.store.recording_index import INDEX, RecordingIndex, _as_listed, index_attrs
@@ -295,7 +295,8 @@ def test_killed_at_any_write_of_publication_it_ends_with_the_same_bytes(
     written = writes_of_an_extraction(whole, monkeypatch)
     index = [n for n, path in enumerate(written, start=1) if path.startswith(INDEX)]
     root = written.index(f"{FEATURES}/zarr.json", index[0]) + 1
-    assert len(index) == 4 and index[-1] < root == len(written)
+    assert len(index) == 4 and index[-1] < root == len(written) - 1
+    assert written[-1] == RELEASED
     for number in (index[1], root):
         folder = Path(shutil.copytree(empty, tmp_path / str(number)))
         location = Location(str(folder))
@@ -327,7 +328,9 @@ def test_marks_tell_what_is_new(empty: Path, tmp_path: Path) -> None:
     assert [p["path"] for p in verify(location)["problems"]] == [mark_path("b/3")]
     assert verify(location, recompute=extract_shard)["problems_repaired"] == 1
     assert extract(location)["recordings"] == 3
-    # Removed with its plans, all is extracted again: nothing is passed over.
+    # Removed with its plans, all is extracted again where its PCM is: nothing is passed over.
+    for seed, (recording, samples) in enumerate({"a/1": 10, "b/2": 20, "b/3": 30}.items()):
+        location.write_bytes(pcm_path(recording), noise(seed, samples).tobytes())
     shutil.rmtree(folder / FEATURES)
     shutil.rmtree(folder / "plans")
     assert extract(location)["recordings"] == 3

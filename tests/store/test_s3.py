@@ -15,7 +15,9 @@ import numpy as np
 import pytest
 import xarray as xr
 
+import fadae
 from fadae.errors import AccessError, StorageError, TransientError
+from fadae.prune import prune
 from fadae.retry import RetryPolicy
 from fadae.stages.extract import extract, extract_shard
 from fadae.store import remote_zarr
@@ -69,11 +71,31 @@ def test_s3_holds_the_bytes_of_a_folder(
     location = Location(f"{s3.url}/plain", s3.storage_options)
     _ingest_and_extract(location)
     assert downloaded(location, tmp_path / "copy") == expected
+    assert {path[-5:] for path in location.found_below("staging")} == {".json", "w/all"}
     dataset = xr.open_zarr(f"{s3.url}/plain/features.zarr", storage_options=s3.storage_options)
     assert dataset.recording_id.values.tolist() == [*sorted(LENGTHS), *MORE]
     location._fs.pipe_file(location.full("features.zarr/features/c/0/0"), b"")
     assert verify(location, recompute=extract_shard)["shards_repaired"] == 1
     assert downloaded(location, tmp_path / "again") == expected
+
+
+def test_sizes_and_pruning_on_s3_are_those_of_a_folder(s3: S3Server, tmp_path: Path) -> None:
+    bucket = Location(f"{s3.url}/pruned", s3.storage_options)
+    pruned, sizes = [], []
+    for location in (Location(str(tmp_path)), bucket):
+        for number in range(3):
+            stage_all(location, {f"a/{number}": 4000}, first_seed=number)
+            extract(location, keep_staging=True)
+        location.write_bytes("features.zarr/audio/c/9/0", b"left over")
+        told = prune(location, dry_run=True, abandoned_seconds=-60)
+        done = prune(location, abandoned_seconds=-60)
+        assert told.kinds == done.kinds and verify(location)["problems"] == []
+        pruned.append(done.kinds)
+        opened = fadae.open(location.url, None if location.is_local else s3.storage_options)
+        sizes.append(opened.info()["sizes"])
+    assert pruned[0] == pruned[1] and pruned[0]["blocks"]["objects"] == 1
+    assert pruned[0]["staging"]["bytes"] == 3 * 8000 and pruned[0]["index"]["objects"] > 0
+    assert sizes[0] == sizes[1]
 
 
 @pytest.mark.parametrize("fault", ["throttle", "reset", "cut", "stall"])

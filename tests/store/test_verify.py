@@ -21,14 +21,14 @@ LENGTHS = {"a/1": 200 * RATE_HZ, "a/2": 5 * HOP, "z/9": 200 * RATE_HZ}
 
 @pytest.fixture(scope="module")
 def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A workspace of three shards, published twice."""
+    """A workspace of three shards, published twice, its staged PCM kept."""
     folder = tmp_path_factory.mktemp("verify") / "pristine"
     location = Location(str(folder))
     stage_all(location, LENGTHS)
     stage_failure(location, "f/x")
-    extract(location)
+    extract(location, keep_staging=True)
     stage_all(location, {"b/0": 40_000}, first_seed=9)
-    extract(location)
+    extract(location, keep_staging=True)
     return folder
 
 
@@ -108,26 +108,29 @@ def test_a_lost_root_is_published_again_from_the_plans(
     )
     location = Location(str(workspace))
     assert verify(location, recompute=extract_shard)["problems_found"] == 1
-    assert extract(location)["shards_written"] == 0
+    assert extract(location, keep_staging=True)["shards_written"] == 0
     assert tree(workspace) == tree(pristine)
 
 
 @pytest.mark.parametrize("how", ["flip", "cut", "gone"])
-def test_damaged_pcm_loses_its_commit_and_nothing_is_computed_from_it(
-    how: str, workspace: Path
-) -> None:
+def test_damaged_pcm_loses_its_commit_unless_it_is_published(how: str, workspace: Path) -> None:
     location = Location(str(workspace))
-    damage(workspace / pcm_path("a/2"), how, random.Random(0))
+    stage_all(location, {"n/ew": 5000}, first_seed=20)
+    for recording in ("a/2", "n/ew"):
+        damage(workspace / pcm_path(recording), how, random.Random(0))
     damage(workspace / "features.zarr/features/c/0/0", "empty", random.Random(0))
     summary = verify(location, recompute=extract_shard)
-    assert (summary["shards_damaged"], summary["shards_repaired"]) == (1, 0)
-    assert {p["path"] for p in summary["problems"]} == {
-        pcm_path("a/2"),
-        "features.zarr/features/c/0/0",
+    assert (summary["shards_damaged"], summary["shards_repaired"]) == (1, 1)  # from `audio`
+    problems = {p["path"]: p["repaired"] for p in summary["problems"]}
+    spare = {} if how == "gone" else {pcm_path("a/2"): True}
+    assert problems == {
+        **spare,
+        pcm_path("n/ew"): False,
+        "features.zarr/features/c/0/0": True,
     }
-    assert not location.exists(commit_path("a/2"))
-    again = verify(location)  # its absence from the ledger is seen too
-    assert commit_path("a/2") in {p["path"] for p in again["problems"]}
+    assert location.exists(commit_path("a/2")) and not location.exists(pcm_path("a/2"))
+    assert not location.exists(commit_path("n/ew"))
+    assert verify(location)["problems"] == []
 
 
 def test_a_damaged_plan_is_named(workspace: Path) -> None:
