@@ -19,7 +19,7 @@ float32 differently, because a BLAS has another kernel for each: one float16 in 
 between OpenBLAS' Haswell and SkylakeX. The workers of a cluster need not be alike: mixed shards
 are as good as any. Only comparing bytes needs like machines (or one OPENBLAS_CORETYPE on all).
 `verify` compares checksums of what was written, never with a new computation, so it takes no
-other machine's rounding for damage. Memory beyond the result is one block's.
+other machine's rounding, or another version's, for damage. Memory beyond the result is one block's.
 """
 
 from __future__ import annotations
@@ -327,8 +327,8 @@ class FrequencyAdaptiveTransform:
                 whole[: len(rows)] = rows
             synthesizer(whole, spectra)
             frames = scipy.fft.irfft(spectra, n=self.frame_samples, norm="ortho")
-            frames *= window
-            self.framing.add_frames(frames[: len(rows)], carry, hops[first : first + len(rows)])
+            target = hops[first : first + len(rows)]
+            self.framing.add_frames(frames[: len(rows)], window, carry, target)
         hops[-1, : len(carry)] = carry
         self._divide_by_windows(hops)
         return hops

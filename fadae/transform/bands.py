@@ -6,32 +6,37 @@ the diagonal of the frame operator, and X^[k] = sum_b h_b[k] rfft(y_b)[k] / S[k]
 dual. Sources: Balazs et al., "Theory, implementation and applications of nonstationary Gabor
 frames" (2011); Holighaus, Doerfler, Velasco, Grill, arXiv 1210.0084.
 
-Most bands are so short that a dense real matrix with the window folded in beats an FFT: 10 us a
-frame for the 300 bands of `seed`, where 300 calls of irfft took 33-54.
+Most bands are so short that a dense real matrix with the window folded in beats an FFT, and so
+narrow that neighbours share one: 8 us a frame for the 300 bands of `seed` with AVX-512, 16 with
+AVX2, where 300 calls of irfft took 33-54.
 """
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-import scipy.fft
 
 from fadae.arrays import Array, Float64, Int64
+from fadae.transform.band_steps import FftStep, HalvedStep, MatrixStep, irfft_matrix, rfft_matrix
 
 BandWindow = Literal["hann", "crossfade"]
+Way = Literal["whole", "halved", "fft"]
 
-# OpenBLAS starts threads above 4 * 65536 multiplications (interface/gemm.c).
-_SINGLE_THREAD_MULTIPLICATIONS = 2**18
-# Rows tried, each in every place of a product, before its shape is trusted.
-_ALIKE_TRIALS = 3
-# Bins synthesized by one matrix from all the coefficients that reach them. Wider runs multiply
-# more zeros, narrower ones make more calls: 4, 8, 16, 32 bins cost 16, 11, 12, 22 us a frame.
-_RUN_BINS = 8
+# What a product costs a row beside its multiplications, in multiplications: neighbours share one
+# matrix where its zeros cost less than another call. Measured with OpenBLAS' kernels for Haswell
+# and SkylakeX: 800 to 2000 differ little.
+_CALL_MULTIPLICATIONS = 1500
+# Runs of synthesized bins consist of cells of so many.
+_CELL_BINS = 8
+# The most bands, or cells, that share a matrix.
+_MOST_NEIGHBOURS = 32
+# Bands of at most so many coefficients are products with one matrix.
+_MOST_WHOLE = 96
 
 
 def band_windows(kind: BandWindow, slices: Int64) -> list[Float64]:
@@ -61,71 +66,6 @@ def band_windows(kind: BandWindow, slices: Int64) -> list[Float64]:
             )
         )
     return windows
-
-
-class _MatrixStep(NamedTuple):
-    """`matrix` takes columns `source` of one array to columns `target` of the other."""
-
-    source: slice
-    target: slice
-    matrix: Array
-
-    def multiply(self, x: Array, out: Array) -> None:
-        """Write x[:, source] @ matrix to out[:, target], as many rows at a time as are alike."""
-        rows = _rows_at_a_time(len(x), *self.matrix.shape, self.matrix.dtype)
-        x, out = (a.reshape(-1, rows, a.shape[1]) for a in (x, out))
-        np.matmul(x[..., self.source], self.matrix, out=out[..., self.target])
-
-
-@functools.lru_cache(maxsize=4096)
-def _rows_at_a_time(rows: int, inner: int, columns: int, dtype: np.dtype[Any]) -> int:
-    """Return how many of `rows` rows to multiply by a matrix [inner, columns] in one product.
-
-    The most that divide `rows`, that start no threads (OpenBLAS would cut the rows where the
-    number of cores says, and round differently beside the cut), and that are treated alike.
-    """
-    most = _SINGLE_THREAD_MULTIPLICATIONS // (inner * columns)
-    fitting = (n for n in range(min(rows, most), 1, -1) if rows % n == 0)
-    return next((n for n in fitting if _rows_alike(n, inner, columns, dtype)), 1)
-
-
-def _rows_alike(rows: int, inner: int, columns: int, dtype: np.dtype[Any]) -> bool:
-    """Try whether this machine's BLAS rounds every row of such a product alike.
-
-    Kernels cut the rows into groups, and may sum the groups, or the rows within one, in another
-    order: OpenBLAS' float32 kernel for Haswell and Zen takes twelve rows as six and six that
-    differ, its float64 one for AVX-512 the rows beyond the last 24. Which rows differ is a
-    property of the shape, not of the numbers, and shows in many of them. A single row passes
-    on any BLAS.
-    """
-    rng = np.random.default_rng(0)
-    matrix = rng.standard_normal((inner, columns)).astype(dtype)
-    for _ in range(_ALIKE_TRIALS):
-        row = rng.standard_normal(inner).astype(dtype)
-        product = np.tile(row, (rows, 1)) @ matrix
-        if not np.array_equal(product, np.broadcast_to(product[0], product.shape)):
-            return False
-    return True
-
-
-class _FftStep(NamedTuple):
-    """One long band: its bins, its coefficients, and what weighs its bins.
-
-    `weights` [2m] are real and doubled, for real and imaginary parts: a product of reals rounds
-    the same everywhere, while numpy's complex product uses fused operations or not depending on
-    where an array happens to lie in memory, and coefficients must not depend on that.
-    """
-
-    bins: slice
-    coefficients: slice
-    weights: Array
-
-    @classmethod
-    def of(
-        cls, bins: Sequence[int], coefficients: Sequence[int], weights: Array, dtype: np.dtype[Any]
-    ) -> Self:
-        """Return the step for bins [start, stop) and coefficients [start, stop)."""
-        return cls(slice(*bins), slice(*coefficients), np.repeat(weights, 2).astype(dtype))
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,55 +106,49 @@ class Bands:
         """Return what turns coefficients into spectra; see `BandSynthesizer`."""
         return BandSynthesizer(self, np.dtype(dtype), floor)
 
-    def _dense(self, band: int) -> bool:
-        start, stop = self.slices[band]
-        return _dense_is_faster(2 * (int(stop) - int(start) - 1))
+    def ways(self) -> list[Way]:
+        """Return how each band is best computed."""
+        return [_fastest_way(2 * (stop - start - 1)) for start, stop in self.slices.tolist()]
 
 
-def _dense_is_faster(n: int) -> bool:
-    """Say whether a matrix beats the FFT for bands of n coefficients.
+def _fastest_way(n: int) -> Way:
+    """Return what is fastest for bands of n coefficients: a matrix, two halved ones or the FFT.
 
-    Measured in float32, nanoseconds a frame: a matrix 0.02 n^2; scipy's FFT with weighting and
-    copying n (1.6 + 0.045 p), p the largest prime factor of n, and about 9 n where p is so large
-    that it takes Bluestein's way. A rule and no timing, so that every machine chooses alike.
+    Measured in float32, nanoseconds a coefficient with OpenBLAS' kernels for Haswell and for
+    SkylakeX: a matrix of 96 takes 2.8 and 1.0; halved ones of 100 2.5 and 1.5, of 200 3.5 and
+    1.6, of 390 7.5 and 2.9; scipy's FFT with weighting and copying 1.5 + 0.02 p, p the largest
+    prime factor of n, and 7.6 where p is so large that it takes Bluestein's way. A rule and no
+    timing, so that every machine chooses alike.
     """
+    if n <= _MOST_WHOLE:
+        return "whole"
     largest, rest = 1, n
     for factor in range(2, n + 1):
         while rest % factor == 0:
             largest, rest = factor, rest // factor
-    return n <= min(80 + 2.25 * largest, 450)
+    return "halved" if n <= min(16 + 3.2 * largest, 450) else "fft"
 
 
 class BandAnalyzer:
     """Turns spectra [F, bins] complex into coefficients [F, size] real, band by band."""
 
     def __init__(self, bands: Bands, dtype: np.dtype[Any]) -> None:
-        self._dense: list[_MatrixStep] = []
-        self._long: list[_FftStep] = []
+        self._dense = _group_matrices(bands, dtype)
+        self._alone: list[HalvedStep | FftStep] = []
         layout = zip(bands.slices, bands.coefficient_slices, bands.windows, strict=True)
-        for band, ((start, stop), target, window) in enumerate(layout):
-            if bands._dense(band):
-                heard = np.flatnonzero(window)
-                first, last = int(start + heard[0]), int(start + heard[-1])
-                matrix = _irfft_matrix(window)[2 * heard[0] : 2 * heard[-1] + 2]
-                self._dense.append(
-                    _MatrixStep(
-                        slice(2 * first, 2 * last + 2), slice(*target), matrix.astype(dtype)
-                    )
-                )
-            else:
-                self._long.append(_FftStep.of((start, stop), target, window, dtype))
+        for way, (bins, target, window) in zip(bands.ways(), layout, strict=True):
+            if way == "halved":
+                self._alone.append(HalvedStep.analysis(bins, target, window).astype(dtype))
+            elif way == "fft":
+                self._alone.append(FftStep.of(bins, target, window, dtype))
 
     def __call__(self, spectra: Array, out: Array) -> None:
         """Write the coefficients of `spectra` [F, bins], C-contiguous, into `out` [F, size]."""
         parts = spectra.view(out.dtype)
         for step in self._dense:
             step.multiply(parts, out)
-        for bins, target, weights in self._long:
-            weighted = parts[:, 2 * bins.start : 2 * bins.stop] * weights
-            out[:, target] = scipy.fft.irfft(
-                weighted.view(spectra.dtype), n=target.stop - target.start, norm="ortho"
-            )
+        for alone in self._alone:
+            alone.analyze(spectra, out)
 
 
 class BandSynthesizer:
@@ -230,70 +164,125 @@ class BandSynthesizer:
         gain = np.zeros_like(power)
         np.divide(1.0, np.maximum(power, floor), out=gain, where=power > 0)
         self._dense = _run_matrices(bands, gain, dtype)
-        self._long: list[_FftStep] = []
+        self._alone: list[HalvedStep | FftStep] = []
         layout = zip(bands.slices, bands.coefficient_slices, bands.windows, strict=True)
-        for band, ((start, stop), source, window) in enumerate(layout):
-            if not bands._dense(band):
-                weights = window * gain[start:stop]
-                self._long.append(_FftStep.of((start, stop), source, weights, dtype))
+        for way, (bins, source, window) in zip(bands.ways(), layout, strict=True):
+            weights = window * gain[slice(*bins)]
+            if way == "halved":
+                self._alone.append(HalvedStep.synthesis(bins, source, weights).astype(dtype))
+            elif way == "fft":
+                self._alone.append(FftStep.of(bins, source, weights, dtype))
+        # These bins are sums; the others are written once.
+        self._added_to = slice(
+            min((step.bins.start for step in self._alone), default=0),
+            max((step.bins.stop for step in self._alone), default=0),
+        )
 
     def __call__(self, coefficients: Array, out: Array) -> None:
-        """Write the spectra of `coefficients` [F, size] into `out` [F, bins], C-contiguous."""
-        out.fill(0)
+        """Write the spectra of `coefficients` [F, size] into `out` [F, bins], C-contiguous.
+
+        Bins that no band hears are left as they are: zeros, at first.
+        """
+        out[:, self._added_to] = 0
         parts = out.view(coefficients.dtype)
         for step in self._dense:
             step.multiply(coefficients, parts)
-        for bins, source, weights in self._long:
-            spectra = scipy.fft.rfft(coefficients[:, source], norm="ortho")
-            weighted = spectra.view(coefficients.dtype)
-            weighted *= weights
-            parts[:, 2 * bins.start : 2 * bins.stop] += weighted
+        for alone in self._alone:
+            alone.synthesize(coefficients, out)
 
 
-def _irfft_matrix(window: Float64) -> Float64:
-    """Return [2m, n]: real and imaginary parts of m bins, interleaved -> n coefficients."""
-    m = len(window)
-    impulses = np.zeros((2 * m, m), dtype=np.complex128)
-    impulses[0::2][np.diag_indices(m)] = window
-    impulses[1::2][np.diag_indices(m)] = 1j * window
-    matrix: Float64 = scipy.fft.irfft(impulses, n=2 * (m - 1), norm="ortho")
-    return matrix
+def _group_matrices(bands: Bands, dtype: np.dtype[Any]) -> list[MatrixStep]:
+    """Return one matrix a group of neighbouring dense bands: all their bins -> coefficients."""
+    heard = [np.flatnonzero(window)[[0, -1]] for window in bands.windows]
+    lows, highs = (np.array(heard).T + bands.slices[:, 0]).tolist()
+    targets = bands.coefficient_slices
+    sizes = np.diff(targets, axis=1)[:, 0].tolist()
+    dense = [way == "whole" for way in bands.ways()]
+
+    def multiplications(first: int, end: int) -> float:
+        if end > first + 1 and not all(dense[first:end]):
+            return math.inf  # a long band between keeps its coefficients to itself
+        heard_bins = max(highs[first:end]) + 1 - min(lows[first:end])
+        return float(2 * heard_bins * sum(sizes[first:end]))
+
+    steps = []
+    for first, end in _cheapest_groups(len(bands.slices), multiplications):
+        if dense[first]:
+            low, high = min(lows[first:end]), max(highs[first:end]) + 1
+            target = slice(int(targets[first, 0]), int(targets[end - 1, 1]))
+            matrix = np.zeros((2 * (high - low), target.stop - target.start))
+            for band in range(first, end):
+                whole = irfft_matrix(bands.windows[band])
+                skipped = lows[band] - bands.slices[band, 0]
+                rows = slice(2 * (lows[band] - low), 2 * (highs[band] + 1 - low))
+                columns = slice(*(targets[band] - target.start))
+                matrix[rows, columns] = whole[2 * skipped :][: rows.stop - rows.start]
+            steps.append(MatrixStep(slice(2 * low, 2 * high), target, matrix.astype(dtype)))
+    return steps
 
 
-def _rfft_matrix(weights: Float64) -> Float64:
-    """Return [n, 2m]: n coefficients -> real and imaginary parts of m weighted bins."""
-    spectra = scipy.fft.rfft(np.eye(2 * (len(weights) - 1)), norm="ortho") * weights
-    return np.ascontiguousarray(spectra).view(np.float64)
-
-
-def _run_matrices(bands: Bands, gain: Float64, dtype: np.dtype[Any]) -> list[_MatrixStep]:
+def _run_matrices(bands: Bands, gain: Float64, dtype: np.dtype[Any]) -> list[MatrixStep]:
     """Return one matrix a run of bins: all the dense bands' coefficients that reach it.
 
     So every bin is written once, by one product, and overlapping bands need no accumulation.
     """
-    dense = [band for band in range(len(bands.slices)) if bands._dense(band)]
+    dense = [band for band, way in enumerate(bands.ways()) if way == "whole"]
     if not dense:
         return []
     starts, stops = bands.slices[dense].T
-    sources = bands.coefficient_slices
-    matrices = {}
+    sources = bands.coefficient_slices[dense]
+    edges = [*range(int(starts.min()), int(stops.max()), _CELL_BINS), int(stops.max())]
+
+    def reaching(first: int, end: int) -> Int64:
+        return np.flatnonzero((starts < edges[end]) & (stops > edges[first]))
+
+    def multiplications(first: int, end: int) -> float:
+        reach = reaching(first, end)
+        if not reach.size:
+            return 0
+        inner = sources[reach[-1], 1] - sources[reach[0], 0]
+        return float(inner * 2 * (edges[end] - edges[first]))
+
+    matrices = []
     for band in dense:
         start, stop = bands.slices[band]
-        matrices[band] = _rfft_matrix(bands.windows[band] * gain[start:stop])
+        matrices.append(rfft_matrix(bands.windows[band] * gain[start:stop]))
     steps = []
-    for first in range(int(starts.min()), int(stops.max()), _RUN_BINS):
-        end = min(first + _RUN_BINS, bands.bins)
-        reaching = [dense[i] for i in np.flatnonzero((starts < end) & (stops > first))]
-        if not reaching:
+    for cell, end_cell in _cheapest_groups(len(edges) - 1, multiplications):
+        reach = reaching(cell, end_cell)
+        if not reach.size:
             continue
-        low, high = sources[reaching[0], 0], sources[reaching[-1], 1]
+        first, end = edges[cell], edges[end_cell]
+        low, high = sources[reach[0], 0], sources[reach[-1], 1]
         matrix = np.zeros((high - low, 2 * (end - first)))
-        for band in reaching:
-            start, stop = bands.slices[band]
-            begin, finish = max(first, start), min(end, stop)
-            rows = slice(sources[band, 0] - low, sources[band, 1] - low)
-            matrix[rows, 2 * (begin - first) : 2 * (finish - first)] = matrices[band][
-                :, 2 * (begin - start) : 2 * (finish - start)
+        for i in reach:
+            begin, finish = max(first, starts[i]), min(end, stops[i])
+            rows = slice(sources[i, 0] - low, sources[i, 1] - low)
+            matrix[rows, 2 * (begin - first) : 2 * (finish - first)] = matrices[i][
+                :, 2 * (begin - starts[i]) : 2 * (finish - starts[i])
             ]
-        steps.append(_MatrixStep(slice(low, high), slice(2 * first, 2 * end), matrix.astype(dtype)))
+        steps.append(MatrixStep(slice(low, high), slice(2 * first, 2 * end), matrix.astype(dtype)))
     return steps
+
+
+def _cheapest_groups(
+    count: int, multiplications: Callable[[int, int], float]
+) -> list[tuple[int, int]]:
+    """Return the groups [first, end) that cut 0..count - 1 into products of least cost.
+
+    multiplications(first, end): those of one product for a group, a row. A rule and no timing,
+    so that every machine chooses alike.
+    """
+    costs, firsts = [0.0], [0]
+    for end in range(1, count + 1):
+        choices = range(max(0, end - _MOST_NEIGHBOURS), end)
+        cost, first = min(
+            (costs[i] + _CALL_MULTIPLICATIONS + multiplications(i, end), i) for i in choices
+        )
+        costs.append(cost)
+        firsts.append(first)
+    groups, end = [], count
+    while end:
+        groups.append((firsts[end], end))
+        end = firsts[end]
+    return groups[::-1]

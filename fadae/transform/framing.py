@@ -86,13 +86,15 @@ class Framing:
         stretch = zero_extended(signal, start, start + (len(out) - 1) * H + N)
         np.multiply(np.lib.stride_tricks.sliding_window_view(stretch, N)[::H], window, out=out)
 
-    def add_frames(self, frames: Array, carry: Array, out: Array) -> None:
+    def add_frames(self, frames: Array, window: Array, carry: Array, out: Array) -> None:
         """Write hops j, j + 1, ... into `out` [F, H] from frames j, j + 1, ... [F, N].
 
-        `carry` [N - H] is the tail of frame j - 1; it is left holding the last frame's.
+        The frames are windowed here, in place. `carry` [N - H] is the tail of frame j - 1; it is
+        left holding the last frame's.
         """
         H, tail = self.hop_samples, self.frame_samples - self.hop_samples
-        out[:] = frames[:, :H]
+        np.multiply(frames[:, :H], window[:H], out=out)
+        frames[:, H:] *= window[H:]
         out[0, :tail] += carry
         out[1:, :tail] += frames[:-1, H:]
         carry[:] = frames[-1, H:]
