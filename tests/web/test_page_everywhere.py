@@ -81,7 +81,7 @@ CUT = """() => [...document.querySelectorAll(
 @pytest.mark.parametrize("width", [320, 390, 768, 1280])
 def test_no_text_is_cut_at_any_width(visit: Callable[..., Visit], width: int, scheme: str) -> None:
     here = visit(viewport={"width": width, "height": 844}, color_scheme=scheme)
-    for view in ("listen", "generate", "training"):
+    for view in ("listen", "generate", "training", "compare"):
         page = here.open(source="default", at=12.6) if view == "listen" else here.go(view)
         page.wait_for_timeout(200)
         assert page.evaluate("document.scrollingElement.scrollWidth") <= width
