@@ -183,25 +183,18 @@ def _filled(
     """
     codes, room = list(codes), code_bytes - _ROOM
     rows = np.flatnonzero((index > 0) & (index < STEPS))
-    low, high = np.zeros(len(rows), np.int64), np.full(len(rows), len(_DEARER))
     taken = _FINER * np.array([len(codes[row]) for row in rows])
-    guess = np.clip(np.rint(_DEARER_FALL * (taken - room) / room), 1, len(_DEARER) - 1)
-    guess = guess.astype(np.int64)
+    tried = np.zeros(len(rows), np.int64)
     for _ in range(_DEARER_TRIES):
-        some = np.flatnonzero(high - low > 1)
-        if not len(some):
-            break
-        at, tried = rows[some], guess[some]
-        draft = coder.draft(c[at], (index[at] - 1).astype(np.uint8), _DEARER[tried])
-        taken = draft.bits / 8
-        fits = taken <= room
-        for place in np.flatnonzero(fits).tolist():
-            made = coder.code(draft, place)
-            if len(codes[at[place]]) < len(made) <= code_bytes:
-                codes[at[place]] = made
-        high[some[fits]], low[some[~fits]] = tried[fits], tried[~fits]
         away = np.rint(_DEARER_FALL * (taken - room) / room).astype(np.int64)
-        guess[some] = np.clip(tried + away, low[some] + 1, high[some] - 1)
+        away = np.where(taken > room, np.maximum(away, 1), np.minimum(away, -1))
+        tried = np.clip(tried + away, 1, len(_DEARER) - 1)
+        draft = coder.draft(c[rows], (index[rows] - 1).astype(np.uint8), _DEARER[tried])
+        taken = draft.bits / 8
+        for place in np.flatnonzero(taken <= room).tolist():
+            made = coder.code(draft, place)
+            if len(codes[rows[place]]) < len(made) <= code_bytes:
+                codes[rows[place]] = made
     return codes
 
 
