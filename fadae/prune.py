@@ -76,7 +76,7 @@ def prune(
     location.ensure_workspace()
     before = time.time() - abandoned_seconds
     spare = [*_checkpoints(location, keep, dry_run), *_partials(location, before, dry_run)]
-    store = _opened(location)
+    store = FrameStore.find(location, FEATURES)
     if store is not None:
         for kind, found in _of_features(store, before):
             spare.append(_removed(location, kind, found, dry_run))
@@ -186,13 +186,6 @@ def _abandoned_marks(
         for folder in (f"{store.marks}/{token}" for token in its if token != plan.token):
             for name, found in location.found_below(folder).items():
                 yield f"{folder}/{name}", found.size_bytes
-
-
-def _opened(location: Location) -> FrameStore | None:
-    try:
-        return FrameStore.open(location, FEATURES)
-    except FileNotFoundError:
-        return None
 
 
 def _sized(

@@ -169,10 +169,8 @@ def _has_rows(location: Location, path: str) -> bool:
     """Return whether something is published: a group alone is only its beginning."""
     from fadae.store import FrameStore
 
-    try:
-        return FrameStore.open(location, path).rows > 0
-    except FileNotFoundError:
-        return False
+    store = FrameStore.find(location, path)
+    return store is not None and store.rows > 0
 
 
 def estimate(

@@ -145,11 +145,8 @@ class Runs:
 
     def _find_reconstruction(self, run: str) -> FrameStore | None:
         if run not in self._stores:
-            try:
-                store = FrameStore.open(self.location, reconstruction_path(run))
-            except FileNotFoundError:
-                return None
-            if not store.rows:
+            store = FrameStore.find(self.location, reconstruction_path(run))
+            if store is None or not store.rows:
                 return None
             self._stores[run] = store
         return self._stores[run]

@@ -71,9 +71,8 @@ def _reconstructions(location: Location) -> PartSize:
     total, exact = 0, True
     for name in location.names(paths.RECONSTRUCTIONS):
         path = f"{paths.RECONSTRUCTIONS}/{name}"
-        try:
-            store = FrameStore.open(location, path)
-        except FileNotFoundError:  # begun, or being removed
+        store = FrameStore.find(location, path)
+        if store is None:  # begun, or being removed
             continue
         part = _arrays(store, store.names, paths.RECONSTRUCTIONS)
         total += part.size_bytes + _size(location, f"{path}/zarr.json")

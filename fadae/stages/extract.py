@@ -89,7 +89,7 @@ def extract(
     transform = preset_transform(preset, sample_rate_hz)
     written, stale = 0, list[str]()
     while True:
-        store = _existing(location)
+        store = FrameStore.find(location, FEATURES)
         if store is not None:
             made = FeatureSet(store).attrs
             _ensure_asked(FEATURES, made["transform"], made["dtype"], transform, dtype)
@@ -155,13 +155,6 @@ def extract_shard(task: BlockTask) -> bool:
         raise
     store.write_block(task.block, rows, under=task.plan)
     return True
-
-
-def _existing(location: Location) -> FrameStore | None:
-    try:
-        return FrameStore.open(location, FEATURES)
-    except FileNotFoundError:
-        return None
 
 
 def _plan(

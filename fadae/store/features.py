@@ -197,10 +197,7 @@ class FeatureSet:
     @classmethod
     def open(cls, location: Location) -> Self:
         """Return the features published now; raises NoInputError where there are none."""
-        try:
-            store = FrameStore.open(location, FEATURES)
-        except FileNotFoundError:
-            store = None
+        store = FrameStore.find(location, FEATURES)
         if store is None or store.rows == 0:
             location.ensure_workspace()
             raise NoInputError(f"{location.url} holds no features; run `fadae extract` first")

@@ -98,6 +98,14 @@ class FrameStore:
         return cls(location, path, root)
 
     @classmethod
+    def find(cls, location: Location, path: str) -> Self | None:
+        """Return the group as `open` does, None where there is none."""
+        try:
+            return cls.open(location, path)
+        except FileNotFoundError:
+            return None
+
+    @classmethod
     def create(
         cls, location: Location, path: str, specs: Iterable[ArraySpec], attrs: Mapping[str, Any]
     ) -> Self:
