@@ -26,9 +26,9 @@ import numpy.typing as npt
 
 import fadae.coding
 from fadae.archive import FolderSource
-from fadae.audio import borrowed, from_pcm
+from fadae.audio import decoded, from_pcm
 from fadae.coding import EntropyModel, compress, decompress, identify, to_bytes
-from fadae.config import JobConfig, Limits, load_config
+from fadae.config import JobConfig, load_config
 from fadae.errors import FadaeError, PermanentFailure
 from fadae.model import Codec
 from fadae.scores import snr_db
@@ -72,14 +72,12 @@ def recordings_of(folder: Path, rate_hz: int) -> Iterator[Recording]:
         data = path.read_bytes()
         sha256 = hashlib.sha256(data).hexdigest()
         sha1 = hashlib.sha1(data, usedforsecurity=False).hexdigest()
-        with tempfile.TemporaryFile() as pcm, borrowed() as sandbox:
-            try:
-                sandbox.decode(path, rate_hz, Limits(), pcm.write)
-            except PermanentFailure as failure:
-                logger.info("%s is left out: %s", path.name, failure)
-                continue
-            pcm.seek(0)
-            samples = np.frombuffer(pcm.read(), dtype="<i2").astype(np.int16)
+        try:
+            with decoded(path, rate_hz) as pcm:
+                samples = np.frombuffer(pcm.read(), dtype="<i2").astype(np.int16)
+        except PermanentFailure as failure:
+            logger.info("%s is left out: %s", path.name, failure)
+            continue
         yield Recording(path.name, sha256, sha1, samples)
 
 

@@ -7,15 +7,15 @@ from fadae._lazy import lazily
 if TYPE_CHECKING:
     from fadae.audio import codecs, write
     from fadae.audio.pcm import from_pcm, to_pcm
-    from fadae.audio.sandbox import borrowed
+    from fadae.audio.sandbox import borrowed, decoded
 else:
     __getattr__ = lazily(
         __name__,
         {
             "fadae.audio": ["codecs", "write"],
             "fadae.audio.pcm": ["from_pcm", "to_pcm"],
-            "fadae.audio.sandbox": ["borrowed"],
+            "fadae.audio.sandbox": ["borrowed", "decoded"],
         },
     )
 
-__all__ = ["borrowed", "codecs", "from_pcm", "to_pcm", "write"]
+__all__ = ["borrowed", "codecs", "decoded", "from_pcm", "to_pcm", "write"]

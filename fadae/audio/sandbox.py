@@ -15,9 +15,11 @@ import select
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import IO
 
 from fadae.audio.protocol import HEADER, Source
 from fadae.config import Limits
@@ -201,3 +203,17 @@ def borrowed() -> Iterator[Sandbox]:
         yield sandbox
     finally:
         _idle.append(sandbox)
+
+
+@contextlib.contextmanager
+def decoded(path: str | Path, rate_hz: int) -> Iterator[IO[bytes]]:
+    """Yield a temporary file of an audio file's PCM, int16 little-endian mono at rate_hz.
+
+    From its beginning, all of it written. Raises as `Sandbox.decode` does.
+    """
+    with tempfile.TemporaryFile() as pcm:
+        with borrowed() as sandbox:
+            sandbox.decode(path, rate_hz, Limits(), pcm.write)
+        pcm.flush()
+        pcm.seek(0)
+        yield pcm

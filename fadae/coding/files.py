@@ -9,7 +9,6 @@ import dataclasses
 import functools
 import io
 import os
-import tempfile
 from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
@@ -20,7 +19,7 @@ import numpy.typing as npt
 import safetensors
 import safetensors.numpy
 
-from fadae.audio import borrowed, from_pcm
+from fadae.audio import decoded, from_pcm
 from fadae.coding import container, rate
 from fadae.coding.coder import ByteCoder
 from fadae.coding.container import Header, Rate
@@ -28,7 +27,6 @@ from fadae.coding.entropy import EntropyModel, Network, fingerprint
 from fadae.coding.rate import Step
 from fadae.coding.symbols import STEPS
 from fadae.coding.tables import Tables
-from fadae.config import Limits
 from fadae.errors import CodeError, NoInputError, PermanentFailure, UsageError
 from fadae.transform import CriticalTransform
 
@@ -89,19 +87,17 @@ def encode_file(
     The decoder runs in a sandbox. Raises NoInputError where the audio cannot be decoded,
     UsageError for impossible options.
     """
-    with tempfile.TemporaryFile() as pcm, borrowed() as sandbox:
-        try:
-            sandbox.decode(path, sample_rate_hz, Limits(), pcm.write)
-        except PermanentFailure as failure:
-            raise NoInputError(f"{path}: {failure}") from failure
-        pcm.flush()
-        return compress(
-            _Stored(pcm.fileno()),
-            sample_rate_hz,
-            model=model,
-            code_bytes=code_bytes,
-            rate_kind=rate_kind,
-        )
+    try:
+        with decoded(path, sample_rate_hz) as pcm:
+            return compress(
+                _Stored(pcm.fileno()),
+                sample_rate_hz,
+                model=model,
+                code_bytes=code_bytes,
+                rate_kind=rate_kind,
+            )
+    except PermanentFailure as failure:
+        raise NoInputError(f"{path}: {failure}") from failure
 
 
 class Samples(Protocol):

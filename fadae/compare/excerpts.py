@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-import tempfile
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -18,9 +18,8 @@ from pathlib import Path
 import numpy as np
 
 from fadae.arrays import Int16
-from fadae.audio import borrowed, to_pcm
+from fadae.audio import decoded, to_pcm
 from fadae.compare.result import PACKAGED
-from fadae.config import Limits
 from fadae.errors import UsageError
 from fadae.query import Workspace
 from fadae.training import Role
@@ -161,9 +160,8 @@ def _hashes(path: Path) -> tuple[str, str]:
 
 def _load_file(path: Path, rate_hz: int, seconds: float) -> Excerpt:
     """Return the middle of a file, decoded in the sandbox to a temporary file."""
-    with tempfile.TemporaryFile() as pcm, borrowed() as sandbox:
-        sandbox.decode(path, rate_hz, Limits(), pcm.write)
-        samples = pcm.tell() // 2
+    with decoded(path, rate_hz) as pcm:
+        samples = pcm.seek(0, os.SEEK_END) // 2
         count = min(samples, round(seconds * rate_hz))
         start = (samples - count) // 2
         pcm.seek(2 * start)
