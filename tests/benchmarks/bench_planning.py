@@ -99,6 +99,23 @@ class Watch:
         self.wall, self.spent = time.perf_counter(), time.process_time()
 
 
+def planned(location: Location, runs: LedgerRuns, transform: FrequencyAdaptiveTransform) -> Plan:
+    """Plan all recordings of a ledger for an empty workspace; return the plan."""
+    create_plan(
+        location,
+        runs,
+        None,
+        number=0,
+        published_rows=0,
+        transform=transform,
+        dtype="float16",
+        fadae_version=fadae.__version__,
+    )
+    plan = Plan.read(location, 0)
+    assert plan is not None
+    return plan
+
+
 def main(recordings: int) -> None:
     """Measure one growth of an empty workspace by so many recordings."""
     transform = FrequencyAdaptiveTransform.preset("seed")
@@ -108,18 +125,7 @@ def main(recordings: int) -> None:
         for run in synthetic_runs(recordings):
             runs.add(run)
         watch.step("(making up the ledger)", counts=False)
-        create_plan(
-            location,
-            runs,
-            None,
-            number=0,
-            published_rows=0,
-            transform=transform,
-            dtype="float16",
-            fadae_version=fadae.__version__,
-        )
-        plan = Plan.read(location, 0)
-        assert plan is not None
+        plan = planned(location, runs, transform)
         watch.step("plan")
         specs = feature_specs(transform, "float16")
         FrameStore.create(location, FEATURES, specs, feature_attrs(transform.config(), "float16"))

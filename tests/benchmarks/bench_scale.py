@@ -22,18 +22,16 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import fadae
 from fadae.store.features import FeatureSet, feature_attrs, feature_specs
 from fadae.store.frames import FrameStore
 from fadae.store.location import Location
 from fadae.store.mapping import map_serially
 from fadae.store.paths import FEATURES, PREFIXES, RELEASED, STAGING
-from fadae.store.plan import Plan, create_plan
 from fadae.store.publication import publish
 from fadae.store.published import PublishedRecordings
 from fadae.store.staging import LedgerRuns, read_ledger
 from fadae.transform.adaptive import FrequencyAdaptiveTransform
-from tests.benchmarks.bench_planning import synthetic_runs
+from tests.benchmarks.bench_planning import planned, synthetic_runs
 from tests.benchmarks.bench_sampling import sample_read_ratio
 from tests.benchmarks.bench_slice import SlowProxy
 from tests.benchmarks.figures import report
@@ -64,18 +62,7 @@ def make(location: Location, recordings: int) -> None:
     with LedgerRuns() as runs:
         for run in synthetic_runs(recordings):
             runs.add(run)
-        create_plan(
-            location,
-            runs,
-            None,
-            number=0,
-            published_rows=0,
-            transform=transform,
-            dtype="float16",
-            fadae_version=fadae.__version__,
-        )
-    plan = Plan.read(location, 0)
-    assert plan is not None
+        plan = planned(location, runs, transform)
     specs = feature_specs(transform, "float16")
     FrameStore.create(location, FEATURES, specs, feature_attrs(transform.config(), "float16"))
     publish(plan)
