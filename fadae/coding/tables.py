@@ -18,7 +18,6 @@ from fadae.coding.entropy import (
     ALPHABET,
     ESCAPE,
     EntropyModel,
-    Network,
     ensure_shapes,
     to_frequencies,
 )
@@ -201,22 +200,6 @@ OFFSETS = (-24, -12, 0, 12, 24)
 _TYPICAL_DB = 18.0  # a recording's own step gives about this
 
 
-def own_step(c: Array) -> int:
-    """Return the step index at which rows c [F, size] of a recording have about 18 dB."""
-    energy = float(np.sum(c.astype(np.float64) ** 2))
-    low, high = -1, STEPS - 1
-    while high - low > 1:
-        middle = (low + high) // 2
-        steps = np.full(len(c), middle, dtype=np.uint8)
-        coarse = np.abs(quantise(c, steps)) * STEP[middle]
-        error = float(np.sum((np.abs(c) - coarse).astype(np.float64) ** 2))
-        if error * 10 ** (_TYPICAL_DB / 10) > energy:
-            high = middle
-        else:
-            low = middle
-    return high
-
-
 def own_steps(c: Array) -> npt.NDArray[np.uint8]:
     """Return for each row of c [F, size] the step index at which it alone has about 18 dB."""
     most = np.sum(c.astype(np.float64) ** 2, axis=1) / 10 ** (_TYPICAL_DB / 10)
@@ -231,14 +214,6 @@ def own_steps(c: Array) -> npt.NDArray[np.uint8]:
     return np.asarray(np.clip(high, 0, STEPS - 1), dtype=np.uint8)
 
 
-def fit_tables(
-    c: Array, step_index: npt.NDArray[np.uint8], blocks: int, offsets: tuple[int, ...] = OFFSETS
-) -> Tables:
-    """Return tables counted over rows [F, size], around a step a row [F]."""
-    empty = Tables.empty(blocks)
-    return tables_of(count(empty, c, step_index, offsets), blocks)
-
-
 def tables_of(statistics: Statistics, blocks: int) -> Tables:
     """Return the tables of counts, which may be the sum of many machines'."""
     tensors = Tables.empty(blocks).tensors()
@@ -250,22 +225,10 @@ def tables_of(statistics: Statistics, blocks: int) -> Tables:
     return Tables(tensors)
 
 
-def finish(network: Network, c: Array, step_index: npt.NDArray[np.uint8]) -> Network:
-    """Return a trained network with centroids and side information counted over rows."""
-    statistics = count(network, c, step_index)
-    counted = {"centroids": statistics.centroids(), **statistics.side_tables()}
-    return Network(network.tensors() | counted)
-
-
-def count(
-    model: EntropyModel,
-    c: Array,
-    step_index: npt.NDArray[np.uint8],
-    offsets: tuple[int, ...] = OFFSETS,
-) -> Statistics:
+def statistics_of(model: EntropyModel, c: Array, step_index: npt.NDArray[np.uint8]) -> Statistics:
     """Return what is counted over rows [F, size] at steps around their own [F]."""
     statistics = Statistics.none(len(model.distributions))
-    for offset in offsets:
+    for offset in OFFSETS:
         steps = np.clip(step_index.astype(np.int64) + offset, 0, STEPS - 1)
         statistics.add(model, c, steps.astype(np.uint8))
     return statistics

@@ -21,7 +21,6 @@ from fadae.coding import (
     CAP,
     LEAST_BYTES,
     MOST_BYTES,
-    OFFSETS,
     ByteCoder,
     EntropyModel,
     Rate,
@@ -34,6 +33,7 @@ from fadae.coding import (
     find_step,
     own_steps,
     pack,
+    statistics_of,
     tables_of,
     unpack,
 )
@@ -256,10 +256,8 @@ def count_over(sample: Sample, model: EntropyModel) -> Statistics:
     none = Statistics.none(len(model.distributions))
 
     def counts(values: Tensor) -> Tensor:
-        statistics, c = Statistics.none(len(model.distributions)), _numpy(values)
-        own = own_steps(c).astype(np.int64)
-        for offset in OFFSETS:
-            statistics.add(model, c, np.clip(own + offset, 0, 255).astype(np.uint8))
+        c = _numpy(values)
+        statistics = statistics_of(model, c, own_steps(c))
         flat = np.concatenate([array.ravel() for array in statistics.arrays()])
         return torch.from_numpy(flat).to(values.device)
 

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fadae.coding.entropy import Network
-from fadae.coding.tables import Statistics, Tables, fit_tables
+from fadae.coding.tables import Statistics, Tables, statistics_of, tables_of
 
 SIZE = 3750
 Array = npt.NDArray[Any]
@@ -34,7 +34,7 @@ def steps(count: int, index: int = 110) -> npt.NDArray[np.uint8]:
 @functools.cache
 def tables() -> Tables:
     """Return tables counted over 60 rows."""
-    return fit_tables(rows(60, seed=9), steps(60), blocks=3)
+    return tables_of(statistics_of(Tables.empty(3), rows(60, seed=9), steps(60)), blocks=3)
 
 
 @functools.cache
