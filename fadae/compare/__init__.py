@@ -7,23 +7,21 @@ from fadae._lazy import lazily
 if TYPE_CHECKING:
     from fadae.compare import result, table
     from fadae.compare.comparing import CompareConfig, compare
-    from fadae.compare.result import MEASURES, CodeResult, Comparison, Interval, label
+    from fadae.compare.result import CodeResult, Comparison, label
 else:
     __getattr__ = lazily(
         __name__,
         {
             "fadae.compare": ["result", "table"],
             "fadae.compare.comparing": ["CompareConfig", "compare"],
-            "fadae.compare.result": ["CodeResult", "Comparison", "Interval", "MEASURES", "label"],
+            "fadae.compare.result": ["CodeResult", "Comparison", "label"],
         },
     )
 
 __all__ = [
-    "MEASURES",
     "CodeResult",
     "CompareConfig",
     "Comparison",
-    "Interval",
     "compare",
     "label",
     "result",

@@ -11,7 +11,6 @@ if TYPE_CHECKING:
         NO_SAMPLE,
         PCM_SCALE,
         FeatureSet,
-        RecordingTable,
         feature_attrs,
         feature_specs,
         spread,
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
         FEATURES,
         pcm_path,
         reconstruction_path,
-        recording_key,
         source_path,
     )
     from fadae.store.plan import BlockTask, Part, Plan, create_plan
@@ -52,7 +50,6 @@ if TYPE_CHECKING:
     from fadae.store.samples import heard_span, samples_of
     from fadae.store.staging import (
         FEW,
-        LedgerPage,
         LedgerRuns,
         forget_marks,
         fresh_names,
@@ -73,7 +70,6 @@ else:
                 "NO_RECORDING",
                 "NO_SAMPLE",
                 "PCM_SCALE",
-                "RecordingTable",
                 "feature_attrs",
                 "feature_specs",
                 "spread",
@@ -87,7 +83,6 @@ else:
                 "FEATURES",
                 "pcm_path",
                 "reconstruction_path",
-                "recording_key",
                 "source_path",
             ],
             "fadae.store.plan": ["BlockTask", "Part", "Plan", "create_plan"],
@@ -114,7 +109,6 @@ else:
             "fadae.store.samples": ["heard_span", "samples_of"],
             "fadae.store.staging": [
                 "FEW",
-                "LedgerPage",
                 "LedgerRuns",
                 "forget_marks",
                 "fresh_names",
@@ -149,7 +143,6 @@ __all__ = [
     "DamagedError",
     "FeatureSet",
     "FrameStore",
-    "LedgerPage",
     "LedgerRuns",
     "Location",
     "Mapper",
@@ -157,7 +150,6 @@ __all__ = [
     "Plan",
     "PublishedRecordings",
     "RecordingRow",
-    "RecordingTable",
     "attrs_of",
     "code_size",
     "create_plan",
@@ -181,7 +173,6 @@ __all__ = [
     "reconstruction_attrs",
     "reconstruction_path",
     "reconstruction_specs",
-    "recording_key",
     "release_published",
     "release_staging",
     "samples_of",
