@@ -383,6 +383,14 @@ class TrainRecipe(TypedDict, total=False):
     log_steps: int
 
 
+class GrowthRecord(TypedDict):
+    """What a finished run had come to when it took in what was published since."""
+
+    rows: int
+    step: int
+    train_frames: int
+
+
 class DatasetRecord(TypedDict):
     """The rows that a run is bound to, and how they were divided."""
 
@@ -393,6 +401,7 @@ class DatasetRecord(TypedDict):
     train_frames: int
     holdout_frames: int
     padding_rows: int
+    growths: NotRequired[list[GrowthRecord]]  # of a run that went on over more rows
 
 
 class RunConfig(TypedDict):

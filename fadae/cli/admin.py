@@ -120,17 +120,25 @@ def wait(
     run: str | None = picked(Job, "run"),
     timeout: Timeout = 86_400.0,
     every: Every = 5.0,
+    generation: str | None = picked(Job, "generation"),
 ) -> Summary:
-    """Wait until stages have published something in the workspace."""
+    """Wait until stages have published something, with --generation in that one."""
     from fadae.errors import TransientError, UsageError
-    from fadae.store import Location
+    from fadae.store import Location, generations
 
     unknown = [stage for stage in stages if stage not in _COMMITTED]
     if unknown:
         raise UsageError(f"no stage {unknown[0]!r}: choose from {', '.join(_COMMITTED)}")
     location, started = Location(workspace), time.monotonic()
+    generations.checked(generation)
+
+    def committed(stage: str) -> bool:
+        if generation is None:
+            return _COMMITTED[stage](location, run or TrainConfig.run)
+        return bool(generations.noted(location, generation, stage))
+
     for stage in stages:
-        while not _COMMITTED[stage](location, run or TrainConfig.run):
+        while not committed(stage):
             waited = time.monotonic() - started
             if waited >= timeout:
                 raise TransientError(

@@ -15,6 +15,7 @@ from fadae._version import __version__
 from fadae.cli.admin import config, estimate, prune, verify, wait
 from fadae.cli.coding import decode, encode
 from fadae.cli.comparing import compare
+from fadae.cli.kubernetes import conduct, kubernetes
 from fadae.cli.output import Summary, reporting
 from fadae.cli.reading import generate, info, query, report, serve
 from fadae.cli.stages import demo, extract, ingest, reconstruct, run, train
@@ -40,6 +41,8 @@ COMMANDS: tuple[Callable[..., Summary | None], ...] = (
     wait,
     estimate,
     config,
+    kubernetes,
+    conduct,
 )
 
 app = typer.Typer(

@@ -44,16 +44,20 @@ def ingest(
     sample_rate: int = picked(ExtractConfig, "sample_rate"),
     scheduler: str | None = picked(Job, "scheduler"),
     workers: int | None = picked(Job, "workers"),
+    generation: str | None = picked(Job, "generation"),
 ) -> Summary:
     """Fetch, decode and stage recordings."""
     from fadae.archive import sources_of
     from fadae.cluster import cluster_mapper
     from fadae.stages import ingest as stage
-    from fadae.store import Location
+    from fadae.store import Location, generations
 
     location, sources = Location(workspace), sources_of(config)
+    settings = config.settings(sample_rate, generations.checked(generation))
     with cluster_mapper(location, scheduler, workers) as mapper:
-        return stage.ingest(location, sources, config.settings(sample_rate), mapper=mapper)
+        summary = stage.ingest(location, sources, settings, mapper=mapper)
+    generations.note(location, generation, "ingest")
+    return summary
 
 
 def extract(
@@ -61,15 +65,17 @@ def extract(
     workspace: str = picked(Job, "workspace"),
     scheduler: str | None = picked(Job, "scheduler"),
     workers: int | None = picked(Job, "workers"),
+    generation: str | None = picked(Job, "generation"),
 ) -> Summary:
     """Extract features of all that is ingested and not yet extracted."""
     from fadae.cluster import cluster_mapper
     from fadae.stages import extract as stage
-    from fadae.store import Location
+    from fadae.store import Location, generations
 
     location = Location(workspace)
+    generations.checked(generation)
     with cluster_mapper(location, scheduler, workers) as mapper:
-        return stage.extract(
+        summary = stage.extract(
             location,
             preset=config.preset,
             sample_rate_hz=config.sample_rate,
@@ -77,6 +83,8 @@ def extract(
             keep_staging=config.keep_staging,
             mapper=mapper,
         )
+    generations.note(location, generation, "extract")
+    return summary
 
 
 def train(
@@ -85,13 +93,18 @@ def train(
     run: str | None = picked(Job, "run"),
     device: str = picked(Job, "device"),
     scheduler: str | None = picked(Job, "scheduler"),
+    generation: str | None = picked(Job, "generation"),
 ) -> Summary:
     """Train an autoencoder on the features, from wherever the run stands."""
-    from fadae.store import Location
+    from fadae.store import Location, generations
     from fadae.training import launch
 
+    location = Location(workspace)
+    generations.checked(generation)
     job = Job(workspace=workspace, run=run, device=device, scheduler=scheduler)
-    return launch.train(Location(workspace), trained(job, config))
+    summary = launch.train(location, trained(job, config))
+    generations.note(location, generation, "train", run=summary.run)
+    return summary
 
 
 def trained(job: Job, config: TrainConfig) -> TrainConfig:
@@ -107,15 +120,20 @@ def reconstruct(
     device: str = picked(Job, "device"),
     scheduler: str | None = picked(Job, "scheduler"),
     workers: int | None = picked(Job, "workers"),
+    generation: str | None = picked(Job, "generation"),
 ) -> Summary:
     """Write what a run makes of all features: codes, features, audio, scores."""
     from fadae.cluster import cluster_mapper
     from fadae.stages import reconstruct as stage
-    from fadae.store import Location
+    from fadae.store import Location, generations
 
     location = Location(workspace)
+    # --on-growth new may have trained another run than the one that was named.
+    run = generations.noted(location, generation, "train").get("run", run)
     with cluster_mapper(location, scheduler, workers) as mapper:
-        return stage.reconstruct(location, run, device=device, mapper=mapper)
+        summary = stage.reconstruct(location, run, device=device, mapper=mapper)
+    generations.note(location, generation, "reconstruct", run=summary.run)
+    return summary
 
 
 def demo(to: DemoFolder = Path("demo"), workers: int | None = picked(Job, "workers")) -> Summary:

@@ -1,6 +1,15 @@
 """What a job can be asked for, as values and as options; loads no library of numbers."""
 
-from fadae.config.files import FILE, TOP, FileSettings, load_recipe, load_settings, recipe_names
+from fadae.config.files import (
+    FILE,
+    TOP,
+    FileSettings,
+    build,
+    load_recipe,
+    load_settings,
+    recipe_names,
+    settings_text,
+)
 from fadae.config.job import (
     DEFAULT_ITEM,
     SECTIONS,
@@ -16,6 +25,7 @@ from fadae.config.job import (
     changed_settings,
     load_config,
 )
+from fadae.config.kubernetes import KubernetesConfig
 from fadae.config.options import Declared, Section, check, check_value, declared, option
 
 __all__ = [
@@ -30,11 +40,13 @@ __all__ = [
     "IngestConfig",
     "Job",
     "JobConfig",
+    "KubernetesConfig",
     "Limits",
     "Section",
     "Settings",
     "TrainConfig",
     "WhichFailures",
+    "build",
     "changed_settings",
     "check",
     "check_value",
@@ -44,4 +56,5 @@ __all__ = [
     "load_settings",
     "option",
     "recipe_names",
+    "settings_text",
 ]

@@ -16,6 +16,8 @@ over an environment variable, that over fadae.toml, that over the recipe, that o
 from __future__ import annotations
 
 import difflib
+import json
+import textwrap
 import tomllib
 from collections.abc import Sequence
 from importlib import resources
@@ -114,6 +116,37 @@ def parse_settings(text: str, origin: str, sections: Sequence[type[Section]]) ->
             one = _find(key, tables[TOP], "", origin, tables)
             found.setdefault(TOP, {})[one.name] = _checked(one, value, origin)
     return FileSettings(origin, found, recipe)
+
+
+def settings_text(values: FileSettings, sections: Sequence[type[Section]]) -> str:
+    """Return a settings file of every option there is: those with a value, the others commented.
+
+    `parse_settings` reads the values back; all comes from the options' declarations.
+    """
+    lines: list[str] = []
+    for section in sections:
+        lines += [] if section.section == TOP else [f"\n[{section.section}]"]
+        for one in _settable(section).values():
+            about, value = one.about, values.get(one)
+            lines += textwrap.wrap(
+                " ".join(filter(None, [about.help, f"[{about.unit}]" if about.unit else ""])),
+                98,
+                initial_indent="# ",
+                subsequent_indent="#   ",
+            )
+            default = [] if one.default is None and one.repeatable else one.default
+            if value is not None:
+                lines.append(f"{one.key} = {_toml(value)}")
+            elif default is None:
+                lines.append(f"# {one.key} =")
+            else:
+                lines.append(f"# {one.key} = {_toml(default)}")
+    return "\n".join(lines) + "\n"
+
+
+def _toml(value: Any) -> str:
+    """Return a value as TOML has it: JSON has the same for what options are."""
+    return json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=False)
 
 
 def _settable(section: type[Section]) -> dict[str, Declared]:

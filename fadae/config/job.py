@@ -18,6 +18,7 @@ from typing import Any, ClassVar, Literal, Self
 from fadae.config.files import build, load_recipe, load_settings
 from fadae.config.options import Section, check, option
 from fadae.errors import UsageError
+from fadae.memory import cache_within, memory_limit_bytes
 from fadae.records import Failure
 
 DEFAULT_ITEM = "AOC11B"
@@ -73,6 +74,8 @@ class Settings:
     keep_damaged: bool = False
     retry: WhichFailures = WhichFailures.TRANSIENT
     refresh: bool = False
+    generation: str | None = None
+    """With `refresh`: what was listed in this generation is not listed again."""
     limits: Limits = field(default_factory=Limits)
 
 
@@ -95,6 +98,11 @@ class Job:
     )
     workers: int | None = option(
         None, minimum=1, help="Workers of the cluster here; default one a core."
+    )
+    generation: str | None = option(
+        None,
+        help="Name of this pass over the stages: each notes in the workspace that it ended, as "
+        "`wait --generation` asks; `ingest --refresh` lists once in each.",
     )
 
 
@@ -154,7 +162,7 @@ class IngestConfig:
         """Refuse what cannot be meant."""
         check(self)
 
-    def settings(self, rate_hz: int) -> Settings:
+    def settings(self, rate_hz: int, generation: str | None = None) -> Settings:
         """Return how to ingest at a sample rate, whatever the selection."""
         limits = Limits(
             decoded_seconds=3600 * self.max_hours,
@@ -170,6 +178,7 @@ class IngestConfig:
             keep_damaged=self.keep_damaged,
             retry=WhichFailures(self.retry),
             refresh=self.refresh,
+            generation=generation,
             limits=limits,
         )
 
@@ -306,7 +315,18 @@ class TrainConfig:
         None, minimum=1, help="Steps between checkpoints as well."
     )
     keep: int = option(2, minimum=1, help="Newest checkpoints to keep.")
-    cache_gb: float = option(4.0, minimum=0, unit="GB", help="Memory of a rank for frames.")
+    cache_gb: str = option(
+        "auto",
+        unit="GB",
+        help="Memory of a rank for frames; auto: half of what its container's limit leaves beside "
+        "1 GiB, at most 4.",
+    )
+    on_growth: str = option(
+        "keep",
+        choices=("keep", "continue", "new", "refuse"),
+        help="A finished run and new recordings: keep the run; continue it on all; train a new "
+        "one, RUN-2; or refuse, exit 2.",
+    )
     restarts: int = option(3, minimum=0, help="Times to start lost ranks again.")
     timeout_seconds: float = option(
         300.0, flag="--timeout", above=0, unit="seconds", help="Wait before a rank is lost."
@@ -321,6 +341,7 @@ class TrainConfig:
         for name, value in (
             ("widths", tuple(self.widths)),
             ("options", options),
+            ("cache_gb", str(self.cache_gb)),
         ):
             object.__setattr__(self, name, value)
         check(self)
@@ -330,6 +351,8 @@ class TrainConfig:
             )
         if self.run in _TAKEN:
             raise UsageError(f"--run {self.run}: a source of every recording; choose another")
+        if not re.fullmatch(r"auto|\d+(\.\d*)?|\.\d+", self.cache_gb):
+            raise UsageError(f"--cache-gb {self.cache_gb}: auto, or a number of GB from 0 on")
         if not self.widths:
             raise UsageError("--widths: give at least one width")
         if min(self.leaves, self.lanes, self.window_rows, self.threads, self.log_steps) < 1:
@@ -342,7 +365,9 @@ class TrainConfig:
     @property
     def cache_bytes(self) -> int:
         """Memory of a rank for frames, in bytes."""
-        return int(self.cache_gb * 2**30)
+        if self.cache_gb == "auto":
+            return cache_within(memory_limit_bytes())
+        return int(float(self.cache_gb) * 2**30)
 
     def ranks_within(self, most: int) -> int:
         """Return the greatest number of ranks up to `most` that can share this run, at least 1.
@@ -495,6 +520,7 @@ _PLACEMENT = {
     "checkpoint_steps",
     "keep",
     "cache_gb",
+    "on_growth",
     "restarts",
     "timeout_seconds",
     "shutdown_seconds",

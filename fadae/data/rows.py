@@ -176,6 +176,20 @@ class Split:
     holdout: RowSet
     padding_rows: int
 
+    @classmethod
+    def joined(cls, parts: Sequence[Self]) -> Self:
+        """Return the splits of disjoint rows, of one seed, as one."""
+
+        def together(sets: Sequence[RowSet]) -> RowSet:
+            starts = np.concatenate([one.starts for one in sets])
+            return RowSet.of(starts, np.concatenate([one.stops for one in sets]), sets[0].key)
+
+        return cls(
+            together([one.train for one in parts]),
+            together([one.holdout for one in parts]),
+            sum(one.padding_rows for one in parts),
+        )
+
 
 def split_rows(
     ids: Sequence[Any] | Array,

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from fadae._lazy import lazily
 
 if TYPE_CHECKING:
-    from fadae.store import paths, verify
+    from fadae.store import generations, paths, verify
     from fadae.store.features import (
         NO_RECORDING,
         NO_SAMPLE,
@@ -64,7 +64,7 @@ else:
     __getattr__ = lazily(
         __name__,
         {
-            "fadae.store": ["paths", "verify"],
+            "fadae.store": ["generations", "paths", "verify"],
             "fadae.store.features": [
                 "FeatureSet",
                 "NO_RECORDING",
@@ -158,6 +158,7 @@ __all__ = [
     "features_sha256",
     "forget_marks",
     "fresh_names",
+    "generations",
     "heard_span",
     "improve_commit",
     "index_attrs",

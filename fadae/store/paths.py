@@ -18,6 +18,7 @@ PLANS = "plans"  # of extraction
 RUNS = "runs"  # of training
 RECONSTRUCTIONS = "reconstructions"
 REPORTS = "reports"
+GENERATIONS = "generations"  # passes over the stages: which of them ended
 COMPARISONS = "comparisons"  # of codes, by rate and distortion
 
 # Up to which row staged PCM was let go; in an array's folder, where Zarr looks for no members.
@@ -131,6 +132,15 @@ def reconstruction_path(run: str) -> str:
 def reconstructed_run(name: str) -> str:
     """Return the run of a name in the folder of the reconstructions."""
     return name.removesuffix(_ZARR)
+
+
+def generation_path(generation: str, stage: str) -> str:
+    """Return what says that a stage ended in a generation.
+
+    >>> generation_path("0a1b", "train")
+    'generations/0a1b/train.json'
+    """
+    return f"{GENERATIONS}/{generation}/{stage}.json"
 
 
 def report_path(run: str) -> str:

@@ -15,7 +15,7 @@ from fadae.config import TrainConfig
 from fadae.data import DataOrder, UnitReader
 from fadae.errors import TransientError
 from fadae.model import ClosedForm, FrameShape, ModelConfig, OwnLoss, model_class
-from fadae.records import CodeSize, CodeSpec, Scores
+from fadae.records import CodeSize, CodeSpec, GrowthRecord, Scores
 from fadae.summaries import TrainSummary
 from fadae.training.batches import SharedRows
 from fadae.training.checkpoint import Checkpoints
@@ -58,9 +58,22 @@ class TrainingContext:
 
     @property
     def last_step(self) -> int:
-        """The step at which the run is done, unless it stops early."""
-        steps = self.config.epochs * self.order.steps
-        return steps if self.config.max_steps is None else min(steps, self.config.max_steps)
+        """The step at which the run is done, unless it stops early.
+
+        Of a run that grew: as many passes over all rows as were asked for, those learned already
+        counted; a limit of steps grows with the frames.
+        """
+        steps, most = self.config.epochs * self.order.steps, self.config.max_steps
+        if most is None:
+            return steps
+        if self.growths:
+            most = -(-most * self.dataset.split.train.count // self.growths[0]["train_frames"])
+        return min(steps, most)
+
+    @property
+    def growths(self) -> list[GrowthRecord]:
+        """Where the run stood when it took in more recordings."""
+        return self.dataset.description.get("growths", [])
 
     @property
     def sample_frames(self) -> int:
@@ -120,8 +133,11 @@ def open_context(
     config = _settled(run, config, ranks)
     bound = run.bind(config) if ranks.is_first else None
     # The first rank's word: meanwhile more rows may have been published.
-    rows = ranks.from_first(None if bound is None else bound.rows)
-    dataset = open_dataset(run.location, config, rows) if bound is None else bound
+    place = None
+    if bound is not None:
+        place = [bound.rows, bound.description.get("growths", [])]
+    rows, growths = ranks.from_first(place)
+    dataset = open_dataset(run.location, config, rows, growths) if bound is None else bound
     train, holdout = dataset.split.train, dataset.split.holdout
     order = DataOrder(train, config.seed, config.batch_size, config.lanes, config.window_rows)
     train_cache = config.cache_bytes * train.count // (train.count + holdout.count)

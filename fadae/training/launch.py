@@ -9,7 +9,7 @@ from fadae.config import TrainConfig
 from fadae.errors import UsageError
 from fadae.store import FeatureSet, Location
 from fadae.summaries import TrainSummary
-from fadae.training.run import Run
+from fadae.training.run import Run, run_to_train
 
 _FROM_ENVIRONMENT = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
@@ -27,6 +27,8 @@ def train(workspace: Location | str, config: TrainConfig | None = None) -> Train
     ('small', 3, 13, 13)
     """
     location, config = Location.of(workspace), config or TrainConfig()
+    if config.on_growth == "new" and not config.fresh:
+        config = dataclasses.replace(config, run=run_to_train(location, config))
     run = Run(location, config.run)
     if config.launcher == "auto":
         launcher = "torchrun" if in_environment() else "local"
@@ -95,22 +97,11 @@ def _train_as_one_rank(location: Location, config: TrainConfig) -> TrainSummary:
             f"--launcher torchrun takes {', '.join(_FROM_ENVIRONMENT)} from the environment; "
             "start under torchrun, set them, or use --launcher local"
         )
-    from fadae.training.process import stop_flag
-    from fadae.training.ranks import join_ranks
-    from fadae.training.trainer import train_rank
+    from fadae.training.launch_local import train_as_rank
 
     rank, world = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    if location.is_in_process:
+        raise UsageError(f"{location.url} exists inside this process only: --launcher local")
     config.check_ranks(world)
-    run = Run(location, config.run)
-    done = None if config.fresh else run.finished(config)
-    if done is not None:
-        return done
-    with (
-        stop_flag() as stopping,
-        join_ranks(rank, world, None, config.device, config.timeout_seconds) as ranks,
-    ):
-        if config.fresh:
-            if ranks.is_first:
-                run.discard()
-            ranks.total([0.0])  # nobody looks before it is gone
-        return train_rank(location, config, ranks, stopping)
+    done = None if config.fresh else Run(location, config.run).finished(config)
+    return train_as_rank(location, config, rank, world) if done is None else done

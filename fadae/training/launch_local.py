@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -13,11 +14,11 @@ from pathlib import Path
 
 from fadae import logs
 from fadae.config import TrainConfig
-from fadae.errors import TransientError
+from fadae.errors import FadaeError, TransientError
 from fadae.store import Location
 from fadae.summaries import TrainSummary
 from fadae.training.process import LOOPBACK, stop_flag
-from fadae.training.worker import Ending, Order, read_ending
+from fadae.training.worker import FROM_ENVIRONMENT, Ending, Order, read_ending
 
 log = logging.getLogger("fadae.training")
 
@@ -33,6 +34,36 @@ def train_in_processes(location: Location, config: TrainConfig, ranks: int) -> T
     """
     with stop_flag() as stopping:
         return until_done(config, stopping, lambda: _generation(location, config, ranks, stopping))
+
+
+def train_as_rank(location: Location, config: TrainConfig, rank: int, world: int) -> TrainSummary:
+    """Train as one rank of a group that others start, in a process of its own; return the summary.
+
+    NCCL's watchdog aborts a process whose peer is lost: that is a lost peer here, not a bug.
+    Raises what the rank raised; PeerLost's TransientError where it was aborted; FadaeError where
+    it was killed or crashed: nobody but the system, short of memory, kills it alone.
+    """
+    with stop_flag() as stopping, tempfile.TemporaryDirectory(prefix="fadae-train-") as folder:
+        path = Path(folder) / "order.json"
+        Order(location.url, config, world, "", FROM_ENVIRONMENT, logs.current_format()).write(path)
+        local_rank = int(os.environ.get("LOCAL_RANK", rank))
+        process = _start(path, rank, rank_environment(config.threads, local_rank))
+        try:
+            _watch([process], config, stopping)
+        finally:
+            code = process.poll()
+            process.kill()
+            process.wait()
+        ending = read_ending(path, rank)
+    if ending is not None:
+        if ending.exit_code:
+            raise ending.error
+        assert ending.summary is not None
+        return ending.summary
+    if code is None or code == -signal.SIGABRT or stopping():
+        raise TransientError("a rank is lost or late; run the same command again to continue")
+    hint = ": out of memory? Try a lower --cache-gb" if code == -signal.SIGKILL else ""
+    raise FadaeError(f"rank {rank} ended by signal or code {code} and left no word{hint}")
 
 
 def _generation(
@@ -52,7 +83,11 @@ def _generation(
             store.port,
             logs.current_format(),
         ).write(order_path)
-        processes = [_start(order_path, rank, config) for rank in range(ranks)]
+        here = {"GLOO_SOCKET_IFNAME": LOOPBACK, "LOCAL_WORLD_SIZE": str(ranks)}
+        processes = [
+            _start(order_path, rank, rank_environment(config.threads, rank) | here)
+            for rank in range(ranks)
+        ]
         try:
             _watch(processes, config, stopping)
         finally:
@@ -90,12 +125,12 @@ def _watch(
             return
 
 
-def _start(order: Path, rank: int, config: TrainConfig) -> subprocess.Popen[bytes]:
+def _start(order: Path, rank: int, environment: dict[str, str]) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [sys.executable, "-m", "fadae.training.worker", str(order), str(rank)],
         stdin=subprocess.PIPE,  # closed by our death, however sudden: the rank ends
         stdout=subprocess.DEVNULL,
-        env=rank_environment(config.threads, rank) | {"GLOO_SOCKET_IFNAME": LOOPBACK},
+        env=environment,
     )
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import importlib.util
+import itertools
 import json
 import logging
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self, cast
 
@@ -22,6 +23,7 @@ from fadae.data import CHUNK_ROWS, RowSet, Split, split_rows
 from fadae.errors import AccessError, NoInputError, StorageError, UsageError
 from fadae.records import (
     DatasetRecord,
+    GrowthRecord,
     MetricsRow,
     RunConfig,
     Scores,
@@ -57,8 +59,15 @@ class Dataset:
         return np.asarray(np.searchsorted(starts, rows, side="right"))
 
 
-def open_dataset(location: Location, config: TrainConfig, rows: int | None) -> Dataset:
+def open_dataset(
+    location: Location,
+    config: TrainConfig,
+    rows: int | None,
+    growths: Sequence[GrowthRecord] = (),
+) -> Dataset:
     """Return the first `rows` rows of the store (None: all published) as a run sees them.
+
+    `growths` say where the run stood when it took in more: what was there then stays divided.
 
     Raises NoInputError where no row can be trained on.
     """
@@ -70,7 +79,7 @@ def open_dataset(location: Location, config: TrainConfig, rows: int | None) -> D
         )
     rows = features.rows if rows is None else rows
     stale = stale_recordings(features, rows, config.run)
-    divided = divide(features, rows, config.holdout, config.seed)
+    divided = divide(features, rows, config.holdout, config.seed, growths)
     split = divided.split
     if config.max_frames is not None:
         drawn = sample_of(split.train, config.max_frames, config.rules)
@@ -87,7 +96,24 @@ def open_dataset(location: Location, config: TrainConfig, rows: int | None) -> D
         "holdout_frames": split.holdout.count,
         "padding_rows": split.padding_rows,
     }
+    if growths:
+        description["growths"] = list(growths)
     return Dataset(features, rows, split, description, stale)
+
+
+def run_to_train(location: Location, config: TrainConfig) -> str:
+    """Return the run that is meant with --on-growth new: the newest of RUN, RUN-2, RUN-3, ...
+
+    Where that is done and recordings came since, the next one, which is not there yet.
+    """
+    name = config.run
+    for number in itertools.count(2):
+        run, following = Run(location, name), f"{config.run}-{number}"
+        if Run(location, following).recorded() is None:
+            done = run.finished(dataclasses.replace(config, run=name))
+            return following if done is not None and done.stale_recordings else name
+        name = following
+    raise AssertionError("there is no last number")
 
 
 def sample_of(rows: RowSet, count: int, rules: int) -> RowSet:
@@ -95,14 +121,18 @@ def sample_of(rows: RowSet, count: int, rules: int) -> RowSet:
     return rows.thinned(count) if rules == 1 else rows.in_chunks(count, CHUNK_ROWS)
 
 
-def stale_recordings(features: FeatureSet, rows: int, run: str) -> int:
-    """Return how many recordings with frames were published after `rows` rows; warn of them."""
+def stale_recordings(features: FeatureSet, rows: int, run: str | None = None) -> int:
+    """Return how many recordings with frames were published after `rows` rows.
+
+    With the name of a run that keeps to the older ones, warn of them.
+    """
     table = features.recordings
     own = table.canonical & (table.frame_count > 0)
     stale = int((own & (table.frame_start >= rows)).sum())
-    if stale:
+    if stale and run is not None:
         log.warning(
-            "run %s began with %d of %d recordings; the new ones need --run NEW or --fresh",
+            "run %s began with %d of %d recordings; the new ones need --run NEW or --fresh, "
+            "or --on-growth",
             run,
             int(own.sum()) - stale,
             int(own.sum()),
@@ -118,14 +148,30 @@ class Divided:
     sha256: str  # of the recordings' ids and places: what a run is bound to
 
 
-def divide(features: FeatureSet, rows: int, holdout: float, seed: int) -> Divided:
-    """Return how a run divides the recordings of the first `rows` rows, before any sampling."""
+def divide(
+    features: FeatureSet,
+    rows: int,
+    holdout: float,
+    seed: int,
+    growths: Sequence[GrowthRecord] = (),
+) -> Divided:
+    """Return how a run divides the recordings of the first `rows` rows, before any sampling.
+
+    What came with each growth is divided by itself: no recording that was trained on is ever held
+    out, nor the other way about.
+    """
     table = features.recordings
     used = np.flatnonzero(table.canonical & (table.frame_start < rows) & (table.frame_count > 0))
     ids = [str(i) for i in table.id[used]]
     starts = table.frame_start[used].astype(np.int64)
     counts = table.frame_count[used].astype(np.int64)
-    split = split_rows(ids, starts, counts, rows, holdout, seed)
+    borders = [0, *(growth["rows"] for growth in growths), rows]
+    parts = []
+    for low, high in itertools.pairwise(borders):
+        (own,) = np.nonzero((starts >= low) & (starts < high))
+        its = [ids[one] for one in own]
+        parts.append(split_rows(its, starts[own], counts[own], high - low, holdout, seed))
+    split = parts[0] if len(parts) == 1 else Split.joined(parts)
     return Divided(split, sha256_hex(canonical_json([ids, starts.tolist(), counts.tolist()])))
 
 
@@ -165,9 +211,11 @@ class Run:
     def finished(self, config: TrainConfig) -> TrainSummary | None:
         """Return the summary of this very training where it is done already.
 
-        `stale_recordings` is of now: what was published since the run began is not learned.
+        `stale_recordings` is of now: what was published since the run began is not learned,
+        unless --on-growth continue: then the training is not done.
 
-        Raises UsageError, naming what differs, where the run was started with other settings.
+        Raises UsageError, naming what differs, where the run was started with other settings, and
+        with --on-growth refuse where recordings came since.
         """
         recorded = self.recorded()
         if recorded is None:
@@ -180,9 +228,46 @@ class Run:
         summary = TrainSummary.from_dict(done["summary"])
         with contextlib.suppress(NoInputError):  # the features may be gone: the run is done
             features, rows = FeatureSet.open(self.location), recorded["dataset"]["rows"]
-            stale = stale_recordings(features, rows, self.name)
+            stale = stale_recordings(features, rows)
+            if stale and config.on_growth == "continue":
+                return None
+            if stale and config.on_growth == "refuse":
+                raise UsageError(
+                    f"{stale} recordings came after run {self.name} began: --on-growth continue "
+                    "goes on with them, --on-growth new or --run NEW trains another run",
+                    summary,
+                )
+            stale_recordings(features, rows, self.name)
             summary = dataclasses.replace(summary, stale_recordings=stale)
         return summary
+
+    def grow(self, config: TrainConfig) -> bool:
+        """Bind a finished run to all that is published now; return whether it was due.
+
+        With --on-growth continue, where recordings came since: the run then goes on from its last
+        step over all rows. It records where it stood, so its outcome is a function of that too.
+        Killed in between, the run is done once more, and grows again.
+        """
+        recorded, done = self.recorded(), self.read("summary.json")
+        if config.on_growth != "continue" or recorded is None or done is None:
+            return False
+        config = config.continuing(recorded["recipe"])
+        self._check_recipe(recorded, config)
+        features, was = FeatureSet.open(self.location), recorded["dataset"]
+        stale = stale_recordings(features, was["rows"])
+        if done["recipe"] != config.recipe() or not stale:
+            return False
+        now: GrowthRecord = {
+            "rows": was["rows"],
+            "step": done["summary"]["steps"],
+            "train_frames": was["train_frames"],
+        }
+        dataset = open_dataset(self.location, config, features.rows, [*was.get("growths", []), now])
+        log.info("run %s: taking in %d new recordings", self.name, stale)
+        for name in ("summary.json", "baseline.json"):
+            self.location.delete(self.path(name))
+        self.write("config.json", {**recorded, "dataset": dataset.description})
+        return True
 
     def bind(self, config: TrainConfig) -> Dataset:
         """Return the run's dataset, checked against what the run recorded when it began.
@@ -193,7 +278,8 @@ class Run:
         if recorded is None:
             return open_dataset(self.location, config, None)
         self._check_recipe(recorded, config)
-        dataset = open_dataset(self.location, config, recorded["dataset"]["rows"])
+        known = recorded["dataset"]
+        dataset = open_dataset(self.location, config, known["rows"], known.get("growths", []))
         if dataset.description != recorded["dataset"]:
             raise UsageError(
                 f"the features of {self.location.url} are not those that runs/{self.name} was "
@@ -264,6 +350,12 @@ class State:
         self.epoch_count += count
         self.epoch_silent += silent
         self.epoch_failed += failed
+
+    def grow(self) -> None:
+        """Begin anew what speaks of the rows so far: scores, the best of them, epochs."""
+        kept = {"step": self.step}
+        for one in dataclasses.fields(self):
+            setattr(self, one.name, kept.get(one.name, one.default))
 
     def end_interval(self) -> float:
         """Return the mean loss since the last call, NaN when no row was learned."""

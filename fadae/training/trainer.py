@@ -42,13 +42,28 @@ def train_rank(
 ) -> TrainSummary:
     """Train as one rank of a group, from the newest checkpoint on; return the run's summary.
 
+    With --on-growth continue a finished run takes in what was published since, and goes on.
     `stopping` is asked before every step; once it is true on any rank, all save and raise
     Preempted. Raises FadaeError when a loss is not finite, PeerLost when a rank is.
     """
     torch.set_num_threads(config.threads)
     keep_freed_memory()
     config.check_ranks(ranks.world)
-    context = open_context(Run(location, config.run), config, ranks, stopping)
+    run = Run(location, config.run)
+    grown = True
+    while grown:
+        if ranks.is_first:
+            run.grow(config)
+        done = _train_once(run, config, ranks, stopping)
+        # Published meanwhile, or while an older call was under way.
+        grown = ranks.from_first(ranks.is_first and run.grow(config))
+    return done
+
+
+def _train_once(
+    run: Run, config: TrainConfig, ranks: Ranks, stopping: Callable[[], bool]
+) -> TrainSummary:
+    context = open_context(run, config, ranks, stopping)
     try:
         if not isinstance(context.model, ClosedForm):
             _Learning(context).learn()
@@ -159,6 +174,9 @@ class _Learning:
         if state is None:
             return
         self.context.state = State.from_dict(state)
+        growths = self.context.growths
+        if growths and self.context.state.step <= growths[-1]["step"]:
+            self.context.state.grow()
         if found is not None:
             self.context.model.load_state_dict(found.model)
             for name, tensor in self.optimizer.tensors().items():

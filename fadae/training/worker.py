@@ -23,6 +23,8 @@ from fadae.errors import FadaeError, NoInputError, TransientError, UsageError
 from fadae.store import Location
 from fadae.summaries import TrainSummary
 
+FROM_ENVIRONMENT = -1  # as a port: where to meet is in MASTER_ADDR and MASTER_PORT
+
 _ERRORS = {
     error.exit_code: error for error in (FadaeError, UsageError, NoInputError, TransientError)
 }
@@ -36,7 +38,7 @@ class Order:
     config: TrainConfig
     world: int
     store_host: str
-    store_port: int  # 0: rank 0 opens the store and prints its port
+    store_port: int  # 0: rank 0 opens the store and prints its port; or FROM_ENVIRONMENT
     log_format: str
 
     @classmethod
@@ -107,16 +109,23 @@ def main(order_path: Path, rank: int) -> int:
 def _run(order: Order, rank: int) -> Ending:
     from fadae.training.process import stop_flag
     from fadae.training.ranks import PeerLost, collective, join_ranks
+    from fadae.training.run import Run
     from fadae.training.trainer import train_rank
 
     config = order.config
     try:
         with stop_flag() as stopping:
-            with collective():
-                store = _store(order, rank, config.timeout_seconds)
+            store = None
+            if order.store_port != FROM_ENVIRONMENT:
+                with collective():
+                    store = _store(order, rank, config.timeout_seconds)
             with join_ranks(
                 rank, order.world, store, config.device, config.timeout_seconds
             ) as ranks:
+                if store is None and config.fresh:
+                    if ranks.is_first:
+                        Run(Location(order.url), config.run).discard()
+                    ranks.total([0.0])  # nobody looks before it is gone
                 return Ending(train_rank(Location(order.url), config, ranks, stopping))
     except FadaeError as error:
         summary = error.summary if isinstance(error.summary, TrainSummary) else None

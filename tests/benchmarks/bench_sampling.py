@@ -216,7 +216,7 @@ def latency() -> None:
             rates = []
             for pair in range(PAIRS):
                 run = f"{more['precision']}-{pair}"
-                far = trainer_rate(slow, run, cache_gb=0.0, **sample, **more)
+                far = trainer_rate(slow, run, cache_gb="0", **sample, **more)
                 rates.append((far, trainer_rate(here, run, max_frames=8_000, **more)))
             share = statistics.median(far / near for far, near in rates)
             said = ", ".join(f"{far:.0f}/{near:.0f}" for far, near in rates)

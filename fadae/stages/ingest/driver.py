@@ -134,11 +134,10 @@ def _ingest_source(
 
     Return why originals of recordings that are there could not be kept.
     """
-    if settings.refresh:
-        listing.forget()
-    elif listed := listing.listed():
+    refreshed = settings.refresh and listing.refresh(settings.generation)
+    if not refreshed and (listed := listing.listed()):
         log.info("listing of %s; --refresh lists again", _moment(listed))
-    if not settings.refresh and (known := _finished(listing, settings)) is not None:
+    if not refreshed and (known := _finished(listing, settings)) is not None:
         total.merge(known)
         return []
     totals, unkept = IngestTotals(settings.rate_hz), list[Failure]()

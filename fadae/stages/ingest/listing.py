@@ -2,11 +2,13 @@
 
 ingests/<selection>/pages/NNNNNN.json    a page of the listing as the source gave it
 ingests/<selection>/tracks/NNNNNN.json   the page's tracks, and its entries that have none
+ingests/<selection>/generation.json      the generation that listed it last, where one did
 ingests/<selection>.json                 the finished selection with its summary, written last
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 from collections.abc import Iterator
@@ -62,6 +64,19 @@ class Listing:
         """Remove what is remembered, so that the source is asked again."""
         self.location.delete(f"{self.path}.json")
         self.location.delete(self.path)
+
+    def refresh(self, generation: str | None) -> bool:
+        """Forget what is remembered, once in each generation; return whether that was now."""
+        path = f"{self.path}/generation.json"
+        if generation is not None:
+            wanted = canonical_json({"generation": generation}).encode()
+            with contextlib.suppress(FileNotFoundError):
+                if self.location.read_bytes(path) == wanted:
+                    return False
+        self.forget()
+        if generation is not None:
+            self.location.write_bytes(path, wanted)
+        return True
 
     def listed(self) -> datetime | None:
         """Return when the source was asked, or None where nothing is remembered."""

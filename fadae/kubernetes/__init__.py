@@ -1,0 +1,7 @@
+"""A job on Kubernetes: its manifests from one settings file, and the order of its stages."""
+
+from fadae.kubernetes.api import Api
+from fadae.kubernetes.conduct import STAGES_FILE, conduct
+from fadae.kubernetes.manifests import Wanted, manifests, read_settings
+
+__all__ = ["STAGES_FILE", "Api", "Wanted", "conduct", "manifests", "read_settings"]
