@@ -36,9 +36,7 @@ def kubernetes(file: SettingsFile = None) -> Summary | None:
     return None
 
 
-def conduct(
-    file: StagesFile, api_folder: ApiFolder = Path("/var/run/secrets/fadae"), every: Every = 5.0
-) -> Summary:
+def conduct(file: StagesFile, api_folder: ApiFolder, every: Every = 5.0) -> Summary:
     """Run the stages of a job on Kubernetes one after another, from the pod of its conductor."""
     from fadae.errors import UsageError
     from fadae.kubernetes import Api

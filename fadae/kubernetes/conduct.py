@@ -13,12 +13,11 @@ from typing import Any, TypedDict
 
 from fadae.errors import UsageError
 from fadae.kubernetes.api import Api
-from fadae.kubernetes.pods import COMPONENT, PART_OF, Document
+from fadae.kubernetes.pods import COMPONENT, WORKSPACE, Document
 
 log = logging.getLogger("fadae.kubernetes")
 
 STAGES_FILE = "stages.json"
-_PART = {"app.kubernetes.io/part-of": PART_OF["app.kubernetes.io/part-of"]}
 
 
 class Stage(TypedDict):
@@ -81,7 +80,8 @@ def _run(
 def _supersede(api: Api, own: Mapping[str, Any], pause: Callable[[], None]) -> None:
     """End older generations: two at once would work on one workspace."""
     uid = own["metadata"]["uid"]
-    while others := [job for job in api.jobs(_PART) if not _ended(job) and not _belongs(job, uid)]:
+    place = {WORKSPACE: own["metadata"]["labels"][WORKSPACE]}
+    while others := [job for job in api.jobs(place) if not _ended(job) and not _belongs(job, uid)]:
         for other in others:
             about: Any = other["metadata"]
             older = about["creationTimestamp"] <= own["metadata"]["creationTimestamp"]

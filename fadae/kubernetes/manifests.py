@@ -30,6 +30,7 @@ from fadae.kubernetes.network import accounts, policies
 from fadae.kubernetes.pods import (
     GENERATION,
     PART_OF,
+    WORKSPACE,
     Container,
     Document,
     field,
@@ -41,8 +42,9 @@ from fadae.kubernetes.stages import Generation
 from fadae.records import canonical_json, sha256_hex
 
 ALL_SECTIONS = (*SECTIONS, KubernetesConfig)
-_FOLDER = "/etc/fadae"
-_TOKEN = "/var/run/secrets/fadae"
+# On volumes of their own inside of the scratch: the only place that is there in every image.
+_FOLDER = "/tmp/fadae-stages"  # noqa: S108 - of the container
+_API = "/tmp/fadae-api"  # noqa: S108
 # Decided by the manifests, or of no meaning in a pod.
 _OWN = {"scheduler", "workers", "generation", "launcher", "restarts"}
 
@@ -82,7 +84,12 @@ def _environment(
     layers: list[FileSettings], config: KubernetesConfig, path: Path
 ) -> dict[str, str]:
     """Return the variables of the options that are set, those of a recipe among them."""
-    found = {"FADAE_LOG_FORMAT": "json", "FADAE_ON_GROWTH": "continue"}
+    found = {
+        "FADAE_LOG_FORMAT": "json",
+        "FADAE_ON_GROWTH": "continue",
+        # Once in a generation: applied again for what grew, it is to find that.
+        "FADAE_REFRESH": "true",
+    }
     for settings in reversed(layers):
         for section in SECTIONS:
             for one in declared(section):
@@ -100,13 +107,14 @@ def _environment(
 def manifests(wanted: Wanted) -> list[Document]:
     """Return the objects of a job, in the order in which to send them."""
     config = wanted.config
-    shown = Generation("x", config, wanted.ranks, "x")
+    place = sha256_hex(wanted.environment["FADAE_WORKSPACE"])[:10]
+    shown = Generation("x", config, wanted.ranks, "x", place)
     name = sha256_hex(
         canonical_json([wanted.environment, vars(config), shown.stages(), _conductor(shown)])
     )[:10]
-    own = Generation(name, config, wanted.ranks, f"fadae-settings-{name}")
+    own = Generation(name, config, wanted.ranks, f"fadae-settings-{name}", place)
     environment = {**wanted.environment, "FADAE_GENERATION": name}
-    labels = {**PART_OF, GENERATION: name}
+    labels = {**PART_OF, GENERATION: name, WORKSPACE: place}
     return [
         *accounts(config),
         *policies(config),
@@ -143,7 +151,7 @@ def _conductor(generation: Generation) -> Document:
     conductor = Container(
         name="conductor",
         image=config.image,
-        command=["fadae", "conduct", f"{_FOLDER}/{STAGES_FILE}", "--api-folder", _TOKEN],
+        command=["fadae", "conduct", f"{_FOLDER}/{STAGES_FILE}", "--api-folder", _API],
         cpu="50m",
         memory="256Mi",
         most_cpu="1",
@@ -155,7 +163,7 @@ def _conductor(generation: Generation) -> Document:
         ],
         volumes=[
             ("stages", _FOLDER, {"configMap": {"name": generation.named("stages")}}),
-            ("api", _TOKEN, {"projected": projected}),
+            ("api", _API, {"projected": projected}),
         ],
         stays=True,
     )

@@ -11,7 +11,9 @@ Document = dict[str, object]
 PART_OF = {"app.kubernetes.io/name": "fadae", "app.kubernetes.io/part-of": "fadae"}
 COMPONENT = "app.kubernetes.io/component"
 GENERATION = "fadae/generation"
-WORKSPACE = "/workspace"
+WORKSPACE = "fadae/workspace"  # a hash of its URL
+_MOUNTED = "/workspace"
+_SCRATCH = "/tmp"  # noqa: S108 - of the container
 
 # Where a pod may not be interrupted for a cheaper one.
 _KEEP = {
@@ -69,10 +71,10 @@ class Container:
     def pod(self, config: KubernetesConfig) -> Document:
         """Return the pod's spec, without a restart policy."""
         scratch: Document = {"emptyDir": {"sizeLimit": config.scratch}}
-        volumes = [("scratch", "/tmp", scratch), *self.volumes]
+        volumes = [("scratch", _SCRATCH, scratch), *self.volumes]
         if config.volume and self.environment:
             claim: Document = {"persistentVolumeClaim": {"claimName": config.volume}}
-            volumes.append(("workspace", WORKSPACE, claim))
+            volumes.append(("workspace", _MOUNTED, claim))
         more: Document = dict(self.limits or {})
         sources: list[Document] = []
         if self.environment:

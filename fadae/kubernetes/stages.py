@@ -14,6 +14,7 @@ from fadae.kubernetes.pods import (
     COMPONENT,
     GENERATION,
     PART_OF,
+    WORKSPACE,
     Container,
     Document,
     field,
@@ -25,6 +26,7 @@ from fadae.kubernetes.pods import (
 DASK = "dask.org/component"
 CLUSTER = "dask.org/cluster-name"
 RENDEZVOUS = 29500
+_SHARED = "/dev/shm"  # noqa: S108 - of the container
 _QUEUE = "kueue.x-k8s.io/queue-name"
 
 
@@ -36,18 +38,20 @@ class Generation:
     config: KubernetesConfig
     ranks: int
     environment: str  # the ConfigMap of the settings
+    workspace: str  # a hash of its URL: one generation at a time works there
 
     def named(self, what: str) -> str:
         """Return an object's name.
 
-        >>> Generation("0a1b", KubernetesConfig(image="i"), 1, "c").named("train")
+        >>> Generation("0a1b", KubernetesConfig(image="i"), 1, "c", "w").named("train")
         'fadae-train-0a1b'
         """
         return f"fadae-{what}-{self.name}"
 
     def labels(self, component: str) -> dict[str, str]:
         """Return the labels of a stage's objects."""
-        return {**PART_OF, COMPONENT: component, GENERATION: self.name}
+        own = {COMPONENT: component, GENERATION: self.name, WORKSPACE: self.workspace}
+        return {**PART_OF, **own}
 
     def stages(self) -> list[Document]:
         """Return the stages in their order: what each needs beside it, and its Jobs."""
@@ -87,12 +91,13 @@ class Generation:
         volumes: list[tuple[str, str, Document]] = []
         if config.gpu:  # NCCL uses it between ranks of one node
             memory = {"medium": "Memory", "sizeLimit": config.shared_memory}
-            volumes = [("shared-memory", "/dev/shm", {"emptyDir": memory})]
+            volumes = [("shared-memory", _SHARED, {"emptyDir": memory})]
         index = "metadata.annotations['batch.kubernetes.io/job-completion-index']"
         rank = Container(
             name="train",
             image=config.train_image or config.image,
-            command=["fadae", "train", "--launcher", "torchrun", "--json"],
+            command=["fadae", "train", "--launcher", "torchrun", "--json"]
+            + (["--device", "cuda"] if config.gpu else []),
             cpu=config.train_cpu,
             memory=config.train_memory,
             environment=self.environment,

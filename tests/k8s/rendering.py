@@ -1,49 +1,71 @@
-"""Renders an overlay as `kubectl apply -k` would and finds things in the result."""
+"""Renders a settings file as `fadae kubernetes` does and finds things in the result."""
 
 from __future__ import annotations
 
 import functools
-import shutil
-import subprocess
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pytest
 import yaml
 
+from fadae.config import SECTIONS, KubernetesConfig, load_settings, settings_text
+from fadae.config.files import FileSettings
+from fadae.kubernetes import STAGES_FILE, manifests, read_settings
+
 K8S = Path(__file__).resolve().parents[2] / "k8s"
-OVERLAYS = sorted(folder.name for folder in (K8S / "overlays").iterdir())
+OVERLAYS = sorted(file.stem for file in (K8S / "overlays").iterdir())
+ALL_SECTIONS = (*SECTIONS, KubernetesConfig)
 
 Document = dict[str, Any]
 
 
 @functools.cache
 def render(overlay: str, k8s: Path = K8S) -> tuple[Document, ...]:
-    """Return the objects that `kubectl apply -k` would send; skips where there is no kubectl."""
-    if shutil.which("kubectl") is None:
-        pytest.skip("no kubectl to render the overlays: see kubernetes.io/docs/tasks/tools")
-    folder = k8s / "overlays" / overlay
-    done = subprocess.run(["kubectl", "kustomize", str(folder)], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return tuple(yaml.safe_load_all(done.stdout))
+    """Return the objects that the user sends."""
+    return rendered(k8s / "overlays" / f"{overlay}.toml")
 
 
-def edited(folder: Path, overlay: str, settings: dict[str, str], sizes: dict[str, str]) -> Path:
-    """Return a copy of k8s/ below a folder, with an overlay's settings.yaml edited as users do."""
-    copy = shutil.copytree(K8S, folder / "k8s")
-    file = copy / "overlays" / overlay / "settings.yaml"
-    environment, local = yaml.safe_load_all(file.read_text())
-    environment["data"] |= settings
-    local["data"] |= sizes
-    file.write_text(yaml.safe_dump_all([environment, local]))
-    return copy
+def rendered(file: Path) -> tuple[Document, ...]:
+    """Return the objects of a settings file, read back from the YAML that is printed."""
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+    text = yaml.dump_all(manifests(read_settings(file)), Dumper=dumper)
+    return tuple(yaml.load_all(text, Loader=loader))
 
 
-def find(documents: tuple[Document, ...], kind: str, name: str) -> Document:
-    """Return one object."""
-    (found,) = (d for d in documents if d["kind"] == kind and d["metadata"]["name"] == name)
+def stages(documents: tuple[Document, ...]) -> list[Document]:
+    """Return the stages that the conductor is given."""
+    (found,) = (d["data"][STAGES_FILE] for d in documents if STAGES_FILE in d.get("data", {}))
+    listed: list[Document] = json.loads(found)
+    return listed
+
+
+def everything(documents: tuple[Document, ...]) -> tuple[Document, ...]:
+    """Return all objects there will be: what is sent, and what the conductor makes of it."""
+    made = [d for stage in stages(documents) for d in (*stage["beside"], *stage["jobs"])]
+    return (*documents, *made)
+
+
+def edited(folder: Path, overlay: str, changes: Mapping[str, Mapping[str, Any]]) -> Path:
+    """Return a settings file in a folder: an overlay's with values changed, by section and key."""
+    settings = load_settings(K8S / "overlays" / f"{overlay}.toml", ALL_SECTIONS)
+    sections = {
+        name: {**settings.sections.get(name, {}), **changes.get(name, {})}
+        for name in {*settings.sections, *changes}
+    }
+    file = folder / f"{overlay}.toml"
+    file.write_text(settings_text(FileSettings("", sections, settings.recipe), ALL_SECTIONS))
+    return file
+
+
+def find(documents: tuple[Document, ...], kind: str, prefix: str) -> Document:
+    """Return the one object of a kind whose name starts so."""
+    (found,) = (
+        d for d in documents if d["kind"] == kind and d["metadata"]["name"].startswith(prefix)
+    )
     return found
 
 
@@ -54,6 +76,7 @@ class PodSpec:
     owner: str
     labels: dict[str, str]
     spec: Document
+    count: int = 1
 
     @property
     def containers(self) -> list[Document]:
@@ -66,33 +89,29 @@ def pod_specs(documents: tuple[Document, ...]) -> Iterator[PodSpec]:
     for document in documents:
         name = f"{document['kind']}/{document['metadata']['name']}"
         if document["kind"] in ("Deployment", "Job"):
-            template = document["spec"]["template"]
-            yield PodSpec(name, template["metadata"]["labels"], template["spec"])
-        elif document["kind"] == "DaskJob":
-            yield from _of_dask_job(document, name)
+            spec = document["spec"]
+            count = spec.get("replicas", spec.get("parallelism", 1))
+            template = spec["template"]
+            yield PodSpec(name, template["metadata"]["labels"], template["spec"], count)
+        elif document["kind"] == "DaskCluster":
+            yield from _of_cluster(document, name)
 
 
-def _of_dask_job(document: Document, name: str) -> Iterator[PodSpec]:
-    """Yield what dask_kubernetes.operator.controller makes of a DaskJob, labels as it sets them."""
+def _of_cluster(document: Document, name: str) -> Iterator[PodSpec]:
+    """Yield what dask_kubernetes.operator.controller makes of it, labels as it sets them."""
     labels = {
         **document["metadata"]["labels"],
         "dask.org/cluster-name": document["metadata"]["name"],
     }
-    parts = {
-        "scheduler": document["spec"]["cluster"]["spec"]["scheduler"],
-        "worker": document["spec"]["cluster"]["spec"]["worker"],
-        "job-runner": document["spec"]["job"],
-    }
-    for component, part in parts.items():
-        own = part.get("metadata", {}).get("labels", {})
-        yield PodSpec(
-            f"{name}/{component}", {**labels, **own, "dask.org/component": component}, part["spec"]
-        )
+    for component in ("scheduler", "worker"):
+        part = document["spec"][component]
+        own = {**labels, "dask.org/component": component}
+        yield PodSpec(f"{name}/{component}", own, part["spec"], part.get("replicas", 1))
 
 
 def pods(overlay: str) -> list[PodSpec]:
     """Return every pod that an overlay leads to."""
-    return list(pod_specs(render(overlay)))
+    return list(pod_specs(everything(render(overlay))))
 
 
 def pod(overlay: str, container: str) -> PodSpec:

@@ -36,6 +36,7 @@ def job(script: str, *, completions: int = 1, init: str | None = None, **spec: A
     rules = [
         {"action": "FailJob", "onExitCodes": {"operator": "In", "values": [2]}},
         {"action": "Ignore", "onExitCodes": {"operator": "In", "values": [75]}},
+        {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
     ]
     return {
         "kind": "Job",
@@ -43,7 +44,8 @@ def job(script: str, *, completions: int = 1, init: str | None = None, **spec: A
         "spec": {
             "completionMode": "Indexed",
             "completions": completions,
-            "backoffLimit": 1,
+            "backoffLimitPerIndex": 1,
+            "maxFailedIndexes": 0,
             "podFailurePolicy": {"rules": rules},
             "template": {"metadata": {"labels": LABELS}, "spec": pod},
             **spec,
@@ -73,11 +75,13 @@ def cluster(folder: Path, *documents: Document) -> Cluster:
     settings = {"kind": "ConfigMap", "metadata": {"name": "settings"}, "data": {"PLACE": "here"}}
     shared = folder / "shared"
     shared.mkdir()
-    return Cluster((settings, *documents), folder, {"keys": {"KEY": "secret"}})
+    made = Cluster(folder, {"keys": {"KEY": "secret"}})
+    made.apply(settings, *documents)
+    return made
 
 
 def finish(running: Cluster) -> None:
-    running.run_until(lambda: running.succeeded("toy"), timeout_seconds=HANG_SECONDS)
+    running.run_until(lambda: running.condition("toy") == "Complete", timeout_seconds=HANG_SECONDS)
 
 
 def test_commands_run_with_their_environment_as_the_image_user(tmp_path: Path) -> None:
@@ -115,6 +119,29 @@ def test_other_failures_count_up_to_the_limit_of_back_off(tmp_path: Path) -> Non
         with pytest.raises(AssertionError, match=r"failed: \{'toy'\}"):
             finish(running)
         assert [pod.exit_code for pod in running.ended] == [3, 3]  # an init container's code
+
+
+def test_failures_count_for_each_index(tmp_path: Path) -> None:
+    """Each fails once, which is the limit of one: together they are not beyond it."""
+    script = "exit 137"
+    with cluster(tmp_path, job(script, completions=3)) as running:
+        running.run_until(lambda: len(running.ended) == 3, timeout_seconds=HANG_SECONDS)
+        assert not running.failed
+        assert {pod.exit_code for pod in running.ended} == {137}
+
+
+def test_an_evicted_pod_is_run_again_and_not_counted(tmp_path: Path) -> None:
+    with cluster(tmp_path, job("sleep 60")) as running:
+        for number in range(1, 4):  # its limit is one
+            running.run_until(
+                lambda: any(pod.process for pod in running.pods), timeout_seconds=HANG_SECONDS
+            )
+            running.pod("toy-0").kill()
+            running.pod("toy-0").evict()
+            running.run_until(
+                lambda number=number: len(running.ended) == number, timeout_seconds=HANG_SECONDS
+            )
+        assert not running.failed
 
 
 def test_ranks_find_each_other_by_name_even_late(tmp_path: Path) -> None:

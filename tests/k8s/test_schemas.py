@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from fadae.records import canonical_json
-from tests.k8s.rendering import OVERLAYS, Document, render
+from tests.k8s.rendering import OVERLAYS, Document, everything, render
 
 KUBERNETES_VERSIONS = ["1.31", kubernetes_validate.latest_version()]
 OPERATOR_GROUP = "kubernetes.dask.org/v1"
@@ -22,7 +22,7 @@ OPERATOR_GROUP = "kubernetes.dask.org/v1"
 
 @pytest.mark.parametrize("version", KUBERNETES_VERSIONS)
 def test_core_kinds_are_valid(version: str) -> None:
-    documents = [document for overlay in OVERLAYS for document in render(overlay)]
+    documents = [document for overlay in OVERLAYS for document in everything(render(overlay))]
     # Overlays share most objects, and checking one takes 0.1 s.
     distinct = {canonical_json(document): document for document in documents}
     for document in distinct.values():
@@ -32,20 +32,20 @@ def test_core_kinds_are_valid(version: str) -> None:
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_operator_kinds_lose_no_field_to_pruning(overlay: str) -> None:
-    jobs = [d for d in render(overlay) if d["apiVersion"] == OPERATOR_GROUP]
-    assert bool(jobs) == (overlay != "no-operator")
-    for job in jobs:
-        jsonschema.validate(job, operator_schema(job["kind"].lower()))
+    clusters = [d for d in everything(render(overlay)) if d["apiVersion"] == OPERATOR_GROUP]
+    assert bool(clusters) == (overlay not in ("no-operator", "queue", "local"))
+    for cluster in clusters:
+        jsonschema.validate(cluster, operator_schema(cluster["kind"].lower()))
 
 
 def test_the_operator_schema_refuses_what_would_be_pruned() -> None:
-    job: Document = next(d for d in render("local") if d["kind"] == "DaskJob")
-    worker = job["spec"]["cluster"]["spec"]["worker"]["spec"]
-    late = {**worker, "hostUsers": False}  # Kubernetes 1.25; the operator's PodSpec is 1.21's
-    spoiled = yaml.safe_load(yaml.safe_dump(job))
-    spoiled["spec"]["cluster"]["spec"]["worker"]["spec"] = late
+    found = everything(render("s3"))
+    cluster: Document = next(d for d in found if d["kind"] == "DaskCluster")
+    spoiled = yaml.safe_load(yaml.safe_dump(cluster))
+    # Kubernetes 1.25; the operator's PodSpec is 1.21's.
+    spoiled["spec"]["worker"]["spec"]["hostUsers"] = False
     with pytest.raises(jsonschema.ValidationError, match="hostUsers"):
-        jsonschema.validate(spoiled, operator_schema("daskjob"))
+        jsonschema.validate(spoiled, operator_schema("daskcluster"))
 
 
 @functools.cache

@@ -11,40 +11,38 @@ from types import TracebackType
 from typing import Any, Self
 
 from tests.k8s.harness.environment import Identity, Sources
+from tests.k8s.harness.objects import ApiServer, Key, Objects
 from tests.k8s.harness.pod import Pod
-from tests.k8s.harness.workloads import INDEX, Deployment, Job, Runner, Template, services, workloads
+from tests.k8s.harness.workloads import INDEX, Deployment, Job, Template, service, workloads
 
 Document = dict[str, Any]
 
-# The first failure of a Job is followed by 10 s of back-off in Kubernetes, then 20 s, ...
+# The first failure of an index is followed by 10 s of back-off in Kubernetes, then 20 s, ...
 JOB_BACK_OFF_SECONDS = 0.5
 # A pod that is restarted more often fails for a reason of its own (CrashLoopBackOff).
 MOST_RESTARTS = 5
 
 
 class Cluster:
-    """Runs a set of rendered manifests, as long as its `run_until` or `step` is called."""
+    """Runs what is applied, as long as its `run_until` or `step` is called."""
 
     def __init__(
         self,
-        documents: tuple[Document, ...],
         folder: Path,
         secrets: Mapping[str, Mapping[str, str]] | None = None,
     ) -> None:
-        """Take manifests, a folder for logs and scratch, and the Secrets users would create."""
+        """Take a folder for logs and scratch, and the Secrets users would create."""
         self.pods: list[Pod] = []
         self.ended: list[Pod] = []
-        self.failed: set[str] = set()
         # Names that resolve only so many seconds after their pod's last container started.
         self.late_names: dict[str, float] = {}
+        self.objects = Objects()
+        self.api = ApiServer(self.objects, folder)
         self._done: dict[str, set[int]] = {}
-        self._failures: dict[str, int] = {}
-        self._resume_at: dict[str, float] = {}
-        self._deleted: set[str] = set()
-        self._workloads = list(workloads(documents))
-        self._services = list(services(documents))
-        maps = {d["metadata"]["name"]: d["data"] for d in documents if d["kind"] == "ConfigMap"}
-        self._sources = Sources(maps, secrets or {})
+        self._failures: dict[tuple[str, int], int] = {}
+        self._resume_at: dict[tuple[str, int], float] = {}
+        self._owners: dict[Pod, Key] = {}
+        self._secrets = secrets or {}
         self._folder = folder
         self._hosts = folder / "hosts"
         self._hosts.write_text("127.0.0.1 localhost\n")
@@ -62,20 +60,28 @@ class Cluster:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self.api.close()
         for pod in self.pods:
             pod.kill()
+
+    def apply(self, *documents: Document) -> list[str]:
+        """Do as `kubectl apply`; return of each object whether it was created or unchanged."""
+        return [self.objects.apply(document) for document in documents]
 
     def pod(self, prefix: str) -> Pod:
         """Return the living pod whose name starts so."""
         return next(pod for pod in self.pods if pod.name.startswith(prefix))
 
-    def succeeded(self, name: str) -> bool:
-        """Return whether a Job has all its completions, or a runner ended well."""
-        wanted = next(
-            w for w in self._workloads if w.name == name and not isinstance(w, Deployment)
-        )
-        completions = wanted.completions if isinstance(wanted, Job) else 1
-        return len(self._done.get(name, ())) == completions
+    def condition(self, name: str) -> str:
+        """Return how a Job ended: Complete, Failed, or nothing while it has not."""
+        found = self.objects.find(("Job", name)) or {}
+        return next((c["type"] for c in found.get("status", {}).get("conditions", [])), "")
+
+    @property
+    def failed(self) -> set[str]:
+        """The names of the Jobs that failed for good."""
+        jobs = [name for (kind, name), _ in self.objects.items() if kind == "Job"]
+        return {name for name in jobs if self.condition(name) == "Failed"}
 
     def run_until(self, condition: Callable[[], bool], timeout_seconds: float) -> None:
         """Go on until the condition holds; AssertionError with the logs' ends where it does not."""
@@ -91,11 +97,15 @@ class Cluster:
         """Move every pod on once, then let the controllers and the name service look."""
         for pod in self.pods:
             pod.step()
-        for workload in self._workloads:
-            if isinstance(workload, Deployment):
-                self._keep(workload)
-            else:
-                self._complete(workload)
+        for key, document in self.objects.items():
+            if "deletionTimestamp" in document["metadata"]:
+                self._remove(key)
+                continue
+            for workload in workloads(document):
+                if isinstance(workload, Deployment):
+                    self._keep(key, workload)
+                else:
+                    self._complete(key, workload)
         self._write_hosts()
 
     def tails(self, characters: int = 1500) -> str:
@@ -105,78 +115,96 @@ class Cluster:
             f"--- {f.parent.name}/{f.stem}\n{f.read_text()[-characters:]}" for f in files
         )
 
-    def _keep(self, deployment: Deployment) -> None:
-        if deployment.dask_job in self._deleted:
-            return
+    def _remove(self, key: Key) -> None:
+        """End an object's pods, then the object."""
+        for pod in [pod for pod in self.pods if self._owners[pod] == key]:
+            pod.terminate()
+            self.pods.remove(pod)
+            self.ended.append(pod)
+        self.objects.remove(key)
+
+    def _keep(self, key: Key, deployment: Deployment) -> None:
         living = [pod for pod in self.pods if pod.name.startswith(f"{deployment.name}-pod")]
+        for pod in [pod for pod in living if pod.exit_code is not None]:  # evicted
+            living.remove(pod)
+            self.pods.remove(pod)
+            self.ended.append(pod)
         for _ in range(deployment.replicas - len(living)):
             name = f"{deployment.name}-pod{next(self._serial)}"
-            self._create(name, deployment.template, {})
+            self._create(key, name, deployment.template, {})
 
-    def _complete(self, workload: Job | Runner) -> None:
+    def _complete(self, key: Key, job: Job) -> None:
         """Give every index that has not succeeded a pod, within the rules on failures."""
-        indexes = range(workload.completions) if isinstance(workload, Job) else range(1)
-        for index in indexes:
-            name = self._pod_name(workload, index)
+        for index in range(job.completions):
+            # An Indexed Job's pods have <job>-<index> as their host name: that matters here.
+            name = f"{job.name}-{index}"
             pod = next((pod for pod in self.pods if pod.name == name), None)
             if pod is not None and pod.exit_code is not None:
-                self._ended(workload, index, pod)
-            elif pod is None and self._is_wanted(workload, index):
-                annotations = {INDEX: str(index)} if isinstance(workload, Job) else {}
-                self._create(name, workload.template, annotations)
+                self._ended(job, index, pod)
+            elif pod is None and self._is_wanted(job, index):
+                self._create(key, name, job.template, {INDEX: str(index)})
 
-    @staticmethod
-    def _pod_name(workload: Job | Runner, index: int) -> str:
-        # An Indexed Job's pods have <job>-<index> as their host name, which is what matters here.
-        return f"{workload.name}-{index if isinstance(workload, Job) else 'runner'}"
-
-    def _is_wanted(self, workload: Job | Runner, index: int) -> bool:
-        name = workload.name
-        if name in self.failed or index in self._done.get(name, ()):
+    def _is_wanted(self, job: Job, index: int) -> bool:
+        if self.condition(job.name) or index in self._done.get(job.name, ()):
             return False
-        return time.monotonic() >= self._resume_at.get(name, 0.0)
+        return time.monotonic() >= self._resume_at.get((job.name, index), 0.0)
 
-    def _ended(self, workload: Job | Runner, index: int, pod: Pod) -> None:
+    def _ended(self, job: Job, index: int, pod: Pod) -> None:
         self.pods.remove(pod)
         self.ended.append(pod)
-        name = workload.name
         if pod.exit_code == 0:
-            self._done.setdefault(name, set()).add(index)
-        elif isinstance(workload, Runner):
-            self.failed.add(name)
-        else:
-            self._resume_at[name] = time.monotonic() + JOB_BACK_OFF_SECONDS
-            action = workload.action(pod.exit_code or 0)
-            self._failures[name] = self._failures.get(name, 0) + (action == "Count")
-            if action == "FailJob" or self._failures[name] > workload.backoff_limit:
-                self.failed.add(name)
-        if isinstance(workload, Runner):
-            self._delete_cluster(name)
+            done = self._done.setdefault(job.name, set())
+            done.add(index)
+            if len(done) == job.completions:
+                self._end(job, "Complete")
+            return
+        self._resume_at[job.name, index] = time.monotonic() + JOB_BACK_OFF_SECONDS
+        action = job.action(pod.exit_code or 0, pod.disrupted)
+        failures = self._failures.get((job.name, index), 0) + (action == "Count")
+        self._failures[job.name, index] = failures
+        if action == "FailJob" or failures > job.failures_an_index:
+            self._end(job, "Failed")
 
-    def _delete_cluster(self, dask_job: str) -> None:
-        """Delete a DaskJob's scheduler and workers, as the operator does when its runner ends."""
-        self._deleted.add(dask_job)
-        for deployment in self._workloads:
-            if isinstance(deployment, Deployment) and deployment.dask_job == dask_job:
-                for pod in [p for p in self.pods if p.name.startswith(f"{deployment.name}-pod")]:
-                    pod.kill()
-                    self.pods.remove(pod)
-                    self.ended.append(pod)
+    def _end(self, job: Job, condition: str) -> None:
+        found = self.objects.find(("Job", job.name))
+        assert found is not None
+        with self.objects.lock:
+            found["status"] = {"conditions": [{"type": condition, "status": "True"}]}
+        for pod in [p for p in self.pods if self._owners[p] == ("Job", job.name)]:
+            pod.terminate()
+            self.pods.remove(pod)
+            self.ended.append(pod)
 
-    def _create(self, name: str, template: Template, annotations: dict[str, str]) -> None:
+    def _create(
+        self, key: Key, name: str, template: Template, annotations: dict[str, str]
+    ) -> None:
         identity = Identity(
             name, next(self._addresses), template.labels, {**template.annotations, **annotations}
         )
         folder = self._folder
         if (folder / name).exists():  # of a replaced pod: keep its logs
             (folder / name).rename(folder / f"{name}.{next(self._serial)}")
-        self.pods.append(Pod(identity, template, self._sources, folder, self._hosts))
+        sources = Sources(
+            self.objects.data("ConfigMap"),
+            self._secrets,
+            self.api.environment,
+            {"token": self.api.token, "ca.crt": self.api.certificate.read_text()},
+        )
+        pod = Pod(identity, template, sources, folder, self._hosts)
+        self._owners[pod] = key
+        self.pods.append(pod)
 
     def _write_hosts(self) -> None:
         """Write the names that resolve now; one file, seen by all pods, rewritten in place."""
+        found = [service(document) for _, document in self.objects.items()]
+        services = [one for one in found if one is not None]
         lines = ["127.0.0.1 localhost"]
         for pod in self.pods:
-            names = [pod.name, *self._service_names(pod)]
+            names = [pod.name]
+            for one in services:
+                if one.selector.items() <= pod.labels.items():
+                    names += [f"{pod.name}.{one.name}"] if one.headless else []
+                    names += [one.name] if one.headless or pod.is_serving else []
             now = time.monotonic()
             age = now - (pod.serving_since or now)
             names = [name for name in names if age >= self.late_names.get(name, 0.0)]
@@ -186,11 +214,3 @@ class Cluster:
             with self._hosts.open("r+") as file:  # at no moment is it empty
                 file.write(text)
                 file.truncate()
-
-    def _service_names(self, pod: Pod) -> list[str]:
-        names = []
-        for service in self._services:
-            if service.selector.items() <= pod.labels.items():
-                names += [f"{pod.name}.{service.name}"] if service.headless else []
-                names += [service.name] if service.headless or pod.is_serving else []
-        return names

@@ -32,15 +32,33 @@ class Identity:
         if found := _FIELD_OF_MAP.fullmatch(path):
             values = {"labels": self.labels, "annotations": self.annotations}[found[1]]
             return values.get(found[2], "")
-        return {"metadata.name": self.name, "status.podIP": self.ip}[path]
+        return {
+            "metadata.name": self.name,
+            "metadata.namespace": "fadae",
+            "status.podIP": self.ip,
+        }[path]
 
 
 @dataclass(frozen=True)
 class Sources:
-    """The ConfigMaps and Secrets there are, by name."""
+    """The ConfigMaps and Secrets there are, by name; what all pods are told of the API server."""
 
     config_maps: Mapping[str, Mapping[str, str]]
     secrets: Mapping[str, Mapping[str, str]]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    api: Mapping[str, str] = field(default_factory=dict)  # a token, a certificate
+
+    def files(self, volume: Document) -> Mapping[str, str]:
+        """Return the files of a volume: a ConfigMap's keys, or those of a service account."""
+        if "configMap" in volume:
+            return self.config_maps[volume["configMap"]["name"]]
+        found: dict[str, str] = {}
+        for source in volume.get("projected", {}).get("sources", []):
+            if "serviceAccountToken" in source:
+                found[source["serviceAccountToken"]["path"]] = self.api["token"]
+            else:
+                found |= {one["path"]: self.api[one["key"]] for one in source["configMap"]["items"]}
+        return found
 
 
 def resolve(container: Document, pod: Identity, sources: Sources) -> dict[str, str]:
@@ -49,7 +67,7 @@ def resolve(container: Document, pod: Identity, sources: Sources) -> dict[str, s
     Raises KeyError for a ConfigMap, Secret, key or field that is not there: such a pod would
     never start.
     """
-    environment: dict[str, str] = {}
+    environment = dict(sources.environment)
     for source in container.get("envFrom", []):
         if "configMapRef" in source:
             environment |= sources.config_maps[source["configMapRef"]["name"]]

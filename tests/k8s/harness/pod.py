@@ -31,6 +31,7 @@ class Pod:
         self.serving_since: float | None = None  # when its last container was first started
         self.exit_code: int | None = None
         self.restarts = 0
+        self.disrupted = False
         self._spec = template.spec
         self._sources = sources
         self._containers = [*self._spec.get("initContainers", []), *self._spec["containers"]]
@@ -40,6 +41,7 @@ class Pod:
         self._folder = folder / identity.name
         scratch = self._folder / "scratch"
         scratch.mkdir(parents=True)
+        self._write_volumes(scratch)
         user = self._spec.get("securityContext", {}).get("runAsUser", 10001)
         self._sandbox = Sandbox(identity.name, user, hosts, scratch)
         self.process: ContainerProcess | None = None
@@ -77,6 +79,23 @@ class Pod:
             return
         self.process = None
         self._ended(code)
+
+    def _write_volumes(self, scratch: Path) -> None:
+        """Write the volumes that are files: all are mounted below /tmp, which is the scratch."""
+        volumes = {volume["name"]: volume for volume in self._spec.get("volumes", [])}
+        for container in self._containers:
+            for mount in container.get("volumeMounts", []):
+                files = self._sources.files(volumes[mount["name"]])
+                if files:
+                    folder = scratch / Path(mount["mountPath"]).relative_to("/tmp")
+                    folder.mkdir(exist_ok=True)
+                    for name, text in files.items():
+                        (folder / name).write_text(text)
+
+    def evict(self) -> None:
+        """End it as a drained or reclaimed node does: it has the condition DisruptionTarget."""
+        self.disrupted = True
+        self.terminate()
 
     def terminate(self) -> None:
         """SIGTERM its container and wait its grace period; the pod ends with that exit code."""

@@ -99,6 +99,16 @@ class ContainerProcess:
                     return
             time.sleep(0.01)
 
+    def signal_child(self, number: int) -> None:
+        """Send a signal to the child of the container's program."""
+        deadline = time.monotonic() + HANG_SECONDS
+        pids = [self._outer.pid]
+        while len(pids) < 3:  # unshare, the program, its child
+            assert time.monotonic() < deadline
+            found = Path(f"/proc/{pids[-1]}/task/{pids[-1]}/children").read_text().split()
+            pids = [*pids, int(found[0])] if found else [self._outer.pid]
+        os.kill(pids[-1], number)
+
     def kill(self) -> None:
         """End it and everything it started, at once."""
         self.signal(signal.SIGKILL)

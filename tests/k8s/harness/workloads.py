@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,7 +27,6 @@ class Deployment:
     name: str
     replicas: int
     template: Template
-    dask_job: str | None = None
 
 
 @dataclass(frozen=True)
@@ -36,29 +35,23 @@ class Job:
 
     name: str
     completions: int
-    indexed: bool
-    backoff_limit: int
+    failures_an_index: int
     rules: tuple[Document, ...]
     template: Template
 
-    def action(self, exit_code: int) -> str:
-        """Return what a pod's exit code leads to: FailJob, Ignore or Count.
+    def action(self, exit_code: int, disrupted: bool) -> str:
+        """Return what a pod's end leads to: FailJob, Ignore or Count.
 
-        The first matching rule decides. A death by signal counts as the code 128 + signal.
+        The first matching rule decides. A death by signal counts as the code 128 + signal; a pod
+        that was drained, evicted or preempted has the condition DisruptionTarget.
         """
         for rule in self.rules:
             codes = rule.get("onExitCodes")
             if codes and (exit_code in codes["values"]) == (codes["operator"] == "In"):
                 return str(rule["action"])
+            if disrupted and "onPodConditions" in rule:
+                return str(rule["action"])
         return "Count"
-
-
-@dataclass(frozen=True)
-class Runner:
-    """The operator's job-runner: one pod; when it ends, its Dask cluster is deleted."""
-
-    name: str
-    template: Template
 
 
 @dataclass(frozen=True)
@@ -70,26 +63,26 @@ class Service:
     headless: bool
 
 
-Workload = Deployment | Job | Runner
+Workload = Deployment | Job
 
 
-def workloads(documents: tuple[Document, ...]) -> Iterator[Workload]:
-    """Yield the workloads of the manifests, the operator's part played for a DaskJob."""
-    for document in documents:
-        name, spec = document["metadata"]["name"], document.get("spec", {})
-        if document["kind"] == "Deployment":
-            yield Deployment(name, spec["replicas"], _template(spec["template"]))
-        elif document["kind"] == "Job":
-            yield Job(
-                name,
-                spec.get("completions", 1),
-                spec.get("completionMode") == "Indexed",
-                spec["backoffLimit"],
-                tuple(spec.get("podFailurePolicy", {}).get("rules", [])),
-                _template(spec["template"]),
-            )
-        elif document["kind"] == "DaskJob":
-            yield from _of_dask_job(document)
+def workloads(document: Document) -> Iterator[Workload]:
+    """Yield the workloads of an object, the operator's part played for a DaskCluster."""
+    name, spec = document["metadata"]["name"], document.get("spec", {})
+    if document["kind"] == "Deployment":
+        yield Deployment(name, spec["replicas"], _template(spec["template"]))
+    elif document["kind"] == "Job":
+        assert spec["completionMode"] == "Indexed"
+        assert spec["maxFailedIndexes"] == 0
+        yield Job(
+            name,
+            spec["completions"],
+            spec["backoffLimitPerIndex"],
+            tuple(spec.get("podFailurePolicy", {}).get("rules", [])),
+            _template(spec["template"]),
+        )
+    elif document["kind"] == "DaskCluster":
+        yield from _of_cluster(document)
 
 
 def _template(document: Document) -> Template:
@@ -97,29 +90,30 @@ def _template(document: Document) -> Template:
     return Template(metadata.get("labels", {}), metadata.get("annotations", {}), document["spec"])
 
 
-def _of_dask_job(document: Document) -> Iterator[Workload]:
-    """Yield what dask_kubernetes 2026.3.0 makes of a DaskJob, in operator/controller."""
+def _of_cluster(document: Document) -> Iterator[Workload]:
+    """Yield what dask_kubernetes 2026.3.0 makes of a DaskCluster, in operator/controller."""
     name = document["metadata"]["name"]
     labels = {**document["metadata"].get("labels", {}), "dask.org/cluster-name": name}
-    cluster = document["spec"]["cluster"]["spec"]
-    scheduler = {"DASK_SCHEDULER_ADDRESS": f"tcp://{name}-scheduler:8786"}
 
-    def template(part: Document, component: str, added: dict[str, str]) -> Template:
+    def template(part: Document, component: str, added: Mapping[str, str]) -> Template:
         metadata = part.get("metadata", {})
         own = {**labels, **metadata.get("labels", {}), "dask.org/component": component}
         spec = {**part["spec"]}
         spec["containers"] = [_with_env(container, added) for container in spec["containers"]]
         return Template(own, metadata.get("annotations", {}), spec)
 
-    yield Deployment(f"{name}-scheduler", 1, template(cluster["scheduler"], "scheduler", {}), name)
-    for number in range(cluster["worker"]["replicas"]):
+    spec = document["spec"]
+    yield Deployment(f"{name}-scheduler", 1, template(spec["scheduler"], "scheduler", {}))
+    for number in range(spec["worker"]["replicas"]):
         worker = f"{name}-default-worker-{number}"
-        added = {"DASK_WORKER_NAME": worker, **scheduler}
-        yield Deployment(worker, 1, template(cluster["worker"], "worker", added), name)
-    yield Runner(name, template(document["spec"]["job"], "job-runner", scheduler))
+        added = {
+            "DASK_WORKER_NAME": worker,
+            "DASK_SCHEDULER_ADDRESS": f"tcp://{name}-scheduler:8786",
+        }
+        yield Deployment(worker, 1, template(spec["worker"], "worker", added))
 
 
-def _with_env(container: Document, added: dict[str, str]) -> Document:
+def _with_env(container: Document, added: Mapping[str, str]) -> Document:
     """Return the container with variables it lacks appended, as the operator does."""
     env = list(container.get("env", []))
     present = {variable["name"] for variable in env}
@@ -127,12 +121,11 @@ def _with_env(container: Document, added: dict[str, str]) -> Document:
     return {**container, "env": env}
 
 
-def services(documents: tuple[Document, ...]) -> Iterator[Service]:
-    """Yield the services, those that the operator makes for a DaskJob's scheduler included."""
-    for document in documents:
-        name, spec = document["metadata"]["name"], document.get("spec", {})
-        if document["kind"] == "Service":
-            yield Service(name, spec["selector"], spec.get("clusterIP") == "None")
-        elif document["kind"] == "DaskJob":
-            selector = spec["cluster"]["spec"]["scheduler"]["service"]["selector"]
-            yield Service(f"{name}-scheduler", selector, headless=False)
+def service(document: Document) -> Service | None:
+    """Return the service that an object is, or leads to: a DaskCluster's scheduler has one."""
+    name, spec = document["metadata"]["name"], document.get("spec", {})
+    if document["kind"] == "Service":
+        return Service(name, spec["selector"], spec.get("clusterIP") == "None")
+    if document["kind"] == "DaskCluster":
+        return Service(f"{name}-scheduler", spec["scheduler"]["service"]["selector"], False)
+    return None
