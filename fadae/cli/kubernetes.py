@@ -25,11 +25,11 @@ def kubernetes(file: SettingsFile = None) -> Summary | None:
     import yaml  # Dask's own dependency too
 
     from fadae.config import SECTIONS, FileSettings, KubernetesConfig, settings_text
-    from fadae.kubernetes import manifests, read_settings
+    from fadae.kubernetes import OWN, manifests, read_settings
 
     if file is None:
         empty = FileSettings("", {}, None)
-        print(settings_text(empty, (*SECTIONS, KubernetesConfig)), end="")
+        print(settings_text(empty, (*SECTIONS, KubernetesConfig), OWN), end="")
         return None
     documents = manifests(read_settings(file))
     print(yaml.safe_dump_all(documents, sort_keys=False), end="")

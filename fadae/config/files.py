@@ -19,7 +19,7 @@ import difflib
 import json
 import textwrap
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
@@ -118,8 +118,10 @@ def parse_settings(text: str, origin: str, sections: Sequence[type[Section]]) ->
     return FileSettings(origin, found, recipe)
 
 
-def settings_text(values: FileSettings, sections: Sequence[type[Section]]) -> str:
-    """Return a settings file of every option there is: those with a value, the others commented.
+def settings_text(
+    values: FileSettings, sections: Sequence[type[Section]], without: Collection[str] = ()
+) -> str:
+    """Return a settings file of every option: those with a value, the others commented.
 
     `parse_settings` reads the values back; all comes from the options' declarations.
     """
@@ -127,6 +129,8 @@ def settings_text(values: FileSettings, sections: Sequence[type[Section]]) -> st
     for section in sections:
         lines += [] if section.section == TOP else [f"\n[{section.section}]"]
         for one in _settable(section).values():
+            if one.name in without:
+                continue
             about, value = one.about, values.get(one)
             lines += textwrap.wrap(
                 " ".join(filter(None, [about.help, f"[{about.unit}]" if about.unit else ""])),

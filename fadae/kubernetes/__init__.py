@@ -2,6 +2,6 @@
 
 from fadae.kubernetes.api import Api
 from fadae.kubernetes.conduct import STAGES_FILE, conduct
-from fadae.kubernetes.manifests import Wanted, manifests, read_settings
+from fadae.kubernetes.manifests import OWN, Wanted, manifests, read_settings
 
-__all__ = ["STAGES_FILE", "Api", "Wanted", "conduct", "manifests", "read_settings"]
+__all__ = ["OWN", "STAGES_FILE", "Api", "Wanted", "conduct", "manifests", "read_settings"]

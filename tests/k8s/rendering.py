@@ -13,7 +13,7 @@ import yaml
 
 from fadae.config import SECTIONS, KubernetesConfig, load_settings, settings_text
 from fadae.config.files import FileSettings
-from fadae.kubernetes import STAGES_FILE, manifests, read_settings
+from fadae.kubernetes import OWN, STAGES_FILE, manifests, read_settings
 
 K8S = Path(__file__).resolve().parents[2] / "k8s"
 OVERLAYS = sorted(file.stem for file in (K8S / "overlays").iterdir())
@@ -57,7 +57,7 @@ def edited(folder: Path, overlay: str, changes: Mapping[str, Mapping[str, Any]])
         for name in {*settings.sections, *changes}
     }
     file = folder / f"{overlay}.toml"
-    file.write_text(settings_text(FileSettings("", sections, settings.recipe), ALL_SECTIONS))
+    file.write_text(settings_text(FileSettings("", sections, settings.recipe), ALL_SECTIONS, OWN))
     return file
 
 

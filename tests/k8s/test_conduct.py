@@ -157,7 +157,7 @@ def test_a_newer_generation_ends_the_older_one_first(played: Played) -> None:
 
 def test_without_the_right_2_without_an_answer_75(played: Played, tmp_path: Path) -> None:
     (tmp_path / "token").write_text("another")
-    with pytest.raises(UsageError, match="refuses GET .*: Unauthorized"):
+    with pytest.raises(UsageError, match=r"refuses GET .*: Unauthorized"):
         played.api.get("Job", "c")
     nobody = Api("127.0.0.1", 1, "fadae", tmp_path)
     with pytest.raises(TransientError, match="does not answer"):

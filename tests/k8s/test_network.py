@@ -34,11 +34,11 @@ def test_pods_reach_each_other_where_dask_and_training_need_it(overlay: str) -> 
         ("ingest", "scheduler", 8786), ("extract", "scheduler", 8786),
         ("worker", "scheduler", 8786), ("scheduler", "worker", 9000),
         ("worker", "worker", 9099), ("scheduler", "worker", 9100), ("train", "train", 29500),
-    ]  # fmt: skip
+    ]
     refused = [
         ("ingest", "scheduler", 8787), ("train", "scheduler", 8786), ("worker", "train", 29500),
         ("conductor", "scheduler", 8786), ("worker", "conductor", 443),
-    ]  # fmt: skip
+    ]
     for source, target, port in allowed:
         assert _between(overlay, role[source], role[target], port), (source, target)
     for source, target, port in refused:

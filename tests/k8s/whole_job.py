@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from fadae.audio.write import encode
+from fadae.embedded.items import folder_item
 from fadae.embedded.server import EmbeddedArchive
 from tests.k8s.harness.cluster import Cluster
 from tests.k8s.harness.pod import Pod
@@ -51,7 +52,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedArchiv
         for number in range(RECORDINGS):
             samples = music(20.0, seed=100 * first + number) / 32768
             (folder / f"{number} ü#?.ogg").write_bytes(encode(samples, RATE_HZ, "ogg"))
-    with EmbeddedArchive(*folders) as running:
+    with EmbeddedArchive(map(folder_item, folders)) as running:
         yield running
 
 
@@ -80,14 +81,14 @@ class Place:
     def apply(self, *items: str, **train: Any) -> tuple[Document, ...]:
         """Edit the settings file, render it, apply all of it."""
         s3 = [f"AWS_ENDPOINT_URL_S3={self.base['s3']}", "AWS_DEFAULT_REGION=us-east-1"]
-        changes = {
+        changes: dict[str, dict[str, Any]] = {
             "job": {"workspace": self.base[""]},
             "ingest": {"items": list(items), "archive_url": self.base["archive"]},
             "train": {"epochs": 16, "max_frames": 300, "checkpoint_steps": 20, **train},
             "kubernetes": {
                 "variables": s3, "dask_workers": 2, "worker_cpu": 1, "image": "localhost/fadae:1",
             },
-        }  # fmt: skip
+        }
         documents = rendered(edited(self.folder, self.overlay, changes))
         self.cluster.apply(*documents)
         return documents
@@ -108,7 +109,7 @@ class Place:
         """Return what a stage's driver that succeeded printed last: its --json summary."""
         texts = [
             pod.log(stage, "out") for pod in self.cluster.ended
-            if pod.exit_code == 0 and pod.name.startswith(f"fadae-{stage}-{suffix}")
+            if pod.exit_code == 0 and pod.name == f"fadae-{stage}-{suffix}-0"
         ]
         found: dict[str, Any] = json.loads(texts[-1].splitlines()[-1])
         return found
@@ -190,9 +191,9 @@ def test_losses_on_the_way_change_nothing(
         cluster.run_until(lambda: len(archive.requests) > requests + 4, timeout_seconds=120)
         worker = cluster.pod(f"fadae-features-{suffix}-worker")
         worker.kill()
-        place.until_pod(f"fadae-ingest-{suffix}").evict()
+        place.until_pod(f"fadae-ingest-{suffix}-0").evict()
         cluster.run_until(lambda: worker.restarts == 1, timeout_seconds=60)
-        place.until_pod(f"fadae-extract-{suffix}")
+        place.until_pod(f"fadae-extract-{suffix}-0")
         cluster.pod(f"fadae-features-{suffix}-scheduler").kill()
         cluster.pod(f"fadae-conductor-{suffix}").evict()
 
@@ -213,7 +214,7 @@ def test_losses_on_the_way_change_nothing(
         documents = place.apply(*ITEMS)
         suffix = conductor(documents).rsplit("-", 1)[1]
         place.until_pod(f"fadae-train-{suffix}-0", has_learned).kill()
-        place.until_pod(f"fadae-reconstruct-{suffix}").evict()
+        place.until_pod(f"fadae-reconstruct-{suffix}-0").evict()
         assert ends(place.finish(documents)) == ends(undisturbed[1])
 
 

@@ -36,11 +36,11 @@ def test_a_finished_run_goes_on_over_all_rows(location: Location) -> None:
     before, model = roles(location), model_hash(location)
     grow(location)
     second = train(location, small(**GROWING))
-    assert second.train_frames > first.train_frames
-    assert second.holdout_frames > first.holdout_frames
+    assert second["train_frames"] > first["train_frames"]
+    assert second["holdout_frames"] > first["holdout_frames"]
     assert second.stale_recordings == 0
     # As many passes as were asked for, over all rows, those already learned counted.
-    assert first.steps < second.steps == 2 * -(-second.train_frames // 64)
+    assert first["steps"] < second["steps"] == 2 * -(-second["train_frames"] // 64)
     assert model_hash(location) != model
     steps = [line["step"] for line in metrics_of(location)]
     assert steps == sorted(set(steps)) and steps[-1] == second.steps
@@ -94,7 +94,7 @@ def test_a_limit_of_steps_grows_with_the_frames(location: Location) -> None:
     first = train(location, small(**settings))
     grow(location)
     second = train(location, small(**settings))
-    assert second.steps == -(-4 * second.train_frames // first.train_frames) > 4
+    assert second["steps"] == -(-4 * second["train_frames"] // first["train_frames"]) > 4
 
 
 def test_pca_is_fitted_to_all_rows(location: Location) -> None:

@@ -103,10 +103,10 @@ class ApiServer:
         self.token = uuid.uuid4().hex
         self.certificate = folder / "ca.crt"
         key = folder / "api.key"
+        about = "-subj /CN=kubernetes -addext subjectAltName=IP:127.0.0.1"
+        made = f"-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 {about}"
         subprocess.run(
-            [*"openssl req -x509 -nodes -newkey ec -days 2 -subj /CN=kubernetes".split()]
-            + ["-pkeyopt", "ec_paramgen_curve:prime256v1", "-addext", "subjectAltName=IP:127.0.0.1"]
-            + ["-keyout", str(key), "-out", str(self.certificate)],
+            ["openssl", "req", "-x509", *made.split(), "-keyout", key, "-out", self.certificate],
             check=True,
             capture_output=True,
         )
