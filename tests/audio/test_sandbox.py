@@ -71,6 +71,7 @@ def child_of(sandbox: Sandbox) -> int:
     [
         (signal.SIGSEGV, PermanentFailure, "decoder crashed .SIGSEGV"),
         (signal.SIGABRT, PermanentFailure, "decoder crashed .SIGABRT"),
+        (signal.SIGSYS, PermanentFailure, "decoder crashed .SIGSYS"),
         (signal.SIGKILL, TransientFailure, "decoder was killed .SIGKILL"),
     ],
 )

@@ -15,7 +15,7 @@ from fadae.audio import ogg, write
 from fadae.audio.decode import decode
 from fadae.audio.protocol import Source
 from fadae.audio.sandbox import Sandbox
-from fadae.audio.sections import TAG_BYTES, Sections, View
+from fadae.audio.sections import TAG_BYTES, Part, Sections, View
 from fadae.config.job import Limits
 from fadae.errors import PermanentFailure
 from tests.audio.sounds import music, save
@@ -150,12 +150,17 @@ def test_mp3s_joined_with_a_tag_between_go_on(tmp_path: Path, version: int, size
     assert len(decoded(tmp_path / "a.mp3")) == pytest.approx(6 * 11025, abs=100)
 
 
+def sections_of(path: Path) -> tuple[tuple[Part, ...], ...]:
+    with path.open("rb") as file:
+        return Sections.of(file.fileno()).sections
+
+
 def test_a_mention_of_a_tag_is_none(tmp_path: Path) -> None:
     path = save(tmp_path / "a.mp3", music(3))
     plain = path.read_bytes()
     expected = decoded(path)
     path.write_bytes(id3(b"ID3\3\0\0\0\0\0\0" + bytes(30)) + plain)
-    assert len(Sections.of(path).sections) == 1
+    assert len(sections_of(path)) == 1
     assert np.array_equal(decoded(path), expected)
 
 
@@ -200,7 +205,7 @@ def test_a_long_tag_keeps_its_short_texts(tmp_path: Path, version: int) -> None:
     body = texts[0] + texts[1] + id3_frame(b"APIC", bytes(TAG_BYTES), version) + texts[0]
     path = tmp_path / "a.mp3"
     path.write_bytes(id3(body, version) + write.encode(music(1), 22050, "mp3"))
-    ((tag, _),) = Sections.of(path).sections
+    ((tag, _),) = sections_of(path)
     assert tag == id3(texts[0] * 2, version)
 
 
@@ -221,8 +226,8 @@ def test_hostile_lengths_end_somewhere(tmp_path: Path) -> None:
     ):
         path = tmp_path / str(number)
         path.write_bytes(data)
-        for parts in Sections.of(path).sections:
-            with View(path, parts) as view:
+        for parts in sections_of(path):
+            with path.open("rb") as file, View(file.fileno(), parts) as view:
                 assert len(b"".join(iter(functools.partial(view.read, 4096), b""))) <= len(data)
         with pytest.raises(PermanentFailure):
             decoded(path)
@@ -230,7 +235,8 @@ def test_hostile_lengths_end_somewhere(tmp_path: Path) -> None:
 
 def test_a_view_reads_as_one_file(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(bytes(range(100)))
-    with View(tmp_path / "a", (b"head", (10, 20), (90, 100))) as view:
+    parts = (b"head", (10, 20), (90, 100))
+    with (tmp_path / "a").open("rb") as file, View(file.fileno(), parts) as view:
         whole = b"".join(iter(lambda: view.read(7), b""))
         assert whole == b"head" + bytes(range(10, 20)) + bytes(range(90, 100))
         assert view.seek(-3, 2) == len(whole) - 3
