@@ -20,6 +20,7 @@ from fadae.config.job import Limits
 from fadae.errors import OwnFaultError, PermanentFailure
 from tests.audio.formats import PAIRS, write_pair
 from tests.audio.sounds import music, save
+from tests.audio.takeover import taken_over
 
 
 @pytest.fixture
@@ -137,33 +138,6 @@ def test_what_is_missing_is_said_once_and_music_passes(
     said = "descriptors, limits; no Landlock (does not work here); no seccomp (does not work here)"
     assert str(sandbox.wall()) == said
     assert [record.getMessage().count(said) for record in caplog.records] == [1]
-
-
-# What stands in for a codec that is taken over: it is asked for the clip's 8000 and 16000 Hz first.
-CODEC = """
-import ctypes, os, socket, struct, time
-import numpy as np
-
-def reply(kind, payload, length=None):
-    os.write(4, struct.pack("<cI", kind, len(payload) if length is None else length) + payload)
-
-class ResampleStream:
-    def __init__(self, source_hz, target_hz, channels, dtype, quality):
-        self.times, self.hostile = target_hz / source_hz, target_hz == 11025
-
-    def resample_chunk(self, samples, last=False):
-        if self.hostile:
-            {act}
-        {always}
-        return np.repeat(samples, max(1, round(self.times)))
-"""
-
-
-def taken_over(
-    monkeypatch: pytest.MonkeyPatch, folder: Path, act: str = "pass", always: str = "pass"
-) -> None:
-    (folder / "soxr.py").write_text(CODEC.format(act=act, always=always))
-    monkeypatch.syspath_prepend(folder)
 
 
 @pytest.mark.parametrize(
