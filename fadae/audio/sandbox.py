@@ -51,9 +51,9 @@ _CRASHES = {
     signal.SIGFPE,
     signal.SIGILL,
     signal.SIGSYS,  # the wall's answer to a system call that decoding does not take
-    signal.SIGXCPU,
 }
 _START_SECONDS = 600.0  # until a child says that it is there: a busy disk is no recording's fault
+_END_SECONDS = 60.0  # from the end of an answer to that of its process
 _SPARE_SECONDS = 60.0  # of PCM above the limit: a resampler rounds up
 _REASON_CHARACTERS = 2_000
 
@@ -87,10 +87,8 @@ class Sandbox:
         """
         with _opened(path) as descriptor, self._minded():
             child = self._asked(REQUEST.pack(rate_hz, keep_damaged), descriptor, limits)
-            began = time.monotonic()
-            source = _answer(_Replies(child, limits), write, rate_hz, limits)
-            child.busy_seconds += time.monotonic() - began
-            return source
+            with child.at_work():
+                return _answer(_Replies(child, limits), write, rate_hz, limits)
 
     def wall(self) -> Wall:
         """Return what holds the child in; raises OwnFaultError where it decodes nothing here."""
@@ -139,8 +137,12 @@ class Sandbox:
     def _died(self) -> Exception:
         if self._child is None:
             return TransientFailure("the decoder does not start")
-        status = self._child.process.wait()
-        self.close()
+        try:
+            status = self._child.process.wait(_END_SECONDS)
+        except subprocess.TimeoutExpired:
+            return PermanentFailure("the decoder's answer is malformed: no end")
+        finally:
+            self.close()
         if status > 0:  # by an exception too many, out of memory for the message about it
             return PermanentFailure(f"the decoder ended with exit code {status}")
         how = signal.Signals(-status).name if status else "exit code 0"
@@ -199,6 +201,15 @@ class _Child:
             and self.limits == _held(limits)
             and self.busy_seconds <= limits.wall_seconds
         )
+
+    @contextlib.contextmanager
+    def at_work(self) -> Iterator[None]:
+        """Count the time of an answer: processor time, were it all the child's."""
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self.busy_seconds += time.monotonic() - began
 
     def end(self) -> None:
         """Kill it and wait for it."""
@@ -281,12 +292,12 @@ def _answer(
     replies: _Replies, write: Callable[[bytes], object], rate_hz: int, limits: Limits
 ) -> Source:
     """Hand on the PCM of an answer and return what the file was; nothing of it is believed."""
-    taken, most = 0, 2 * int((limits.decoded_seconds + _SPARE_SECONDS) * rate_hz)
+    taken, most = 0, 2 * (limits.decoded_seconds + _SPARE_SECONDS) * rate_hz
     for kind, payload in replies:
         if kind == b"P":
             taken += len(payload)
             if taken > most:
-                raise _Malformed(f"more than {most:,} bytes of PCM")
+                raise _Malformed(f"more than {most:,.0f} bytes of PCM")
             write(payload)
         elif kind == b"E":
             if not taken or taken % 2:

@@ -22,6 +22,7 @@ from fadae.config import Limits
 
 DESCRIPTORS = 16
 """Two are in use, four while a file is decoded and mapped; their numbers are below this."""
+_AGES = 1e9  # seconds
 _CPU_SPARE_SECONDS = 60  # above what the parent lets pass, so that a live parent decides
 
 _PR_SET_NO_NEW_PRIVS = 38
@@ -68,7 +69,7 @@ def _left_out() -> str:
 def _limit(limits: Limits) -> str:
     """Bound what the process may take, hard limits too, and drop what could raise them."""
     wanted = {
-        resource.RLIMIT_CPU: int(time.process_time() + 2 * limits.wall_seconds)
+        resource.RLIMIT_CPU: int(time.process_time() + min(2 * limits.wall_seconds, _AGES))
         + _CPU_SPARE_SECONDS,
         resource.RLIMIT_FSIZE: 0,
         resource.RLIMIT_CORE: 0,

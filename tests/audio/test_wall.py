@@ -153,6 +153,7 @@ def test_what_is_missing_is_said_once_and_music_passes(
         ("reply(b'W', b'{}')", "malformed: a reply of kind b'W'"),
         ("reply(b'F', b'\\x1b[31mred')", "^\N{REPLACEMENT CHARACTER}.31mred$"),
         ("while True: reply(b'P', bytes(2**20))", "malformed: more than 1,345,050 bytes"),
+        ("os.close(4)\n            while True: pass", "malformed: no end"),
         ("open('/etc/passwd')", None),
     ],
 )
@@ -168,6 +169,8 @@ def test_a_codec_that_is_taken_over_costs_one_recording(
     if wall.lacks:
         pytest.skip(f"a kernel with Landlock and seccomp; here: {wall}")
     taken_over(monkeypatch, tmp_path, act)
+    if "no end" in str(reason):
+        monkeypatch.setattr(sandboxes, "_END_SECONDS", 0.1)
     if reason is None:  # as a late import would: a fault of ours
         with pytest.raises(OwnFaultError, match="PermissionError"):
             staged(sandbox, song)
@@ -231,6 +234,20 @@ def test_a_child_is_retired_before_its_processor_time_ends(sandbox: Sandbox, son
     assert sandbox.process_id != first
 
 
-def test_time_at_work_is_counted(sandbox: Sandbox, song: Path) -> None:
+def test_time_at_work_is_counted_for_failures_too(sandbox: Sandbox, song: Path) -> None:
     staged(sandbox, song)
-    assert sandbox._child is not None and sandbox._child.busy_seconds > 0
+    child = sandbox._child
+    assert child is not None
+    before = child.busy_seconds
+    (song.parent / "bad").write_bytes(b"no audio")
+    with pytest.raises(PermanentFailure, match="undecodable"):
+        staged(sandbox, song.parent / "bad")
+    assert child.busy_seconds > before > 0
+
+
+def test_other_limits_take_another_child(sandbox: Sandbox, song: Path) -> None:
+    staged(sandbox, song)
+    first = sandbox.process_id
+    with pytest.raises(PermanentFailure, match="longer than the limit"):
+        staged(sandbox, song, Limits(decoded_seconds=0.5))
+    assert sandbox.process_id != first
