@@ -84,7 +84,6 @@ def _limit(limits: Limits) -> str:
         bound = value if hard == resource.RLIM_INFINITY else min(value, hard)
         resource.setrlimit(kind, (bound, bound))
     if sys.platform == "linux":
-        _prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
         header = (ctypes.c_uint32 * 2)(_CAPABILITIES_VERSION, 0)  # of this process
         _called("capset", ctypes.byref(header), ctypes.byref((ctypes.c_uint32 * 6)()))
     return "limits"
@@ -100,7 +99,7 @@ def _address_space_bytes() -> int | None:
 
 def _landlock() -> str:
     """Forbid every right that this kernel's Landlock knows of; say which ABI it has."""
-    _only_on_linux()
+    _without_new_privileges()
     abi = _system_call(_CREATE_RULESET, None, 0, _GET_VERSION)
     rights = (_FILE_RIGHTS, _NETWORK_RIGHTS, _SCOPES)
     ruleset = _Ruleset(*(_known(some, abi) for some in rights))
@@ -119,14 +118,16 @@ def _known(rights: dict[int, int], abi: int) -> int:
 
 
 def _seccomp() -> str:
-    _only_on_linux()
+    _without_new_privileges()
     seccomp.install(_prctl)
     return "seccomp"
 
 
-def _only_on_linux() -> None:
+def _without_new_privileges() -> None:
+    """Do what a kernel asks for before anybody may shut himself in."""
     if sys.platform != "linux":
         raise OSError(0, "only on Linux")
+    _prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
 
 
 def _prctl(*arguments: int) -> None:
