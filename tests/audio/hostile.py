@@ -185,22 +185,20 @@ def _zip() -> bytes:
     return target.getvalue()
 
 
-def _text(text: str) -> Callable[[], bytes]:
-    return text.encode
+def _playlist(kind: str, target: str) -> Callable[[], bytes]:
+    return PLAYLISTS[kind].format(target).encode
 
 
-def _playlist(template: str, target: str) -> Callable[[], bytes]:
-    return _text(template.format(target))
-
-
-_HLS = "#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXTINF:9,\n{}\n#EXT-X-ENDLIST\n"
-_DASH = (
-    '<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="static" '
+PLAYLISTS = {  # of a target
+    "hls": "#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXTINF:9,\n{}\n#EXT-X-ENDLIST\n",
+    "dash": '<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="static" '
     'mediaPresentationDuration="PT9S"><Period><AdaptationSet mimeType="audio/mp4">'
     '<Representation id="1" bandwidth="1"><BaseURL>{}</BaseURL></Representation>'
-    "</AdaptationSet></Period></MPD>"
-)
-_SDP = "v=0\no=- 0 0 IN IP4 127.0.0.1\ns={}\nc=IN IP4 127.0.0.1\nt=0 0\nm=audio 5004 RTP/AVP 0\n"
+    "</AdaptationSet></Period></MPD>",
+    "concat": "ffconcat version 1.0\nfile {}\n",
+    "sdp": "v=0\no=- 0 0 IN IP4 127.0.0.1\ns={}\nc=IN IP4 127.0.0.1\nt=0 0\n"
+    "m=audio 5004 RTP/AVP 0\n",
+}
 _UNKNOWN = "undecodable"
 
 # Whole, with something odd about them.
@@ -230,11 +228,11 @@ BAD = [
     Hostile("a ZIP", _zip, reason=_UNKNOWN),
     Hostile("a WAV in GZIP", lambda: gzip.compress(song("wav")), reason=_UNKNOWN),
     Hostile("a picture", lambda: b"\x89PNG\r\n\x1a\n" + bytes(5000), reason=_UNKNOWN),
-    Hostile("a playlist of an address", _playlist(_HLS, URL), reason=_UNKNOWN),
-    Hostile("a playlist of a file", _playlist(_HLS, "file:///etc/passwd"), reason=_UNKNOWN),
-    Hostile("a DASH manifest", _playlist(_DASH, URL), reason=_UNKNOWN),
-    Hostile("a list to join", _playlist("ffconcat version 1.0\nfile {}\n", URL), reason=_UNKNOWN),
-    Hostile("a session", _playlist(_SDP, URL), reason=_UNKNOWN),
+    Hostile("a playlist of an address", _playlist("hls", URL), reason=_UNKNOWN),
+    Hostile("a playlist of a file", _playlist("hls", "file:///etc/passwd"), reason=_UNKNOWN),
+    Hostile("a DASH manifest", _playlist("dash", URL), reason=_UNKNOWN),
+    Hostile("a list to join", _playlist("concat", URL), reason=_UNKNOWN),
+    Hostile("a session", _playlist("sdp", URL), reason=_UNKNOWN),
     Hostile("a film without sound", lambda: film(False), reason="no audio stream"),
     Hostile("an Ogg's first page", lambda: song("ogg")[:58], reason=_UNKNOWN),
     Hostile("FLAC's four letters", lambda: b"fLaC", reason=_UNKNOWN),

@@ -14,6 +14,7 @@ from fadae.audio.pcm import to_pcm
 from fadae.audio.protocol import Source
 from fadae.config.job import Limits
 from fadae.errors import PermanentFailure
+from tests.audio.hostile import PLAYLISTS
 from tests.audio.sounds import music, save, wav
 
 
@@ -137,7 +138,7 @@ def test_limits_have_their_reasons(tmp_path: Path) -> None:
             decoded(file, limits=limits)
 
 
-@pytest.mark.parametrize("kind", ["hls", "dash", "concat", "sdp"])
+@pytest.mark.parametrize("kind", PLAYLISTS)
 def test_a_playlist_is_refused_and_nobody_is_asked(tmp_path: Path, kind: str) -> None:
     asked: list[str] = []
 
@@ -160,15 +161,3 @@ def test_a_playlist_is_refused_and_nobody_is_asked(tmp_path: Path, kind: str) ->
     server.server_close()
     thread.join()
     assert asked == []
-
-
-PLAYLISTS = {
-    "hls": "#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXTINF:9,\n{}\n#EXT-X-ENDLIST\n",
-    "dash": '<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="static" '
-    'mediaPresentationDuration="PT9S"><Period><AdaptationSet mimeType="audio/mp4">'
-    '<Representation id="1" bandwidth="1"><BaseURL>{}</BaseURL></Representation>'
-    "</AdaptationSet></Period></MPD>",
-    "concat": "ffconcat version 1.0\nfile {}\n",
-    "sdp": "v=0\no=- 0 0 IN IP4 127.0.0.1\ns={}\nc=IN IP4 127.0.0.1\nt=0 0\n"
-    "m=audio 5004 RTP/AVP 0\n",
-}

@@ -18,14 +18,6 @@ _PEAK_BYTES = 128 << 20  # 63 MB were measured, most of it what the libraries ta
 
 
 @pytest.fixture(scope="module")
-def sandbox() -> Iterator[Sandbox]:
-    """One child for all: whatever a file does to it, the next ones come out right."""
-    sandbox = Sandbox()
-    yield sandbox
-    sandbox.close()
-
-
-@pytest.fixture(scope="module")
 def listener() -> Iterator[socket.socket]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.setblocking(False)
@@ -45,24 +37,24 @@ def test_the_corpus_is_whole() -> None:
 
 @pytest.mark.parametrize("one", ODD, ids=lambda one: one.name)
 def test_an_odd_file_is_sound(
-    one: Hostile, sandbox: Sandbox, listener: socket.socket, tmp_path: Path
+    one: Hostile, one_child: Sandbox, listener: socket.socket, tmp_path: Path
 ) -> None:
     blocks: list[bytes] = []
     path = file_of(one, tmp_path, listener)
-    source = sandbox.decode(path, 11025, SHORT, blocks.append)
+    source = one_child.decode(path, 11025, SHORT, blocks.append)
     assert sum(map(len, blocks)) == pytest.approx(2 * 11025 * one.seconds, rel=0.08)
     assert source.damage is None
     assert all(len(text) <= TAG_CHARACTERS for text in source.tags.values())
-    assert peak_bytes(sandbox) < _PEAK_BYTES
+    assert peak_bytes(one_child) < _PEAK_BYTES
 
 
 @pytest.mark.parametrize("one", BAD, ids=lambda one: one.name)
 def test_a_bad_file_is_quarantined_with_its_reason(
-    one: Hostile, sandbox: Sandbox, listener: socket.socket, tmp_path: Path
+    one: Hostile, one_child: Sandbox, listener: socket.socket, tmp_path: Path
 ) -> None:
     path = file_of(one, tmp_path, listener)
     with pytest.raises(PermanentFailure, match=one.reason):
-        sandbox.decode(path, 11025, SHORT, lambda data: None)
-    assert peak_bytes(sandbox) < _PEAK_BYTES
+        one_child.decode(path, 11025, SHORT, lambda data: None)
+    assert peak_bytes(one_child) < _PEAK_BYTES
     with pytest.raises(BlockingIOError):
         listener.accept()  # nobody came to ask

@@ -7,7 +7,6 @@ import logging
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,21 +22,10 @@ from tests.audio.sounds import music, save
 from tests.audio.takeover import taken_over
 
 
-@pytest.fixture
-def sandbox() -> Iterator[Sandbox]:
-    sandbox = Sandbox()
-    yield sandbox
-    sandbox.close()
-
-
 @pytest.fixture(scope="module")
-def wall() -> Wall:
+def wall(one_child: Sandbox) -> Wall:
     """Return the wall of this machine."""
-    sandbox = Sandbox()
-    try:
-        return sandbox.wall()
-    finally:
-        sandbox.close()
+    return one_child.wall()
 
 
 @pytest.fixture
@@ -53,19 +41,12 @@ def staged(sandbox: Sandbox, path: Path, limits: Limits | None = None) -> bytes:
 
 @pytest.mark.parametrize(("container", "codec"), PAIRS, ids=map("-".join, PAIRS))
 def test_music_of_every_kind_passes(
-    walled: Sandbox, tmp_path: Path, container: str, codec: str
+    one_child: Sandbox, tmp_path: Path, container: str, codec: str
 ) -> None:
     path = write_pair(tmp_path / "song", container, codec)
     outside = b"".join(block.tobytes() for block in decode(path, 11025))
-    assert staged(walled, path) == outside
+    assert staged(one_child, path) == outside
     assert abs(len(outside) - 2 * 11025) < 2000
-
-
-@pytest.fixture(scope="module")
-def walled() -> Iterator[Sandbox]:
-    sandbox = Sandbox()
-    yield sandbox
-    sandbox.close()
 
 
 # What some machines forbid to anybody, or to all but root.
