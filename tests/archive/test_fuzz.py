@@ -25,7 +25,7 @@ from tests.mutation import mutated, mutated_json
 # Each answer ends its connection, so that nothing waits; nobody is asked a third time.
 POLICY = dataclasses.replace(FAST, attempts=2, backoff_seconds=0.0, block_seconds=0.0)
 TRACK = Track("item", "a.ogg", size_bytes=len(BODY), sha1=hashlib.sha1(BODY).hexdigest())
-MANY = settings(max_examples=60 if settings().max_examples <= 100 else 5_000)
+MANY = settings(max_examples=60 if settings().max_examples <= 100 else 3_000)
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: audio/ogg\r\n"
 LENGTH = b"Content-Length: %d\r\n\r\n"
 FILES = [

@@ -24,7 +24,7 @@ from fadae.store.staging import LedgerPage
 from tests.mutation import mutated, mutated_json
 from tests.store.staged import noise, stage
 
-MANY = settings(max_examples=100 if settings().max_examples <= 100 else 20_000)
+MANY = settings(max_examples=100 if settings().max_examples <= 100 else 5_000)
 SEEDS = st.integers(0, 2**64 - 1)
 ID = "AOC11B/disc 1/01.ogg"
 TEXTS = st.text(st.characters(codec=None), max_size=400)  # half pairs of surrogates too
