@@ -24,8 +24,9 @@ def mutated(chance: random.Random, data: bytes, others: Sequence[bytes] = ()) ->
             case 0:
                 changed[at : at + 1] = bytes([chance.randrange(256)])
             case 1:
-                changed[at : at + 1] = bytes(byte ^ 1 << chance.randrange(8)
-                                             for byte in changed[at : at + 1])  # fmt: skip
+                changed[at : at + 1] = bytes(
+                    byte ^ 1 << chance.randrange(8) for byte in changed[at : at + 1]
+                )
             case 2:
                 width = chance.choice((2, 4, 8))
                 number = (chance.choice(_NUMBERS) & (1 << 8 * width) - 1).to_bytes(width, "big")

@@ -34,10 +34,11 @@ FILES = [
     b"HTTP/1.0 200 OK\r\n\r\n" + BODY,
     b"HTTP/1.1 100 Continue\r\n\r\n" + OK + LENGTH % len(BODY) + BODY,
     b"HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 0-%d/%d\r\n" % (len(BODY) - 1, len(BODY))
-    + LENGTH % len(BODY) + BODY,
+    + LENGTH % len(BODY)
+    + BODY,
     b"HTTP/1.1 302 Found\r\nLocation: /1/items/a.ogg\r\n" + LENGTH % 0,
     b"HTTP/1.1 503 Slow Down\r\nRetry-After: 0\r\n" + LENGTH % 4 + b"Wait",
-]  # fmt: skip
+]
 METADATA = {
     "created": 1_700_000_000,
     "metadata": {"title": "x", "creator": ["a", "b"]},
