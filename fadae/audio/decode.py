@@ -218,7 +218,7 @@ def _frames(container: Any, stream: Any, keep_damaged: bool, source: Source) -> 
     """Yield decoded frames up to the first damage, which fails the recording or ends it."""
     seconds, why = 0.0, ""
     try:
-        for packet in container.demux(stream):
+        for packet in _packets(container, stream):
             for frame in packet.decode():
                 if frame.samples:
                     seconds += frame.samples / frame.sample_rate
@@ -237,6 +237,16 @@ def _frames(container: Any, stream: Any, keep_damaged: bool, source: Source) -> 
     if not keep_damaged:
         raise PermanentFailure(f"damaged after {seconds:.1f} s: {why}")
     source.damage = f"after {seconds:.1f} s: {why}"
+
+
+def _packets(container: Any, stream: Any) -> Iterator[Any]:
+    """Yield a stream's packets, and last the one that has its decoder give out what it holds."""
+    try:
+        yield from container.demux(stream)
+    except IndexError:
+        # PyAV ends every stream in their order, those too that came up midway, as they do in
+        # MPEG-TS, and these it does not know. The stream's own end was before.
+        return
 
 
 def _gathered(frames: Iterator[Any], limits: Limits) -> Iterator[tuple[Float32, int, int]]:

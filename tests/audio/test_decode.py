@@ -14,6 +14,7 @@ from fadae.audio.pcm import to_pcm
 from fadae.audio.protocol import Source
 from fadae.config.job import Limits
 from fadae.errors import PermanentFailure
+from tests.audio.formats import encoded
 from tests.audio.hostile import PLAYLISTS
 from tests.audio.sounds import music, save, wav
 
@@ -107,6 +108,17 @@ def test_what_is_no_audio_is_undecodable(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(content)
         with pytest.raises(PermanentFailure, match=r"undecodable|damaged"):
             decoded(tmp_path / name)
+
+
+def test_a_stream_that_comes_up_midway_is_passed_over(tmp_path: Path) -> None:
+    first = encoded("mp2", "mpegts", music(1, 48000, 2), 48000)
+    packets = [bytearray(first[at : at + 188]) for at in range(0, len(first), 188)]
+    for packet in packets:
+        if packet[1] & 0x1F == 1 and packet[2] == 0:  # the sound's identifier, 0x100
+            packet[1] += 1
+    (tmp_path / "a").write_bytes(first)
+    (tmp_path / "both").write_bytes(first + b"".join(packets))
+    np.testing.assert_array_equal(decoded(tmp_path / "both"), decoded(tmp_path / "a"))
 
 
 def test_nothing_silence_and_no_numbers_have_their_reasons(tmp_path: Path) -> None:
