@@ -292,7 +292,7 @@ def _answer(
     replies: _Replies, write: Callable[[bytes], object], rate_hz: int, limits: Limits
 ) -> Source:
     """Hand on the PCM of an answer and return what the file was; nothing of it is believed."""
-    taken, most = 0, 2 * (limits.decoded_seconds + _SPARE_SECONDS) * rate_hz
+    taken, traced, most = 0, False, 2 * (limits.decoded_seconds + _SPARE_SECONDS) * rate_hz
     for kind, payload in replies:
         if kind == b"P":
             taken += len(payload)
@@ -308,7 +308,8 @@ def _answer(
                 raise _Malformed(f"{error}") from error
         elif kind == b"F":
             raise PermanentFailure(_text(payload)[:_REASON_CHARACTERS])
-        elif kind == b"T":
+        elif kind == b"T" and not traced:
+            traced = True
             log.warning("an odd failure of the decoder:\n%s", _text(payload, "\n"))
         elif kind == b"B":
             raise _own_fault(payload)
