@@ -59,8 +59,14 @@ class _Prey:
 
 
 def _connect_tcp(prey: _Prey) -> None:
-    with socket.create_connection(prey.tcp.getsockname()):
-        pass
+    with socket.socket() as one:  # create_connection() would look for a codec of names first
+        one.connect(prey.tcp.getsockname())
+
+
+def _listen(prey: _Prey) -> None:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        one.listen()
 
 
 def _send_udp(prey: _Prey) -> None:
@@ -165,6 +171,7 @@ def _use_io_uring(prey: _Prey) -> None:
 
 TRIES: dict[str, Callable[[_Prey], None]] = {
     "connect over TCP": _connect_tcp,
+    "listen on TCP": _listen,
     "send over UDP": _send_udp,
     "connect to an abstract socket": _connect_abstract,
     "read a file": _read_file,

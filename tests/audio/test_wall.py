@@ -22,6 +22,7 @@ from fadae.errors import OwnFaultError, PermanentFailure
 from tests.audio.formats import PAIRS, write_pair
 from tests.audio.sounds import music, save
 from tests.audio.takeover import taken_over
+from tests.hangs import wait_until
 
 
 @pytest.fixture(scope="module")
@@ -93,14 +94,19 @@ def test_nothing_leads_out(wall: Wall) -> None:
         assert done["seccomp"] <= WITHOUT_SECCOMP, "Landlock alone holds what it can"
 
 
+def kind_of(descriptor: Path) -> str:
+    try:
+        return str(descriptor.readlink()).partition(":")[0]
+    except FileNotFoundError:  # closed meanwhile
+        return ""
+
+
 def test_the_child_holds_nothing_and_may_nothing(sandbox: Sandbox, song: Path, wall: Wall) -> None:
     staged(sandbox, song)
     process = Path(f"/proc/{sandbox.process_id}")
-    links = [str(one.readlink()) for one in (process / "fd").iterdir()]
-    assert sorted(link.partition(":")[0] for link in links) == 3 * ["/dev/null"] + [
-        "pipe",
-        "socket",
-    ]
+    kinds = 3 * ["/dev/null"] + ["pipe", "socket"]
+    # The recording's own descriptor goes right after the answer's last word.
+    wait_until(lambda: sorted(kind_of(one) for one in (process / "fd").iterdir()) == kinds)
     status = dict(line.split(":\t") for line in (process / "status").read_text().splitlines())
     assert (status["Seccomp"], status["NoNewPrivs"], status["Threads"]) == ("2", "1", "1")
     assert int(status["CapPrm"], 16) == 0
@@ -163,6 +169,23 @@ def test_a_codec_that_is_taken_over_costs_one_recording(
         return
     with pytest.raises(PermanentFailure, match=reason):
         staged(sandbox, song, Limits(decoded_seconds=1))
+
+
+def test_an_odd_failure_is_logged_and_costs_one_recording(
+    sandbox: Sandbox,
+    song: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    taken_over(monkeypatch, tmp_path, "raise RuntimeError('odd')")
+    with (
+        caplog.at_level(logging.WARNING),
+        pytest.raises(PermanentFailure, match=r"undecodable: RuntimeError\('odd'\)"),
+    ):
+        staged(sandbox, song)
+    assert "Traceback" in caplog.text
+    assert "soxr.py" in caplog.text
 
 
 def test_a_machine_whose_libraries_need_more_calls_does_without_that_part(
