@@ -167,8 +167,10 @@ def test_a_codec_that_is_taken_over_costs_one_recording(
         with pytest.raises(OwnFaultError, match="PermissionError"):
             staged(sandbox, song)
         return
+    taken: list[int] = []
     with pytest.raises(PermanentFailure, match=reason):
-        staged(sandbox, song, Limits(decoded_seconds=1))
+        sandbox.decode(song, 11025, Limits(decoded_seconds=1), lambda data: taken.append(len(data)))
+    assert sum(taken) <= 1_345_050
 
 
 def test_an_odd_failure_is_logged_and_costs_one_recording(
