@@ -99,7 +99,7 @@ class Plan:
                 file.seek(0)
                 header = PlanHeader(**json.loads(gzip.GzipFile(fileobj=file).readline()))
                 if header.number != number:
-                    raise ValueError(f"it says that it is plan {header.number!r}")
+                    raise ValueError(f"it is plan {header.number}")
         except FileNotFoundError:
             return None
         return cls(location, header, digest)

@@ -48,6 +48,8 @@ class _Prey:
         self.abstract.bind(f"\0fadae-escape-{os.getpid()}")
         self.abstract.listen()
         self.pipe = os.pipe()
+        for end in self.pipe:
+            stack.callback(os.close, end)
         self.parent = os.getpid()
         self.libc = ctypes.CDLL(None, use_errno=True)
         self.memory = ctypes.create_string_buffer(16)
