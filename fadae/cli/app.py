@@ -12,12 +12,12 @@ from typing import Annotated
 import typer
 
 from fadae._version import __version__
-from fadae.cli.admin import config, estimate, prune, verify, wait
+from fadae.cli.admin import check, config, estimate, prune, verify, wait
 from fadae.cli.coding import decode, encode
 from fadae.cli.comparing import compare
 from fadae.cli.kubernetes import conduct, kubernetes
 from fadae.cli.output import Summary, reporting
-from fadae.cli.reading import generate, info, query, report, serve
+from fadae.cli.reading import generate, info, log, query, report, serve
 from fadae.cli.stages import demo, extract, ingest, reconstruct, run, train
 
 # In the order `fadae --help` shows them.
@@ -36,6 +36,7 @@ COMMANDS: tuple[Callable[..., Summary | None], ...] = (
     query,
     report,
     serve,
+    log,
     verify,
     prune,
     wait,
@@ -43,6 +44,7 @@ COMMANDS: tuple[Callable[..., Summary | None], ...] = (
     config,
     kubernetes,
     conduct,
+    check,
 )
 
 app = typer.Typer(
