@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import logging
 import time
 from collections.abc import Callable
@@ -223,19 +222,13 @@ def estimate(
     }
 
 
-Kubernetes = Annotated[
-    bool, typer.Option("--kubernetes", help="Print the data of a ConfigMap instead.")
-]
-
-
 def config(
     ctx: typer.Context,
     job: Job,
     ingest: IngestConfig,
     extract: ExtractConfig,
     train: TrainConfig,
-    kubernetes: Kubernetes = False,
-) -> Summary | None:
+) -> Summary:
     """Print every setting of a job and where it comes from: flag, variable, file, default."""
     rows = [
         (one, getattr(section, one.name))
@@ -243,9 +236,6 @@ def config(
         for one in declared(type(section))
         if one.about.shared
     ]
-    if kubernetes:
-        print("\n".join(f"{one.env}: {json.dumps(one.text(value))}" for one, value in rows))
-        return None
     found = origins(ctx, [one for one, _ in rows])
     summary: dict[str, object] = {}
     for one, value in rows:

@@ -35,7 +35,7 @@ def run(job: Job, ingest: IngestConfig, extract: ExtractConfig, train: TrainConf
     config = JobConfig(ingest=ingest, extract=extract, train=training)
     location, sources = Location(job.workspace), sources_of(ingest)
     with cluster_mapper(location, job.scheduler, job.workers) as mapper:
-        return pipeline.run(location, sources, config, mapper=mapper)
+        return pipeline.run(location, sources, config, mapper=mapper, generation=job.generation)
 
 
 def ingest(
@@ -56,7 +56,7 @@ def ingest(
     settings = config.settings(sample_rate, generations.checked(generation))
     with cluster_mapper(location, scheduler, workers) as mapper:
         summary = stage.ingest(location, sources, settings, mapper=mapper)
-    generations.note(location, generation, "ingest")
+    generations.note_summary(location, generation, summary)
     return summary
 
 
@@ -83,7 +83,7 @@ def extract(
             keep_staging=config.keep_staging,
             mapper=mapper,
         )
-    generations.note(location, generation, "extract")
+    generations.note_summary(location, generation, summary)
     return summary
 
 
@@ -103,7 +103,7 @@ def train(
     generations.checked(generation)
     job = Job(workspace=workspace, run=run, device=device, scheduler=scheduler)
     summary = launch.train(location, trained(job, config))
-    generations.note(location, generation, "train", run=summary.run)
+    generations.note_summary(location, generation, summary)
     return summary
 
 
@@ -132,7 +132,7 @@ def reconstruct(
     run = generations.noted(location, generation, "train").get("run", run)
     with cluster_mapper(location, scheduler, workers) as mapper:
         summary = stage.reconstruct(location, run, device=device, mapper=mapper)
-    generations.note(location, generation, "reconstruct", run=summary.run)
+    generations.note_summary(location, generation, summary)
     return summary
 
 

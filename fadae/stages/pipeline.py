@@ -13,7 +13,7 @@ from fadae.errors import FadaeError
 from fadae.stages.extract import extract
 from fadae.stages.ingest import ingest
 from fadae.stages.reconstruct import reconstruct
-from fadae.store import Location, Mapper, map_serially
+from fadae.store import Location, Mapper, generations, map_serially
 from fadae.summaries import JobSummary, StageSummary
 from fadae.training.launch import train
 
@@ -24,10 +24,12 @@ def run(
     config: JobConfig | None = None,
     *,
     mapper: Mapper = map_serially,
+    generation: str | None = None,
 ) -> JobSummary:
     """Run the four stages and return their summaries.
 
-    Without `sources`, recordings come from where the config says.
+    Without `sources`, recordings come from where the config says. With a generation, each stage
+    notes in the workspace that it ended in that.
 
     Repeating it does nothing but report. A stage's error ends the job with the stages' summaries
     so far: TransientError when recordings may still come, so that nothing is trained on a part.
@@ -40,7 +42,7 @@ def run(
     location = Location.of(workspace)
     config = config or JobConfig()
     chosen, training = config.extract, config.train
-    settings = config.ingest.settings(chosen.sample_rate)
+    settings = config.ingest.settings(chosen.sample_rate, generations.checked(generation))
     chosen_sources = sources_of(config.ingest) if sources is None else sources
     stages: tuple[Callable[[], StageSummary], ...] = (
         lambda: ingest(location, chosen_sources, settings, mapper=mapper),
@@ -53,13 +55,21 @@ def run(
             mapper=mapper,
         ),
         lambda: train(location, training),
-        lambda: reconstruct(location, training.run, device=training.device, mapper=mapper),
+        # With --on-growth new another run than the one that was asked for.
+        lambda: reconstruct(
+            location,
+            training.run if job.train is None else job.train.run,
+            device=training.device,
+            mapper=mapper,
+        ),
     )
     job = JobSummary()
     for stage in stages:
         try:
-            job = job.including(stage())
+            summary = stage()
         except FadaeError as error:
             error.summary = job.including(error.summary)
             raise
+        job = job.including(summary)
+        generations.note_summary(location, generation, summary)
     return job

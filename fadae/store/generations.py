@@ -12,6 +12,7 @@ from fadae.errors import UsageError
 from fadae.records import canonical_json
 from fadae.store import paths
 from fadae.store.location import Location
+from fadae.summaries import StageSummary
 
 
 def checked(generation: str | None) -> str | None:
@@ -23,11 +24,14 @@ def checked(generation: str | None) -> str | None:
     return generation
 
 
-def note(location: Location, generation: str | None, stage: str, **about: str) -> None:
-    """Note that a stage ended well in a generation; nothing where there is none."""
-    if generation is not None:
-        path = paths.generation_path(generation, stage)
-        location.write_bytes(path, canonical_json({"stage": stage, **about}).encode())
+def note_summary(location: Location, generation: str | None, summary: StageSummary) -> None:
+    """Note that the stage of a summary ended well in a generation; nothing where there is none."""
+    if generation is None:
+        return
+    stage = type(summary).__name__.removesuffix("Summary").lower()
+    about = {"run": summary["run"]} if "run" in summary else {}
+    path = paths.generation_path(generation, stage)
+    location.write_bytes(path, canonical_json({"stage": stage, **about}).encode())
 
 
 def noted(location: Location, generation: str | None, stage: str) -> dict[str, str]:

@@ -6,8 +6,12 @@ import json
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from fadae.cli.app import app
+from fadae.store import generations
 from fadae.store.location import Location
+from fadae.summaries import TrainSummary
 from tests.audio.sounds import music, save
 from tests.command import fadae
 
@@ -78,3 +82,19 @@ def test_wait_sees_each_stage(tmp_path: Path) -> None:
     assert fadae("wait", "train", "--timeout", "0", "-w", location.url).returncode == 75
     location.write_bytes("runs/mine/model.safetensors", b"")
     assert fadae("wait", "train", "--run", "mine", "-w", location.url).returncode == 0
+
+
+def test_wait_asks_for_its_generation(tmp_path: Path) -> None:
+    location = Location(str(tmp_path))
+    location.write_bytes("runs/mine/model.safetensors", b"")
+
+    def waited(generation: str) -> int:
+        arguments = ["wait", "train", "--run", "mine", "--timeout", "0", "-w", location.url]
+        return CliRunner().invoke(app, [*arguments, "--generation", generation]).exit_code
+
+    assert waited("monday") == 75  # the model is another generation's
+    generations.note_summary(location, "monday", TrainSummary(run="mine-2"))
+    assert waited("monday") == 0
+    assert waited("../monday") == 2
+    assert generations.noted(location, "monday", "train")["run"] == "mine-2"
+    assert generations.noted(location, None, "train") == {}

@@ -70,6 +70,13 @@ def test_refresh_finds_what_is_new(item: Path, tmp_path: Path, location: Locatio
     save(folder / "b.ogg", music(2, seed=1))
     assert ingest(location, [source])["ok"] == 1
     assert ingest(location, [source], Settings(refresh=True))["ok"] == 2
+    # Once in a generation: run again after a passing failure, it goes on from its own listing.
+    monday, tuesday = (Settings(refresh=True, generation=name) for name in ("monday", "tuesday"))
+    save(folder / "c.ogg", music(2, seed=2))
+    assert ingest(location, [source], monday)["ok"] == 3
+    save(folder / "d.ogg", music(2, seed=3))
+    assert ingest(location, [source], monday)["ok"] == 3
+    assert ingest(location, [source], tuesday)["ok"] == 4
 
 
 def test_limit_counts_over_all_sources(
