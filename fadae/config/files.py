@@ -123,13 +123,14 @@ def settings_text(
 ) -> str:
     """Return a settings file of every option: those with a value, the others commented.
 
-    `parse_settings` reads the values back; all comes from the options' declarations.
+    `without` names options to leave out, as train.launcher. `parse_settings` reads the values
+    back; all comes from the options' declarations.
     """
     lines: list[str] = []
     for section in sections:
         lines += [] if section.section == TOP else [f"\n[{section.section}]"]
         for one in _settable(section).values():
-            if one.name in without:
+            if f"{one.section}.{one.name}" in without:
                 continue
             about, value = one.about, values.get(one)
             lines += textwrap.wrap(

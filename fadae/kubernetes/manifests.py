@@ -46,7 +46,7 @@ ALL_SECTIONS = (*SECTIONS, KubernetesConfig)
 _FOLDER = "/tmp/fadae-stages"  # noqa: S108 - of the container
 _API = "/tmp/fadae-api"  # noqa: S108
 # Decided by the manifests, or of no meaning in a pod.
-OWN = {"scheduler", "workers", "generation", "launcher", "restarts"}
+OWN = {"job.scheduler", "job.workers", "job.generation", "train.launcher", "train.restarts"}
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def _environment(
                 value = settings.get(one)
                 if value is None:
                     continue
-                if one.name in OWN:
+                if f"{one.section}.{one.name}" in OWN:
                     raise UsageError(f"{path}: {one.key} is the manifests' business; leave it out")
                 check_value(one, value)
                 found[one.env] = one.text(value)

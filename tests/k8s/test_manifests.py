@@ -307,7 +307,7 @@ def test_an_overlay_has_every_option_as_declared(overlay: str) -> None:
     assert file.read_text() == settings_text(settings, ALL_SECTIONS, OWN)
     for section in ALL_SECTIONS:
         for one in declared(section):
-            if one.about.shared and one.name not in OWN:
+            if one.about.shared and f"{one.section}.{one.name}" not in OWN:
                 assert re.search(rf"^(# )?{re.escape(one.key)} =", file.read_text(), re.M)
 
 
@@ -324,7 +324,7 @@ def test_every_option_reaches_the_pods(tmp_path: Path) -> None:
     wanted = {}
     for section in SECTIONS:
         for one in declared(section):
-            if not one.about.shared or one.name in OWN:
+            if not one.about.shared or f"{one.section}.{one.name}" in OWN:
                 continue
             value = SPECIAL.get(one.name, OTHERS[one.kind])
             if one.repeatable and not isinstance(value, list):
