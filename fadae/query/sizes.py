@@ -13,7 +13,13 @@ from fadae.store import BLOCK_FRAMES, FrameStore, Location, paths
 _BLOCKS = 64  # of an array, whose sizes are asked for
 _STAGED = 4096  # recordings whose staged objects are listed
 _LARGE = ("audio", "features")
-_FOLDERS = (paths.PLANS, paths.INGESTS, paths.REPORTS, paths.COMPARISONS)
+_FOLDERS = (
+    paths.PLANS,
+    paths.INGESTS,
+    paths.GENERATIONS,
+    paths.REPORTS,
+    paths.COMPARISONS,
+)
 
 
 @dataclass(frozen=True, slots=True)
