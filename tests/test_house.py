@@ -21,6 +21,8 @@ ROOMS = (
     "memory",
     "retry",
     "logs",
+    "tracing",
+    "metrics",
     "progress",
     "records",
     "summaries",
@@ -50,8 +52,9 @@ ROOMS = (
     "cli",
 )
 # Ceilings are what was counted when the rooms were laid out; lower them, never raise them.
-# The plan's 112; options and store 4, byte codes 18, compare 9, index 5, storage 5, bands 1, 2.
-MOST_MODULES = 156
+# The plan's 112; options and store 4, byte codes 18, compare 9, index 5, storage 5, bands 1, 2;
+# seeing a long job 5 (metrics, tracing, status and its looks, prices).
+MOST_MODULES = 161
 MOST_SKIPS = 10
 MOST_UNTYPED = 10  # `dict[str, Any]` outside the JSON edges
 JSON_EDGES = ("archive/", "embedded/", "store/zarr_internals", "config/options", "web/")

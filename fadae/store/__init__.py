@@ -27,7 +27,7 @@ if TYPE_CHECKING:
         reconstruction_path,
         source_path,
     )
-    from fadae.store.plan import BlockTask, Part, Plan, create_plan
+    from fadae.store.plan import BlockTask, Part, Plan, create_plan, plan_header
     from fadae.store.publication import publish, published_plans
     from fadae.store.published import PublishedRecordings
     from fadae.store.reconstruction import (
@@ -85,7 +85,7 @@ else:
                 "reconstruction_path",
                 "source_path",
             ],
-            "fadae.store.plan": ["BlockTask", "Part", "Plan", "create_plan"],
+            "fadae.store.plan": ["BlockTask", "Part", "Plan", "create_plan", "plan_header"],
             "fadae.store.index_objects": ["ROWS_PER_PACK", "RecordingRow"],
             "fadae.store.publication": ["publish", "published_plans"],
             "fadae.store.published": ["PublishedRecordings"],
@@ -165,6 +165,7 @@ __all__ = [
     "map_serially",
     "paths",
     "pcm_path",
+    "plan_header",
     "publish",
     "published_plans",
     "read_commit",
