@@ -45,6 +45,7 @@ ROOMS = (
     "figures",
     "report",
     "estimate",
+    "prices",
     "prune",
     "making",
     "demo",

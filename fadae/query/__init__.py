@@ -7,6 +7,12 @@ from fadae._lazy import lazily
 if TYPE_CHECKING:
     from fadae.query.recordings import Recording, Recordings
     from fadae.query.runs import ORIGINAL, TRANSFORM
+    from fadae.query.status import (
+        WorkspaceStatus,
+        samples,
+        status_of,
+        training_samples,
+    )
     from fadae.query.workspace import Workspace, open
 else:
     __getattr__ = lazily(
@@ -14,8 +20,25 @@ else:
         {
             "fadae.query.recordings": ["Recording", "Recordings"],
             "fadae.query.runs": ["ORIGINAL", "TRANSFORM"],
+            "fadae.query.status": [
+                "WorkspaceStatus",
+                "samples",
+                "status_of",
+                "training_samples",
+            ],
             "fadae.query.workspace": ["Workspace", "open"],
         },
     )
 
-__all__ = ["ORIGINAL", "TRANSFORM", "Recording", "Recordings", "Workspace", "open"]
+__all__ = [
+    "ORIGINAL",
+    "TRANSFORM",
+    "Recording",
+    "Recordings",
+    "Workspace",
+    "WorkspaceStatus",
+    "open",
+    "samples",
+    "status_of",
+    "training_samples",
+]

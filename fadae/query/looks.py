@@ -171,9 +171,10 @@ def last_lines(location: Location, path: str, most_bytes: int = 2**16) -> list[b
     try:
         size = location.size_bytes(path)
         start = max(0, size - most_bytes)
-        lines = location.read_bytes(path, start, size).splitlines()
+        data = location.read_bytes(path, start, size)
     except FileNotFoundError:
         return []
+    lines = data[: data.rfind(b"\n") + 1].splitlines()
     return lines[1:] if start else lines
 
 

@@ -12,7 +12,6 @@ import math
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from fadae.metrics import Sample
 from fadae.query.looks import (
@@ -26,7 +25,15 @@ from fadae.query.looks import (
 )
 from fadae.query.sizes import sizes_of
 from fadae.records import MetricsRow
-from fadae.store import BLOCK_FRAMES, FrameStore, Location, paths, plan_header, published_plans
+from fadae.store import (
+    BLOCK_FRAMES,
+    FeatureSet,
+    FrameStore,
+    Location,
+    paths,
+    plan_header,
+    published_plans,
+)
 from fadae.summaries import StageSummary
 from fadae.training import run_config, run_summary
 
@@ -63,6 +70,7 @@ class WorkspaceStatus(StageSummary):
     workspace: str
     run: str | None
     audio_hours: float  # of what is decoded
+    sizes: Mapping[str, int]  # bytes by part, as `fadae info` tells them
     bytes_exact: bool
     stages: Mapping[str, StageStatus]
 
@@ -72,7 +80,9 @@ class WorkspaceStatus(StageSummary):
         return {**StageSummary.to_dict(self), "stages": told}
 
 
-def status(location: Location, run: str | None = None, now: float | None = None) -> WorkspaceStatus:
+def status_of(
+    location: Location, run: str | None = None, now: float | None = None
+) -> WorkspaceStatus:
     """Return how far a job is; raises NoInputError where there is no workspace.
 
     run: whose training and reconstruction; default the one begun last. now: in s since 1970.
@@ -97,6 +107,7 @@ def status(location: Location, run: str | None = None, now: float | None = None)
         workspace=location.url,
         run=run,
         audio_hours=_audio_seconds(store, ledger) / 3600,
+        sizes=sizes,
         bytes_exact=all(part.exact for part in parts),
         stages=stages,
     )
@@ -135,8 +146,8 @@ def _extract(
     plan = plan_header(location, published_plans(store))
     if plan is None:
         last = None if store is None else location.modified_seconds(f"{store.path}/zarr.json")
-        look = Look(published, last_seconds=last)
-        return _stage("shards", look, published, ledger.unpublished == 0, None)
+        total = None if ledger.unpublished else published  # a plan will tell
+        return _stage("shards", Look(published, last_seconds=last), total, True, None)
     blocks = range(plan.start_row // BLOCK_FRAMES, -(-plan.stop_row // BLOCK_FRAMES))
     look = Look(0)
     if store is not None and blocks:
@@ -256,11 +267,5 @@ def _newest_run(location: Location) -> str | None:
 
 def _audio_seconds(store: FrameStore | None, ledger: Ledger) -> float:
     """Return the seconds of all decoded recordings: of those published by their frames."""
-    published: Any = 0.0 if store is None or not store.rows else _published_seconds(store)
-    return float(published) + ledger.unpublished * ledger.seconds
-
-
-def _published_seconds(store: FrameStore) -> float:
-    from fadae.store import FeatureSet
-
-    return FeatureSet(store).audio_seconds
+    published = 0.0 if store is None or not store.rows else FeatureSet(store).audio_seconds
+    return published + ledger.unpublished * ledger.seconds
