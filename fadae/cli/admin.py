@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import json
 import logging
@@ -292,45 +293,49 @@ def estimate(
         found = status_of(Location(workspace))
         whole = job(max(costs.expected_hours(found), 1e-9))
         left = costs.remaining(found, whole)
-        return {"found": found.to_dict(), "remaining": _costs(left, whole, prices, months)}
+        stored = sum(found.sizes.values()) + sum(
+            left[stage].bytes_written for stage in ("extract", "reconstruct")
+        )
+        return {"found": found.to_dict(), "remaining": _costs(left, whole, prices, stored, months)}
     jobs = [job(amount) for amount in hours or costs.TYPICAL_HOURS]
     if markdown:
         print(costs.table(jobs), costs.sources(costs.PRESETS[preset]), sep="\n\n")
         return None
-    return {
-        f"{one.audio_hours:g} h": _costs(costs.estimate(one), one, prices, months) for one in jobs
-    }
+    summary: dict[str, object] = {}
+    for one in jobs:
+        ends = costs.estimate_workspace(one)
+        stored = ends.total + ends.run + ends.reconstructions
+        told = _costs(costs.estimate(one), one, prices, stored, months)
+        summary[f"{one.audio_hours:g} h"] = {**told, "workspace": dataclasses.asdict(ends)}
+    return summary
 
 
 def _costs(
     stages: Mapping[str, StageEstimate],
     job: EstimatedJob,
     prices: Mapping[str, Prices],
+    stored_bytes: float,
     months: float,
 ) -> dict[str, object]:
-    """Return what stages cost, what is stored in the end, and the bill of each provider."""
-    import dataclasses
-
+    """Return what stages cost, and the bill of each provider, the reconstructions fetched once."""
     from fadae.estimate import estimate_workspace
     from fadae.prices import bill
 
-    ends = estimate_workspace(job)
     told: dict[str, object] = {name: dataclasses.asdict(cost) for name, cost in stages.items()}
-    told["workspace"] = dataclasses.asdict(ends)
-    if prices:
-        told["money"] = {
-            name: dataclasses.asdict(
-                bill(
-                    stages,
-                    one,
-                    stored_bytes=ends.total + ends.run + ends.reconstructions,
-                    months=months,
-                    fetched_bytes=ends.reconstructions,
-                    on_gpus=job.gpu_rate is not None,
-                )
-            )
-            for name, one in prices.items()
-        }
+    fetched = estimate_workspace(job).reconstructions
+    bills = {
+        name: bill(
+            stages,
+            one,
+            stored_bytes=stored_bytes,
+            months=months,
+            fetched_bytes=fetched,
+            on_gpus=job.gpu_rate is not None,
+        )
+        for name, one in prices.items()
+    }
+    if bills:
+        told["money"] = {name: dataclasses.asdict(one) for name, one in bills.items()}
     return told
 
 

@@ -158,12 +158,10 @@ def _extract(
 
 
 def _train(location: Location, run: str | None) -> StageStatus:
-    if run is None:
+    config = None if run is None else run_config(location, run)
+    recipe, dataset = (config.get("recipe"), config.get("dataset")) if config else (None, None)
+    if run is None or not recipe or not dataset:  # not begun, or it does not say
         return StageStatus("steps")
-    config = run_config(location, run)
-    if config is None:
-        return StageStatus("steps")
-    recipe, dataset = config["recipe"], config["dataset"]
     total = recipe["epochs"] * -(-dataset["train_frames"] // recipe["batch_size"])
     most = recipe.get("max_steps")
     total = total if most is None else min(total, most)
@@ -209,9 +207,9 @@ def training_samples(location: Location, run: str | None) -> Iterator[Sample]:
     if losses and losses[-1] is not None:
         yield Sample("fadae_train_loss", run, losses[-1])
     config = run_config(location, run)
-    if rate is not None and config is not None:
-        frames = config["recipe"]["batch_size"]
-        yield Sample("fadae_train_samples_per_second", run, rate * frames)
+    recipe = config.get("recipe") if config else None
+    if rate is not None and recipe:
+        yield Sample("fadae_train_samples_per_second", run, rate * recipe["batch_size"])
 
 
 def samples(status: WorkspaceStatus) -> Iterator[Sample]:
