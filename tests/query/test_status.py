@@ -204,10 +204,15 @@ def test_what_is_left_is_estimated_from_what_is_there(location: Location) -> Non
     before = json.loads(fadae("estimate", "-w", location.url, "--json").stdout)["remaining"]
     assert before["ingest"]["core_hours"] == 0 and before["extract"]["core_hours"] > 0
     extract(location)
-    ended = fadae("estimate", "-w", location.url, "--price", str(PRICES), "--json")
+    ended = fadae(
+        "estimate", "-w", location.url, "--price", str(PRICES), "--months", "9e4", "--json"
+    )
     told = json.loads(ended.stdout)
     assert told["remaining"]["extract"]["core_hours"] == 0
     assert told["remaining"]["reconstruct"]["core_hours"] > 0
     assert told["found"]["sizes"]["features"] > 0
-    assert told["remaining"]["money"]["example-cloud"]["total"] > 0
+    stored = sum(told["found"]["sizes"].values())
+    stored += told["remaining"]["reconstruct"]["bytes_written"]
+    one = told["remaining"]["money"]["example-cloud"]
+    assert one["storage"] == pytest.approx(stored / 1e9 * 9e4 * 0.02, abs=0.01)
     assert fadae("estimate", "-w", location.url, "--hours", "3").returncode == 2
