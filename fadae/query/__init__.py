@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from fadae._lazy import lazily
 
 if TYPE_CHECKING:
+    from fadae.query.history import PublicationLine, trained_on
     from fadae.query.recordings import Recording, Recordings
     from fadae.query.runs import ORIGINAL, TRANSFORM
     from fadae.query.status import (
@@ -18,6 +19,7 @@ else:
     __getattr__ = lazily(
         __name__,
         {
+            "fadae.query.history": ["PublicationLine", "trained_on"],
             "fadae.query.recordings": ["Recording", "Recordings"],
             "fadae.query.runs": ["ORIGINAL", "TRANSFORM"],
             "fadae.query.status": [
@@ -33,6 +35,7 @@ else:
 __all__ = [
     "ORIGINAL",
     "TRANSFORM",
+    "PublicationLine",
     "Recording",
     "Recordings",
     "Workspace",
@@ -40,5 +43,6 @@ __all__ = [
     "open",
     "samples",
     "status_of",
+    "trained_on",
     "training_samples",
 ]
