@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from fadae._version import __version__
-from fadae.cli.admin import config, estimate, prune, status, verify, wait
+from fadae.cli.admin import check, config, estimate, prune, status, verify, wait
 from fadae.cli.coding import decode, encode
 from fadae.cli.comparing import compare
 from fadae.cli.output import Summary, reporting
@@ -42,6 +42,7 @@ COMMANDS: tuple[Callable[..., Summary | Iterator[Summary] | None], ...] = (
     wait,
     estimate,
     config,
+    check,
 )
 
 app = typer.Typer(
