@@ -12,10 +12,11 @@ from typing import Annotated
 import typer
 
 from fadae._version import __version__
-from fadae.cli.admin import check, config, estimate, prune, status, verify, wait
+from fadae.cli.admin import check, config, prune, verify, wait
 from fadae.cli.coding import decode, encode
 from fadae.cli.comparing import compare
 from fadae.cli.output import Summary, reporting
+from fadae.cli.progress import estimate, status
 from fadae.cli.reading import generate, info, log, query, report, serve
 from fadae.cli.stages import demo, extract, ingest, reconstruct, run, train
 
