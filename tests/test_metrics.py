@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import re
 import socket
@@ -17,7 +18,9 @@ from fadae.metrics import METRICS, Sample
 
 ROOT = Path(__file__).resolve().parents[1]
 
-prometheus = pytest.importorskip("prometheus_client", reason="needs fadae[metrics]")
+needs_package = pytest.mark.skipif(
+    importlib.util.find_spec("prometheus_client") is None, reason="needs fadae[metrics]"
+)
 
 
 def scraped(address: str) -> dict[str, float]:
@@ -27,6 +30,7 @@ def scraped(address: str) -> dict[str, float]:
     return {name: float(value) for name, _, value in told}
 
 
+@needs_package
 def test_progress_is_counted_and_served_while_the_block_lasts() -> None:
     name = 'fadae_units_done_total{stage="a test"}'
     more = [Sample("fadae_train_loss", 'run "x"\n', 0.5)]
@@ -49,6 +53,7 @@ def test_without_a_port_nothing_is_served() -> None:
         assert address is None
 
 
+@needs_package
 def test_a_port_that_is_taken_is_one_line() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -59,6 +64,7 @@ def test_a_port_that_is_taken_is_one_line() -> None:
             pass
 
 
+@needs_package
 def test_the_text_names_kind_and_meaning() -> None:
     told = metrics.text(
         [Sample("fadae_stage_done", "ingest", 3), Sample("fadae_retries_total", "archive", 1)]
