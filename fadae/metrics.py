@@ -1,7 +1,7 @@
 """Numbers of this process for Prometheus: counted always, served where they are asked for.
 
-`METRICS` declares every name; the dashboard in k8s/ uses no other. Each has one label. Counting
-needs no package; the text format is that of prometheus-client (`fadae[metrics]`).
+`METRICS` declares every name, each with one label: docs/examples/grafana-dashboard.json uses them.
+Counting needs no package; the text format is that of prometheus-client (`fadae[metrics]`).
 """
 
 from __future__ import annotations
