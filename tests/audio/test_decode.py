@@ -94,6 +94,20 @@ def test_a_flipped_byte_is_noticed(tmp_path: Path, format: str) -> None:
         decoded(path)
 
 
+def test_damage_is_noticed_where_no_length_is_promised(tmp_path: Path) -> None:
+    """A FLAC that was recorded as it came says of its length that it is unknown: 0."""
+    path = save(tmp_path / "a.flac", music(5))
+    data = bytearray(path.read_bytes())
+    data[21] &= 0xF0  # the number of samples: the last 36 of the 64 bits from here on
+    data[22:26] = bytes(4)
+    path.write_bytes(data)
+    assert len(decoded(path)) == 5 * 11025
+    data[-50] ^= 0x55  # in the last frame; of one before it FFmpeg says nothing
+    path.write_bytes(data)
+    with pytest.raises(PermanentFailure, match="damaged after"):
+        decoded(path)
+
+
 @pytest.mark.parametrize("format", ["ogg", "flac", "mp3"])
 def test_a_tag_at_the_end_is_no_damage(tmp_path: Path, format: str) -> None:
     path = save(tmp_path / f"a.{format}", music(3))

@@ -66,6 +66,8 @@ def test_a_slice_of_codes_decodes_to_the_slice(codec: Codec) -> None:
     part = codes.between(2.5, 3.1)
     assert part.time_seconds.tolist() == [2.5, 2.75, 3.0]
     np.testing.assert_allclose(codec.decode(part), codec.decode(codes)[2:5], rtol=1e-5, atol=1e-7)
+    # A hop that ends where the stretch begins is not in it, nor is one that begins where it ends.
+    assert codes.between(2.5, 3.0).time_seconds.tolist() == [2.5, 2.75]
     assert len(codes.between(100, 101)) == 0
     with pytest.raises(UsageError, match="without a step"):
         codes[::2]

@@ -291,6 +291,20 @@ def test_another_model_starts_anew_and_old_tasks_write_nothing(tmp_path: Path) -
     assert objects(location) == before
 
 
+def test_features_of_other_recordings_start_anew(tmp_path: Path) -> None:
+    location = Location(str(tmp_path))
+    write_features(location, {SHORT: music(9.3, seed=1)})
+    write_run(location)
+    reconstruct(location)
+    location.delete(FEATURES)
+    write_features(location, {SHORT: music(9.3, seed=5)})
+    assert reconstruct(location)["shards_written"] == 1
+    workspace = fadae.open(location.url)
+    c = workspace.select(SHORT)["features"].to_numpy()
+    kept = workspace.select(SHORT, source="default")["encoded"]
+    np.testing.assert_allclose(kept, workspace.codec().encode(c).values, atol=1e-5)
+
+
 def test_what_cannot_be_done_is_said(tmp_path: Path, done: Any) -> None:
     with pytest.raises(NoInputError, match="no workspace at"):
         reconstruct(Location(str(tmp_path / "empty")))
