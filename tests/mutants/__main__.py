@@ -27,6 +27,7 @@ LIMIT_SECONDS = 600  # a test that a mutant keeps waiting has noticed it
 _COPIED = ("fadae", "jobs", "tests", "conftest.py", "pyproject.toml")
 _PASSED, _FAILED = 0, 1  # as pytest ends
 _FAILED_TEST = re.compile(r"^(?:FAILED|ERROR) (\S+)", re.MULTILINE)
+_running: set[int] = set()  # process groups
 _LEFT_OUT = shutil.ignore_patterns(".*", "benchmarks")
 
 
@@ -46,8 +47,11 @@ def copy_tree(root: Path, to: Path) -> None:
 def run_tests(tree: Path, arguments: list[str]) -> tuple[int | None, str]:
     """Return how pytest ends in a tree, None where it never does, and what it says."""
     command = [sys.executable, "-m", "pytest", "-x", "-q", "--no-header", "-p", "no:cacheprovider"]
-    # Before the fadae that is installed here, in child processes too.
-    environment = os.environ | {"PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = os.environ | {
+        "PYTHONPATH": str(tree),  # before the fadae that is installed here, in child processes too
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "FADAE_TEST_PROFILE": "unshrunk",
+    }
     with subprocess.Popen(
         [*command, *arguments],
         cwd=tree,
@@ -57,11 +61,17 @@ def run_tests(tree: Path, arguments: list[str]) -> tuple[int | None, str]:
         text=True,
         start_new_session=True,
     ) as process:
+        _running.add(process.pid)
         try:
             told, _ = process.communicate(timeout=LIMIT_SECONDS)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             return None, process.communicate()[0]
+        except BaseException:  # interrupted
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
+        finally:
+            _running.discard(process.pid)
     return process.returncode, told
 
 
@@ -101,15 +111,21 @@ def judge(root: Path, chosen: list[Mutant], jobs: int) -> list[str]:
         return found
 
     with ThreadPoolExecutor(jobs) as threads:
-        return list(threads.map(one, chosen))
+        try:
+            return list(threads.map(one, chosen))
+        except BaseException:  # interrupted, or a SuiteError: the others need not go on
+            for group in list(_running):
+                os.killpg(group, signal.SIGKILL)
+            raise
 
 
 def main() -> int:
     """Judge the mutants that are asked for; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m tests.mutants")
     parser.add_argument("words", nargs="*", help="parts of places; all mutants without")
-    parser.add_argument("--jobs", type=int, default=2, help="mutants at a time")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="mutants at a time")
     asked = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     chosen = [m for m in mutants() if not asked.words or any(w in m.at for w in asked.words)]
     fates = Counter(judge(ROOT, chosen, asked.jobs))
     print(f"{len(chosen)} mutants: " + ", ".join(f"{n} {kind}" for kind, n in fates.items()))
