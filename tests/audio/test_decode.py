@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fadae.audio import write
+from fadae.audio import ogg, write
 from fadae.audio.decode import decode
 from fadae.audio.pcm import to_pcm
 from fadae.audio.protocol import Source
@@ -92,6 +92,16 @@ def test_a_flipped_byte_is_noticed(tmp_path: Path, format: str) -> None:
     path.write_bytes(data)
     with pytest.raises(PermanentFailure, match="damaged"):
         decoded(path)
+
+
+def test_nothing_is_heard_after_damage(tmp_path: Path) -> None:
+    first, second, third = (write.encode(music(s), 22050, "ogg") for s in (2, 1, 3))
+    (start, _), *_ = ogg.pages(second)
+    mute = second[: start + 28] + b"nobody" + second[start + 34 :]  # no codec's name
+    (tmp_path / "a.ogg").write_bytes(first + ogg.with_fixed_serial(mute) + third)
+    source = Source()
+    assert len(decoded(tmp_path / "a.ogg", keep_damaged=True, source=source)) == 2 * 11025
+    assert "part 2 of 3" in str(source.damage)
 
 
 def test_damage_is_noticed_where_no_length_is_promised(tmp_path: Path) -> None:
