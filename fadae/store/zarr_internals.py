@@ -19,6 +19,7 @@ from numcodecs.zstd import Zstd
 from zarr.abc.store import Store
 from zarr.codecs import BytesCodec, Crc32cCodec, ShardingCodec, ZstdCodec
 from zarr.core.array import AsyncArray
+from zarr.core.buffer import default_buffer_prototype
 from zarr.core.group import AsyncGroup, GroupMetadata
 
 from fadae.arrays import Array
@@ -71,6 +72,25 @@ def first_object(array: zarr.Array[Any], rows: Any) -> bytes | memoryview:
     whole = with_rows(array, len(rows), memory)
     whole[:] = rows
     return memoryview(objects[object_key(whole, 0)].as_buffer_like())
+
+
+def merged_object(
+    array: zarr.Array[Any], index: int, stored: bytes | None, first_row: int, rows: Any
+) -> bytes:
+    """Return the object at a place along the first axis with some of its rows replaced.
+
+    stored: the object as it is, None where there is none: then its other rows are fill values.
+    Raises what zarr raises where it is damaged.
+    """
+    objects: dict[str, Any] = {}
+    key = object_key(array, index)
+    if stored is not None:
+        objects[key] = default_buffer_prototype().buffer.from_bytes(stored)
+    memory = zarr.storage.StorePath(zarr.storage.MemoryStore(objects))
+    view = with_rows(array, (index + 1) * array.chunks[0], memory)
+    view[first_row : first_row + len(rows)] = rows
+    data: bytes = objects[key].to_bytes()
+    return data
 
 
 def _plain_shard(array: zarr.Array[Any]) -> tuple[int, int] | None:
