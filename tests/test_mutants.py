@@ -13,11 +13,10 @@ from tests.mutants.table import Mutant, mutants
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def test_every_line_is_there_once_and_what_replaces_it_is_another() -> None:
-    sources = {one.file: (ROOT / one.file).read_text("utf-8") for one in mutants()}
+def test_every_line_is_there_once_and_what_replaces_it_is_another_that_python_reads() -> None:
     for one in mutants():
-        changed = one.applied(sources[one.file])
-        assert ast.dump(ast.parse(changed)) != ast.dump(ast.parse(sources[one.file])), one.at
+        assert one.new != one.old, one.at
+        ast.parse(one.applied((ROOT / one.file).read_text("utf-8")), one.at)
     assert len({(one.at, one.old, one.new) for one in mutants()}) == len(mutants()) >= 40
 
 
