@@ -22,7 +22,7 @@ ifeq ($(shell uname -s)$(wildcard /dev/nvidia* /dev/dxg),Linux)
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 endif
 
-.PHONY: demo test test-newest fuzz lint types layers docs k8s bench bench-gpu model compare clean
+.PHONY: demo test test-newest fuzz mutants lint types layers docs k8s bench bench-gpu model compare clean
 
 # $(call install,VENV,CONSTRAINT OPTIONS)
 define install
@@ -55,6 +55,10 @@ test-newest:
 # answers, codes and documents among them. Its last line says how many ran.
 fuzz: $(VENV)/.installed
 	$(BIN)/python $(PYTEST) -m hypothesis --hypothesis-profile=fuzz
+
+# One line of fadae wrong at a time: do the nearest tests notice? WORDS="store/ bags" for some.
+mutants: $(VENV)/.installed
+	$(BIN)/python -m tests.mutants $(WORDS)
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

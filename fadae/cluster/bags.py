@@ -113,23 +113,23 @@ def _partitions(
 ) -> Iterator[list[Any]]:
     """Yield the partitions' results; the next bag starts before the last one's tail has ended."""
     finished = as_completed(with_results=True, raise_errors=True, loop=client.loop)
-    running = low_water = 0
+    running, low_water = set[Any](), 0
     try:
         while True:
-            while running <= low_water:
+            while len(running) <= low_water:
                 bag = next(bags, None)
                 if bag is None:
                     break
                 futures = _submit(client, stage, bag, retries)
                 finished.update(futures)
-                running += len(futures)
+                running.update(futures)
                 low_water = 2 * _threads(client)
             if not running:
                 return
             future, results = next(finished)
             if isinstance(results, CancelledError):  # given, not raised, whatever raise_errors says
                 raise results
-            running -= 1
+            running.discard(future)
             future.release()
             yield results
     except CancelledError as error:  # Dask's: the futures went with the scheduler
@@ -142,7 +142,8 @@ def _partitions(
             "memory, then run the same command again"
         ) from error
     finally:
-        finished.clear()  # what is not yet finished is no longer wanted
+        for unwanted in running:  # only dropped, they would be kept by what watches them
+            unwanted.release()
 
 
 def _submit(client: Client, stage: _Stage, parts: list[list[Any]], retries: int) -> list[Any]:

@@ -18,6 +18,8 @@ from fadae.store.history import history_path, publication_numbers
 from fadae.store.indexing import superseded
 from fadae.store.location import Location
 from fadae.store.paths import FEATURES
+from fadae.store.plan import Plan
+from fadae.store.publication import publish
 from fadae.store.verify import verify
 from tests.store.staged import stage_all, tree
 
@@ -100,6 +102,7 @@ STOPS = [
     (f"{FEATURES}/recording_frame_count/c/0", 1),
     (f"{FEATURES}/features/zarr.json", 1),
     (ROOT, 1),
+    (ROOT, 2),  # after the columns: the first is the creation of what is there
     (history_path(2), 1),
 ]
 
@@ -175,6 +178,37 @@ def test_repair_beside_a_driver_sets_nothing_back(
     assert verify(location)["problems"] == []
     assert len(fadae.open(location.url).recordings) == 4
     assert pruned(location) == tree(grown[1])
+
+
+def test_repair_leaves_rows_that_a_driver_is_about_to_publish(
+    grown: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A driver has written its columns; repair writes one again; the driver publishes."""
+    location = Location(str(shutil.copytree(grown[0], tmp_path / "workspace")))
+    grow_first(location)
+
+    def damage_and_repair() -> None:
+        (Path(location.url) / f"{FEATURES}/recording_title/c/0").write_bytes(b"")
+        verify(location, recompute=extract_shard)
+
+    # Its first write there is the creation of what is there already.
+    with before_write(monkeypatch, ROOT, damage_and_repair, count=2):
+        extract(location, keep_staging=True)
+    titles = [one.title for one in fadae.open(location.url).recordings]
+    assert titles == ["Title of 1", "Title of 1", "Title of 2"]
+    assert verify(location)["problems"] == []
+
+
+def test_a_plan_is_not_published_before_the_one_it_follows(
+    grown: tuple[Path, Path], tmp_path: Path
+) -> None:
+    location = Location(str(shutil.copytree(grown[1], tmp_path / "workspace")))
+    last = Plan.read(location, 2)
+    assert last is not None
+    location.write_bytes(ROOT, location.read_bytes(history_path(1)))
+    with pytest.raises(OvertakenError, match="plan 2 comes after one that is not published"):
+        publish(last)
+    assert location.read_bytes(ROOT) == location.read_bytes(history_path(1))
 
 
 def test_a_root_that_is_not_what_was_opened_is_not_replaced(
