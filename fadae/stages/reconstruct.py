@@ -99,13 +99,13 @@ def reconstruct(
     ('default', 26, True)
     """
     location = Location.of(workspace)
-    features = FeatureSet.open(location)
     run = chosen_run(location) if run is None else run
     model_sha256 = _model_sha256(location, run)
-    store = _begin(location, run, features, model_sha256)
+    features, store = _begin(location, run, model_sha256)
     blocks = range(blocks_of(store.rows), blocks_of(features.rows))
     written: list[bool] = []
     if blocks:  # else no cluster need start
+        location.ensure_conditions()  # of publication, before hours of work
         prepared = _prepare(location, run, model_sha256, device, features, store, mapper)
         tasks = _tasks(location, run, model_sha256, device, features, blocks, prepared)
         written += mapper(
@@ -261,13 +261,20 @@ def _padded(rows: Array, fill: Any) -> Array:
     return block
 
 
-def _begin(location: Location, run: str, features: FeatureSet, model_sha256: str) -> FrameStore:
-    """Return the run's store: as it is if this model made it of these features, else a new one."""
+def _begin(location: Location, run: str, model_sha256: str) -> tuple[FeatureSet, FrameStore]:
+    """Return the features and the run's store: the one this model made of them, or a new one.
+
+    The features are those published once the store was read: it may tell of all of them, and
+    what another driver made of more than was known here is no reason to start over.
+    """
     path = reconstruction_path(run)
-    with contextlib.suppress(FileNotFoundError):
-        store = FrameStore.open(location, path)
+    store = FrameStore.find(location, path)
+    features = FeatureSet.open(location)
+    if store is not None:
         if _is_bound(store, features, model_sha256):
-            return store
+            return features, store
+        if _model_sha256(location, run) != model_sha256:  # and another driver has begun with it
+            raise TransientError(f"run {run!r} was trained again meanwhile; reconstruct again")
         log.info("run %s or the features are new since it was reconstructed: starting over", run)
     location.delete(path)  # what another model left, or a deletion cut short
     from fadae.stages.resynthesis import loaded_codec
@@ -280,7 +287,7 @@ def _begin(location: Location, run: str, features: FeatureSet, model_sha256: str
         )
     specs = reconstruction_specs(features, codec.code, codec.prepares)
     attrs = reconstruction_attrs(features, run, model_sha256)
-    return FrameStore.create(location, path, specs, attrs)
+    return features, FrameStore.create(location, path, specs, attrs)
 
 
 def _span(features: FeatureSet, row: int) -> Span:
