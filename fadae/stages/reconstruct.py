@@ -99,9 +99,10 @@ def reconstruct(
     ('default', 26, True)
     """
     location = Location.of(workspace)
+    features = FeatureSet.open(location)
     run = chosen_run(location) if run is None else run
     model_sha256 = _model_sha256(location, run)
-    features, store = _begin(location, run, model_sha256)
+    features, store = _begin(location, run, features, model_sha256)
     blocks = range(blocks_of(store.rows), blocks_of(features.rows))
     written: list[bool] = []
     if blocks:  # else no cluster need start
@@ -261,16 +262,19 @@ def _padded(rows: Array, fill: Any) -> Array:
     return block
 
 
-def _begin(location: Location, run: str, model_sha256: str) -> tuple[FeatureSet, FrameStore]:
+def _begin(
+    location: Location, run: str, features: FeatureSet, model_sha256: str
+) -> tuple[FeatureSet, FrameStore]:
     """Return the features and the run's store: the one this model made of them, or a new one.
 
-    The features are those published once the store was read: it may tell of all of them, and
-    what another driver made of more than was known here is no reason to start over.
+    What another driver has made of features published since is no reason to start over: then
+    they are those.
     """
     path = reconstruction_path(run)
     store = FrameStore.find(location, path)
-    features = FeatureSet.open(location)
     if store is not None:
+        if not _is_bound(store, features, model_sha256):
+            features = FeatureSet.open(location)
         if _is_bound(store, features, model_sha256):
             return features, store
         if _model_sha256(location, run) != model_sha256:  # and another driver has begun with it
