@@ -27,7 +27,7 @@ from fadae.store.history import (
     publication_numbers,
 )
 from fadae.store.index_objects import RecordingRow
-from fadae.store.layout import FRAME, RECORDING, RECORDINGS_PER_CHUNK, new_group
+from fadae.store.layout import FRAME, RECORDING, RECORDINGS_PER_CHUNK
 from fadae.store.location import Location
 from fadae.store.paths import FEATURES
 from fadae.store.plan import Plan
@@ -128,7 +128,7 @@ def _begin_again(location: Location, version: str) -> None:
         if plan := Plan.read(location, 0):
             about = (plan.header.transform, plan.header.dtype)
             specs = feature_specs(transform_from_config(about[0]), about[1])
-            root = new_group(specs, feature_attrs(*about))["zarr.json"]
+            root = FrameStore.new_objects(specs, feature_attrs(*about))["zarr.json"]
             location.replace(ROOT, root, version)
 
 
@@ -299,7 +299,7 @@ def check_fixed(store: FrameStore, *, repair: bool) -> Iterator[Found]:
     """Yield the arrays of bands that are missing, damaged, or not those of the transform."""
     attrs = FeatureSet(store).attrs
     specs = feature_specs(transform_from_config(attrs["transform"]), attrs["dtype"])
-    right = new_group(specs, attrs) if repair else {}
+    right = FrameStore.new_objects(specs, attrs) if repair else {}
     for spec in specs:
         if spec.values is None:
             continue
