@@ -23,7 +23,7 @@ from starlette.responses import FileResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from fadae import figures
+from fadae import figures, metrics
 from fadae.audio.write import encode
 from fadae.compare import table
 from fadae.errors import FadaeError, NoInputError, UnknownNameError, UsageError
@@ -54,6 +54,7 @@ def create_app(session: WorkspaceSession, hosts: Iterable[str]) -> Starlette:
     desk = _Desk(session)
     routes = [
         Route("/", _page),
+        Route("/metrics", desk.answering(_metrics)),
         *(Route(f"/api/{name}", desk.answering(answer)) for name, answer in ANSWERS.items()),
         Mount("/static", StaticFiles(directory=STATIC)),
     ]
@@ -230,6 +231,11 @@ ANSWERS: dict[str, Answer] = {
     "curves": _curves,
     "comparison": _comparison,
 }
+
+
+def _metrics(session: WorkspaceSession, given: Parameters) -> Response:
+    given.done()
+    return Response(session.metrics(), media_type=metrics.CONTENT_TYPE)
 
 
 def _json(value: dict[str, Any]) -> Response:
