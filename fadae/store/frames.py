@@ -144,9 +144,14 @@ class FrameStore:
         Every object is created exclusively and the root last, so that a second driver, however
         late, never sets a published group back.
         """
-        for name, data in new_group(list(specs), attrs).items():
+        for name, data in cls.new_objects(specs, attrs).items():
             location.create_exclusive(f"{path}/{name}", data)
         return cls.open(location, path)
+
+    @staticmethod
+    def new_objects(specs: Iterable[ArraySpec], attrs: Mapping[str, Any]) -> dict[str, bytes]:
+        """Return the objects of a new group by their paths below it, the root last."""
+        return new_group(list(specs), attrs)
 
     @property
     def attrs(self) -> Mapping[str, Any]:

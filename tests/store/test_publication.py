@@ -14,7 +14,7 @@ import pytest
 import fadae
 from fadae.stages.extract import extract, extract_shard
 from fadae.store.frames import FrameStore, OvertakenError
-from fadae.store.history import history_path, publication_numbers
+from fadae.store.history import HISTORY, history_path, publication_numbers
 from fadae.store.indexing import superseded
 from fadae.store.location import Location
 from fadae.store.paths import FEATURES
@@ -262,3 +262,39 @@ def test_an_old_publication_opens_on_what_it_told(grown: tuple[Path, Path]) -> N
     with pytest.raises(fadae.FadaeError, match="had published nothing by 2001-01-01"):
         _ = fadae.open(url, at="2001-01-01").recordings
     assert json.loads(json.dumps(last.history()[0].published)).startswith("20")
+
+
+def test_a_second_repair_takes_no_publication_back(
+    grown: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has found the root damaged; another repairs it and all is published; it goes on."""
+    location = Location(str(shutil.copytree(grown[1], tmp_path / "workspace")))
+    location.delete(HISTORY)
+    location.write_bytes(ROOT, b"{")
+
+    def meanwhile() -> None:
+        verify(location, recompute=extract_shard)
+        assert FrameStore.open(location, FEATURES).recording_rows == 0
+        extract(location, keep_staging=True)
+
+    with before_write(monkeypatch, ROOT, meanwhile) as written:
+        verify(location, recompute=extract_shard)
+    assert ROOT in written
+    assert [one.id for one in fadae.open(location.url).recordings] == ["a/1", "b/1", "b/2", "c/1"]
+    assert pruned(location) == tree(grown[1])
+
+
+def test_repair_of_bands_removes_none_on_the_way(
+    grown: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reader beside finds the damage or the repair; nor is another's repair undone."""
+    location = Location(str(shutil.copytree(grown[1], tmp_path / "workspace")))
+    band = f"{FEATURES}/band_low_hz/c/0"
+    location.write_bytes(band, b"0")
+    removed: list[str] = []
+    with monkeypatch.context() as patched:
+        patched.setattr(Location, "delete", lambda self, path: removed.append(path))
+        patched.setattr(Location, "delete_many", lambda self, paths: removed.extend(paths))
+        verify(location, recompute=extract_shard)
+    assert removed == []
+    assert tree(Path(location.url)) == tree(grown[1])
