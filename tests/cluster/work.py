@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from fadae.cluster.client import read_token
 from fadae.store.location import Location
 
 log = logging.getLogger("fadae.tests")
@@ -46,6 +47,11 @@ def kills_its_worker_once(marker: str) -> str:
         Path(marker).touch()
         os.kill(os.getpid(), signal.SIGKILL)
     return "survived"
+
+
+def looks_or_dies(marker: str, url: str, token: str) -> bool:
+    kills_its_worker_once(marker)
+    return read_token(url, token)
 
 
 def always_fails(number: int) -> int:
