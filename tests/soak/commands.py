@@ -23,7 +23,7 @@ from tests.synthetic import RATE_HZ, music
 FILES_A_STEP = 8
 TRAIN = ("--widths", "64,16", "--lr", "1e-3", "--reduction", "exact", "--precision", "fp32")
 PRESET = "critical"
-AGAIN = (75, -9)  # what a user answers by running the command again
+AGAIN = (75, -9, -15)  # what a user answers by running the command again
 
 
 @dataclass
@@ -48,15 +48,17 @@ class Job:
     def command(self, name: str, *arguments: str) -> int:
         """Run a command once; return its exit code. What should not be is noted with its trace."""
         self._numbers[name] += 1
-        log = self.logs / f"{name}-{self._numbers[name]:04d}"
+        label = f"{name}-{self._numbers[name]:04d}"
         asked = [sys.executable, "-m", "fadae", name, "-w", self.url, *arguments]
-        code = self.family.start(name, asked, self.env, log).wait()
+        code = self.family.start(label, asked, self.env, self.logs).wait()
         self.ended[f"{name} {code}"] += 1
-        told = Path(f"{log}.err").read_text("utf-8", "replace")
+        told = (self.logs / f"{label}.err").read_text("utf-8", "replace")
+        if code == 0:
+            self.family.done.add(label)
         if code not in (0, *AGAIN):
-            self.faults.append(f"{log.name} ended {code}:\n{told[-3000:]}")
+            self.faults.append(f"{label} ended {code}:\n{told[-3000:]}")
         elif "Traceback" in told:
-            self.faults.append(f"{log.name} ended {code} with a trace:\n{told[-3000:]}")
+            self.faults.append(f"{label} ended {code} with a trace:\n{told[-3000:]}")
         return code
 
     def until_done(self, name: str, *arguments: str) -> bool:

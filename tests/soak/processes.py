@@ -32,6 +32,7 @@ ROLES = {
 }
 VICTIMS = ("driver", "worker", "decoder", "rank")
 LOOK_SECONDS = 0.3
+FEWEST = 3  # processes of a half that say what a role takes
 ORPHAN_SECONDS = 60.0  # for a process to notice that its command was killed
 
 
@@ -39,12 +40,16 @@ ORPHAN_SECONDS = 60.0  # for a process to notice that its command was killed
 class Seen:
     """One process: whose it is, and the most memory it was seen to have taken."""
 
-    command: str
+    label: str  # of the command it belongs to: its name and number
     role: str
     process: psutil.Process
     born: float
     peak_mb: float = 0.0
     orphan_since: float | None = None
+
+    @property
+    def command(self) -> str:
+        return self.label.partition("-")[0]
 
     @property
     def name(self) -> str:
@@ -59,6 +64,7 @@ class Family:
     seen: dict[tuple[int, float], Seen] = field(default_factory=dict)
     kills: Counter[str] = field(default_factory=Counter)
     overdue: list[str] = field(default_factory=list)
+    done: set[str] = field(default_factory=set)  # labels of commands that nothing disturbed
     _started: dict[int, subprocess.Popen[bytes]] = field(default_factory=dict)
     _alive: list[Seen] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -69,11 +75,11 @@ class Family:
             raise OSError(ctypes.get_errno(), "cannot adopt the processes of a command")
 
     def start(
-        self, label: str, command: list[str], env: Mapping[str, str], log: Path
+        self, label: str, command: list[str], env: Mapping[str, str], logs: Path
     ) -> subprocess.Popen[bytes]:
-        """Start a command; what it prints goes to `log`.out and `log`.err."""
+        """Start a command; what it prints goes to files of its label in `logs`."""
         own = {**env, LABEL: label}
-        prints = Path(f"{log}.out"), Path(f"{log}.err")
+        prints = logs / f"{label}.out", logs / f"{label}.err"
         with prints[0].open("wb") as out, prints[1].open("wb") as err, self._lock:
             process = subprocess.Popen(
                 command, env=own, stdout=out, stderr=err, stdin=subprocess.DEVNULL
@@ -123,12 +129,12 @@ class Family:
             found.orphan_since = -1.0  # told once
 
     def kill_one(self, drawn: random.Random) -> str:
-        """Kill a random process of a random role; return whose it was."""
+        """Kill a random process of a random command; return whose it was."""
         with self._lock:
             victims: dict[str, list[Seen]] = defaultdict(list)
             for one in self._alive:
                 if one.role in VICTIMS and one.orphan_since is None:
-                    victims[one.role].append(one)
+                    victims[one.command].append(one)
             if not victims:
                 return ""
             victim = drawn.choice(victims[drawn.choice(sorted(victims))])
@@ -151,11 +157,14 @@ class Family:
                 one.process.kill()
 
     def memory(self) -> dict[str, tuple[list[float], list[float]]]:
-        """Return by role the peaks, in MB, of processes born in the first half and the second."""
+        """Return by role the peaks, in MB, of processes born in the first half and the second.
+
+        Of commands that came to their end: one that was killed had no time to take what it takes.
+        """
         ended = time.monotonic() - self.began
         halves: dict[str, tuple[list[float], list[float]]] = defaultdict(lambda: ([], []))
         for one in self.seen.values():
-            if one.peak_mb:
+            if one.peak_mb and one.label in self.done:
                 halves[one.name][one.born > ended / 2].append(one.peak_mb)
         return dict(sorted(halves.items()))
 
@@ -163,13 +172,15 @@ class Family:
 def grown(halves: Mapping[str, tuple[list[float], list[float]]]) -> list[str]:
     """Return the roles whose greatest peak grew by more than a tenth and 20 MB.
 
-    >>> grown({"a": ([100.0], [112.0]), "b": ([100.0, 300.0], [331.0]), "c": ([], [9.0])})
+    >>> first = [100.0, 300.0, 90.0]
+    >>> grown({"a": (first, [320.0] * 3), "b": (first, [331.0] * 3), "few": (first, [999.0])})
     ['b']
     """
     return [
         name
         for name, (first, second) in halves.items()
-        if first and second and max(second) > max(1.1 * max(first), max(first) + 20)
+        if min(len(first), len(second)) >= FEWEST
+        and max(second) > max(1.1 * max(first), max(first) + 20)
     ]
 
 

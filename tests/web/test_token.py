@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import urllib3
@@ -17,6 +18,7 @@ from fadae.store.location import Location
 from fadae.web.guard import checked_token
 from tests.command import fadae
 from tests.web.conftest import Served, serving
+from tests.web.visiting import SLOW_MS
 
 TOKEN = "a-token.of_letters~and-0123456789"
 PATHS = ["/", "/static/js/main.js", "/api/workspace", "/nothing"]
@@ -152,3 +154,18 @@ def test_a_wrong_token_is_one_line_and_2(
     )
     assert ended.returncode == 2
     assert told in ended.stderr and len(ended.stderr.splitlines()) == 1
+
+
+def test_a_browser_that_followed_the_link_stays_in(shut: Served, browser: Any) -> None:
+    context = browser.new_context()
+    try:
+        page = context.new_page()
+        page.set_default_timeout(SLOW_MS)
+        page.goto(f"{shut.address}/?token={TOKEN}#listen")
+        page.wait_for_selector("#recordings a", state="attached")
+        assert page.url.startswith(f"{shut.address}/#listen")
+        assert TOKEN not in page.evaluate("document.cookie")
+        page.goto(f"{shut.address}/")
+        page.wait_for_selector("#recordings a", state="attached")
+    finally:
+        context.close()
