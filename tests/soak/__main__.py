@@ -11,6 +11,7 @@ import argparse
 import os
 import random
 import shutil
+import signal
 import sys
 import tempfile
 import threading
@@ -29,13 +30,13 @@ from tests.soak.quiet import differing, hashes, plans_of, run_quietly
 
 FAULTS = ("throttle", "throttle", "reset", "reset", "cut", "cut", "delay", "delay", "stall")
 STRUCK = 0.05  # of what clients send
-KILL_SECONDS = (3.0, 8.0)
+KILL_SECONDS = (4.0, 10.0)
 
 
 def look_and_strike(job: Job, proxy: FaultProxy, ended: threading.Event) -> None:
     """Watch over the processes until the end; kill and strike while the job is disturbed."""
     drawn = random.Random(job.seed)
-    due = time.monotonic() + 10.0
+    due = time.monotonic() + 20.0
     while not ended.wait(LOOK_SECONDS):
         job.family.look()
         if job.over.is_set():
@@ -62,6 +63,7 @@ def disturbed(server: S3Server, folder: Path, minutes: float, seed: int) -> Job:
             job.finish()
             time.sleep(2.0)  # for what the last command leaves to end
         finally:
+            job.over.set()
             ended.set()
             watch.join()
             left = job.family.living()
@@ -114,6 +116,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--keep", type=Path, help="a folder to leave all in, logs too")
     asked = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that nothing is left behind
     folder = asked.keep or Path(tempfile.mkdtemp(prefix="fadae-soak-"))
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "s3").mkdir()

@@ -37,6 +37,7 @@ class Job:
     family: Family
     seed: int
     over: threading.Event = field(default_factory=threading.Event)
+    published: threading.Event = field(default_factory=threading.Event)
     steps: int = 0
     trained: list[str] = field(default_factory=list)
     begun: list[str] = field(default_factory=list)
@@ -46,7 +47,10 @@ class Job:
     _numbers: Counter[str] = field(default_factory=Counter)
 
     def command(self, name: str, *arguments: str) -> int:
-        """Run a command once; return its exit code. What should not be is noted with its trace."""
+        """Run a command once; return its exit code. What should not be is noted with its trace.
+
+        A trace of Dask's own is none: a worker of a cluster that closes may miss its scheduler.
+        """
         self._numbers[name] += 1
         label = f"{name}-{self._numbers[name]:04d}"
         asked = [sys.executable, "-m", "fadae", name, "-w", self.url, *arguments]
@@ -55,9 +59,11 @@ class Job:
         told = (self.logs / f"{label}.err").read_text("utf-8", "replace")
         if code == 0:
             self.family.done.add(label)
+        if name == "extract" and " published " in told:
+            self.published.set()
         if code not in (0, *AGAIN):
             self.faults.append(f"{label} ended {code}:\n{told[-3000:]}")
-        elif "Traceback" in told:
+        elif any("/fadae/" in trace for trace in told.split("Traceback")[1:]):
             self.faults.append(f"{label} ended {code} with a trace:\n{told[-3000:]}")
         return code
 
@@ -89,7 +95,7 @@ class Job:
 
     def train(self) -> None:
         """Train a run to its end, then the next one, on what is published by then."""
-        while not self._published():
+        while not self.published.is_set():
             if self.over.wait(1.0):
                 return
         while not self.over.is_set():
@@ -97,9 +103,6 @@ class Job:
             self.begun.append(run)
             if self.until_done("train", *training(run, 2)):
                 self.trained.append(run)
-
-    def _published(self) -> bool:
-        return self.ended["extract 0"] > 0
 
     def reconstruct(self) -> None:
         """Reconstruct by one of the trained runs, and another one."""
@@ -114,7 +117,7 @@ class Job:
         """Look at the workspace from the command line."""
         drawn = random.Random(self.seed)
         while not self.over.is_set():
-            if self._published():
+            if self.published.is_set():
                 asked = drawn.choice(([], ["--search", "0"], ["--limit", "3", "--json"]))
                 self.command("query", *asked)
                 self.command("info")
@@ -122,7 +125,7 @@ class Job:
 
     def serve(self) -> None:
         """Serve the page, again when it was killed."""
-        while not self._published():
+        while not self.published.is_set():
             if self.over.wait(1.0):
                 return
         while not self.over.is_set():
@@ -163,7 +166,7 @@ class Job:
         """Run all at once for so long, then let each end what it is at."""
         parts = [self.grow, self.extract, self.train, self.reconstruct]
         parts += [self.query, self.serve, self.visit]
-        threads = [threading.Thread(target=part, name=part.__name__) for part in parts]
+        threads = [threading.Thread(target=part, daemon=True) for part in parts]
         for thread in threads:
             thread.start()
         self.over.wait(seconds)
