@@ -65,6 +65,9 @@ def reporting(command: Callable[..., Summary | None]) -> Callable[..., None]:
             one_line = " ".join(str(error).split())
             print(f"fadae: {one_line}", file=sys.stderr)
             raise typer.Exit(error.exit_code) from None
+        finally:
+            # What is left waits for threads: a signal then ends the process, without a trace.
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
         _print_summary(summary, json)
 
     _add_options(run, command)

@@ -6,6 +6,7 @@ work, and a request that finds too many others waiting is told to come again.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from collections.abc import AsyncIterator, Callable, Iterable
@@ -102,6 +103,8 @@ class _Desk:
                 return await anyio.to_thread.run_sync(
                     self._answer, answer, request, limiter=self.threads
                 )
+            except asyncio.CancelledError:  # the server closes and has waited long enough
+                return refuse(503, "the listening room is closing")
             finally:
                 self.waiting -= 1
 

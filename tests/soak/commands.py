@@ -172,14 +172,11 @@ class Job:
         self.over.wait(seconds)
         self.over.set()
 
-        def stop_serving() -> None:
+        while any(thread.is_alive() for thread in threads):
             for one in self.family.seen.values():
                 if one.command == "serve" and one.process.is_running():
                     one.process.terminate()
-
-        while any(thread.is_alive() for thread in threads):
-            stop_serving()
-            time.sleep(1.0)
+            time.sleep(5.0)  # one that waits for storage is asked again, as a user would
 
     def finish(self) -> None:
         """Bring every stage to its end, as a user would."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from urllib.parse import quote_plus
@@ -14,6 +15,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from fadae.store.location import Location
 from fadae.web.guard import MOST_REQUESTS
 from fadae.web.server import MOST_CONNECTIONS, MOST_OF_A_CLIENT
+from fadae.web.session import WorkspaceSession
 from tests.hangs import HANG_SECONDS, wait_until
 from tests.web.conftest import LONG, Served, serving
 
@@ -126,3 +128,25 @@ def test_an_answer_that_nobody_takes_is_cut(hasty_room: Served) -> None:
         while hasty_room.server.server_state.connections:
             assert time.monotonic() < deadline, "the connection is still held"
             time.sleep(0.05)
+
+
+def test_closing_answers_who_waits_for_storage_and_leaves_no_trace(
+    location: Location, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked, back = threading.Event(), threading.Event()
+
+    def away(session: WorkspaceSession) -> dict[str, object]:
+        asked.set()
+        assert back.wait(HANG_SECONDS)
+        return {}
+
+    monkeypatch.setattr(WorkspaceSession, "about", away)
+    with serving(location) as served, served.connect() as connection:
+        connection.sendall(b"GET /api/workspace HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert asked.wait(HANG_SECONDS)
+        served.server.config.timeout_graceful_shutdown = 0
+        served.server.should_exit = True
+        answer = connection.recv(65536)
+        back.set()
+    assert answer.startswith(b"HTTP/1.1 503")
+    assert "Exception in ASGI application" not in caplog.text
