@@ -183,13 +183,13 @@ def _check_versions(client: Client) -> None:
         _compare(f"worker {address}", {"fadae": str(version)}, {"fadae": __version__})
 
 
-def _answers(client: Client, function: Callable[..., Any], *given: str) -> dict[str, Any]:
+def _answers(client: Client, function: Callable[..., Any], *given: str) -> Mapping[str, Any]:
     """Return what a function gives on each worker, or the exception it raises there.
 
     A worker that is lost meanwhile has no say; the one in its place is checked when it joins.
     """
     with _sure_of_scheduler():
-        found: dict[str, Any] = client.run(function, *given, on_error="return")
+        found: Mapping[str, Any] = client.run(function, *given, on_error="return")
     return {address: one for address, one in found.items() if not isinstance(one, CommClosedError)}
 
 
