@@ -30,7 +30,8 @@ from tests.soak.quiet import differing, hashes, plans_of, run_quietly
 
 FAULTS = ("throttle", "throttle", "reset", "reset", "cut", "cut", "delay", "delay", "stall")
 STRUCK = 0.05  # of what clients send
-KILL_SECONDS = (4.0, 10.0)
+KILL_SECONDS = (4.0, 10.0)  # where SEVERAL commands run
+SEVERAL = 5
 
 
 def look_and_strike(job: Job, proxy: FaultProxy, ended: threading.Event) -> None:
@@ -45,7 +46,9 @@ def look_and_strike(job: Job, proxy: FaultProxy, ended: threading.Event) -> None
             proxy.arm(drawn.choice(FAULTS), spread=STRUCK, seed=drawn.randrange(2**32))
         if time.monotonic() >= due:
             job.family.kill_one(drawn)
-            due = time.monotonic() + drawn.uniform(*KILL_SECONDS)
+            # A command that runs alone would never come beyond its start.
+            spared = max(1.0, SEVERAL / max(1, job.family.commands()))
+            due = time.monotonic() + spared * drawn.uniform(*KILL_SECONDS)
 
 
 def disturbed(server: S3Server, folder: Path, minutes: float, seed: int) -> Job:

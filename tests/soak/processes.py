@@ -145,6 +145,10 @@ class Family:
             self.kills[victim.name] += 1
             return victim.name
 
+    def commands(self) -> int:
+        """Return how many commands are running."""
+        return len({one.label for one in self._alive if one.orphan_since is None})
+
     def living(self) -> list[str]:
         """Return who is still there."""
         return [f"{one.name} {one.process.pid}" for one in self._alive]
