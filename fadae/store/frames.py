@@ -9,6 +9,7 @@ dataset or the new one, never a part of one.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
@@ -246,6 +247,13 @@ class FrameStore:
     def has_block(self, block: int, under: str) -> bool:
         """Return whether a block is complete under its own plan."""
         return self.location.exists(self._mark(block, under))
+
+    def block_written_seconds(self, block: int, under: Iterable[str]) -> float | None:
+        """Return when a block was completed under one of some plans, in s since 1970, or None."""
+        for token in under:
+            with contextlib.suppress(FileNotFoundError):
+                return self.location.modified_seconds(self._mark(block, token))
+        return None
 
     def forget_block(self, block: int, under: str) -> None:
         """Take a block for unwritten: the next writer computes it again."""

@@ -24,7 +24,7 @@ from starlette.responses import FileResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from fadae import figures
+from fadae import figures, metrics
 from fadae.audio.write import encode
 from fadae.compare import table
 from fadae.errors import FadaeError, NoInputError, UnknownNameError, UsageError
@@ -59,6 +59,7 @@ def create_app(
         token = checked_token(token)  # here: Starlette makes its middleware when it is asked first
     routes = [
         Route("/", _page),
+        Route("/metrics", desk.answering(_metrics)),
         *(Route(f"/api/{name}", desk.answering(answer)) for name, answer in ANSWERS.items()),
         Mount("/static", StaticFiles(directory=STATIC)),
     ]
@@ -237,6 +238,11 @@ ANSWERS: dict[str, Answer] = {
     "curves": _curves,
     "comparison": _comparison,
 }
+
+
+def _metrics(session: WorkspaceSession, given: Parameters) -> Response:
+    given.done()
+    return Response(session.metrics(), media_type=metrics.CONTENT_TYPE)
 
 
 def _json(value: dict[str, Any]) -> Response:

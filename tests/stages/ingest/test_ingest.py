@@ -13,11 +13,18 @@ import pytest
 from fadae.archive.folder import FolderSource
 from fadae.archive.items import ArchiveSource
 from fadae.audio.decode import decode
-from fadae.config.job import Limits, Settings, WhichFailures
+from fadae.config.job import IngestConfig, Limits, Settings, WhichFailures
 from fadae.embedded.faults import ALWAYS, Fault, Kind, Where
 from fadae.embedded.items import HeldItem, folder_item, hold
 from fadae.embedded.server import EmbeddedArchive
-from fadae.errors import FadaeError, NoInputError, OwnFaultError, TransientError, UsageError
+from fadae.errors import (
+    FadaeError,
+    NoInputError,
+    OwnFaultError,
+    TooManyFailedError,
+    TransientError,
+    UsageError,
+)
 from fadae.records import FailureClass
 from fadae.stages.ingest.driver import ingest
 from fadae.store.location import Location
@@ -428,3 +435,35 @@ def test_what_is_remembered_and_what_is_quarantined_say_how_to_ask_again(
     assert len(remembered) == 1
     assert re.fullmatch(r"listing of (\S+ )?\d\d:\d\d; --refresh lists again", remembered[0])
     assert "--retry permanent" not in caplog.text
+
+
+def test_too_many_quarantined_end_the_stage_and_a_higher_share_goes_on(
+    location: Location, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "some"
+    for number in range(70):
+        (folder / f"{number // 60}").mkdir(parents=True, exist_ok=True)
+        (folder / f"{number // 60}" / f"{number:02}.ogg").write_text(f"no audio, {number}")
+    save(folder / "0" / "00.ogg", music(1))
+    source = FolderSource(str(folder))
+    with pytest.raises(TooManyFailedError, match=r"49 of 50 .*--fail-over 5%") as ended:
+        ingest(location, [source], Settings(fail_over=0.05))
+    assert (ended.value.exit_code, told(ended.value).quarantined) == (66, 49)
+    warned = [r for r in caplog.records if r.levelname == "WARNING"]
+    assert [r.getMessage().split(":")[0] for r in warned[:2]] == [
+        "failed (permanent) some/0/01.ogg",
+        "failed (permanent) some/0/02.ogg",
+    ]
+    assert warned[-1].getMessage() == "39 more recordings failed, 49 so far"
+    with pytest.raises(TooManyFailedError):  # the same again ends the same way
+        ingest(location, [source], Settings(fail_over=0.05))
+    done = ingest(location, [source], Settings(fail_over=0.99))
+    assert (done.ok, done.quarantined) == (1, 69)
+    with pytest.raises(TooManyFailedError):  # of a finished selection too
+        ingest(location, [source], Settings(fail_over=0.05))
+
+
+@pytest.mark.parametrize("share", ["much", "-1%", "100%", "nan"])
+def test_a_share_that_is_none_is_refused(share: str) -> None:
+    with pytest.raises(UsageError, match="--fail-over"):
+        IngestConfig(fail_over=share)
