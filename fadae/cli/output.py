@@ -70,6 +70,9 @@ def reporting(
             one_line = " ".join(str(error).split())
             print(f"fadae: {one_line}", file=sys.stderr)
             raise typer.Exit(error.exit_code) from None
+        finally:
+            # What is left waits for threads: a signal then ends the process, without a trace.
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
     _add_options(run, command)
     return run

@@ -6,6 +6,7 @@ work, and a request that finds too many others waiting is told to come again.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from collections.abc import AsyncIterator, Callable, Iterable
@@ -29,7 +30,7 @@ from fadae.compare import table
 from fadae.errors import FadaeError, NoInputError, UnknownNameError, UsageError
 from fadae.query import ORIGINAL
 from fadae.records import finite
-from fadae.web.guard import Guard, refuse
+from fadae.web.guard import Guard, checked_token, refuse
 from fadae.web.parameters import Parameters
 from fadae.web.pictures import Raster
 from fadae.web.session import WorkspaceSession
@@ -49,9 +50,13 @@ MOST_WAITING = 48
 Answer = Callable[[WorkspaceSession, Parameters], Response]
 
 
-def create_app(session: WorkspaceSession, hosts: Iterable[str]) -> Starlette:
-    """Return the ASGI app of a room; `hosts` are the names it answers to."""
+def create_app(
+    session: WorkspaceSession, hosts: Iterable[str], token: str | None = None
+) -> Starlette:
+    """Return the ASGI app of a room: `hosts` are the names it answers to, `token` opens it."""
     desk = _Desk(session)
+    if token is not None:
+        token = checked_token(token)  # here: Starlette makes its middleware when it is asked first
     routes = [
         Route("/", _page),
         Route("/metrics", desk.answering(_metrics)),
@@ -60,7 +65,7 @@ def create_app(session: WorkspaceSession, hosts: Iterable[str]) -> Starlette:
     ]
     return Starlette(
         routes=routes,
-        middleware=[Middleware(Guard, hosts=hosts)],
+        middleware=[Middleware(Guard, hosts=hosts, token=token)],
         exception_handlers={HTTPException: _refused},
         lifespan=desk.lifespan,
     )
@@ -99,6 +104,8 @@ class _Desk:
                 return await anyio.to_thread.run_sync(
                     self._answer, answer, request, limiter=self.threads
                 )
+            except asyncio.CancelledError:  # the server closes and has waited long enough
+                return refuse(503, "the listening room is closing")
             finally:
                 self.waiting -= 1
 

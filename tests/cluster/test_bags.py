@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import dask
 import pytest
 from distributed import Client, Future
 
@@ -158,6 +159,24 @@ def test_memory_serves_threads_of_this_process() -> None:
         ]
     with pytest.raises(UsageError, match="this process only"), connect("tcp://x:1", 1, location):
         pass
+
+
+def test_a_worker_lost_while_the_cluster_starts_or_is_checked_costs_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first is lost as it starts, the next as it looks for the workspace."""
+    (tmp_path / "workspace").mkdir()
+    starting, looking = tmp_path / "starting", tmp_path / "looking"
+    preload = f"import tests.cluster.work as w; w.kills_its_worker_once({str(starting)!r})"
+    look = functools.partial(work.looks_or_dies, str(looking))
+    monkeypatch.setattr("fadae.cluster.client.read_token", look)
+    location = Location(str(tmp_path / "workspace"))
+    with (
+        dask.config.set({"distributed.worker.preload": [preload]}),
+        connect(None, 1, location) as client,
+    ):
+        assert sorted(map_bag(client, work.square, [1, 2], label="square")) == [1, 4]
+    assert starting.exists() and looking.exists()
 
 
 def test_a_missing_scheduler_is_transient(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from fadae.cluster.client import read_token
 from fadae.store.location import Location
 from tests.hangs import wait_until
 
@@ -57,6 +58,11 @@ def all_wait_but_the_first(gate: str) -> str:
         wait_until(Path(gate).exists)
         return "another"
     return "the first"
+
+
+def looks_or_dies(marker: str, url: str, token: str) -> bool:
+    kills_its_worker_once(marker)
+    return read_token(url, token)
 
 
 def always_fails(number: int) -> int:
