@@ -1,0 +1,241 @@
+"""Who goes on, for how many requests, and what goes wrong at the last of them.
+
+Processes are greenlets of one thread: each hands over before a request once its turn is spent. So
+a schedule, a list of turns, says all that happens, and one with fewer turns is a simpler one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import traceback
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple, TypeVar, get_args
+
+from greenlet import getcurrent, greenlet
+
+from fadae.errors import TransientError
+from tests.simulation.bucket import LONGEST_LAG, Bucket, BucketLocation, Kind
+
+T = TypeVar("T")
+
+Fate = Literal[
+    "none",
+    "killed before",  # nothing of the request arrives, or a part of an upload
+    "killed after",  # it is done, nobody hears of it
+    "killed, done later",  # it arrives when the process is gone
+    "refused",  # 503: the client asks again
+    "answer lost",  # done, and then asked again
+    "done again later",  # timed out, asked again; the first one arrives after all
+    "late listing",  # every one of the turn: of what was there some writes ago
+]
+FATES: tuple[Fate, ...] = get_args(Fate)
+_OFTEN = (12, 2, 2, 1, 1, 3, 2, 2)
+_LATER_REQUESTS = 150
+_ENOUGH = 10**9
+
+
+class Killed(BaseException):
+    """The process is no more: nothing of it reaches the bucket."""
+
+
+class Wrong(Exception):  # noqa: N818 - what is found, not a failure of the simulation
+    """An invariant does not hold."""
+
+
+class Event(NamedTuple):
+    """Something that happened: a request and its fate, or what became of a process."""
+
+    process: str
+    what: str
+    path: str = ""
+    fate: str = ""
+    is_read: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One process's turn: so many requests, the last of which has a fate."""
+
+    process: int
+    requests: int
+    fate: Fate = "none"
+    later: int = 0  # writes that a listing lags behind; requests until one arrives after all
+
+
+def drawn_turns(drawn: random.Random, processes: int) -> list[Turn]:
+    """Return turns of one request up to all of a command's, short ones as often as long ones."""
+    return [
+        Turn(
+            drawn.randrange(processes),
+            int(2 ** drawn.uniform(0, 8.5)),
+            drawn.choices(FATES, _OFTEN)[0],
+            drawn.randrange(1, _LATER_REQUESTS),
+        )
+        for _ in range(drawn.randrange(3, 16))
+    ]
+
+
+@dataclass
+class Process:
+    """A command that runs against the bucket, and runs again where it was killed."""
+
+    name: str
+    command: Callable[[BucketLocation], None]
+    run: greenlet | None = None
+    finished: bool = False
+    starts: int = 0
+
+
+@dataclass
+class Scheduler:
+    """Processes on one bucket. `check` is called whenever one hands over; it raises Wrong."""
+
+    bucket: Bucket
+    processes: list[Process]
+    check: Callable[[], None]
+    passing: tuple[type[Exception], ...] = (TransientError,)  # that a command may end with
+    trace: list[Event] = field(default_factory=list)
+    _turn: Turn = Turn(0, 0)
+    _left: int = 0
+    _dying: bool = False
+    _later: list[tuple[float, str, Callable[[], object]]] = field(default_factory=list)
+
+    def play(self, turns: Iterable[Turn]) -> None:
+        """Give the turns; then let who still lives finish. Raises Wrong."""
+        for turn in turns:
+            self._give(turn)
+        for number, process in enumerate(self.processes):
+            if process.run is not None:
+                self._give(Turn(number, _ENOUGH))
+        self._arrive(everything=True)
+        self.check()
+
+    def _give(self, turn: Turn) -> None:
+        process = self.processes[turn.process]
+        if process.finished:
+            return
+        if process.run is None:
+            process.starts += 1
+            process.run = greenlet(lambda: self._live(process))
+            self.trace.append(Event(process.name, "starts" if process.starts == 1 else "runs again"))
+        self._turn, self._left = turn, turn.requests
+        wrong = process.run.switch()
+        if process.run.dead:
+            process.run = None
+        if wrong is not None:
+            raise wrong
+        self.check()
+
+    def _live(self, process: Process) -> Wrong | None:
+        def ask(kind: Kind, verb: str, path: str, act: Callable[[int], T]) -> T:
+            return self._ask(process, kind, verb, path, act)
+
+        self._dying = False
+        try:
+            process.command(BucketLocation(self.bucket, ask))
+        except Killed:
+            self.trace.append(Event(process.name, "is killed"))
+        except self.passing as error:
+            self.trace.append(Event(process.name, f"is to be run again: {error}"))
+        except Wrong as error:
+            return error
+        except Exception as error:  # noqa: BLE001 - any is one too many, told as it is
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            return Wrong(f"{process.name} fails: {error!r} in {where.filename}:{where.lineno}")
+        else:
+            process.finished = True
+            self.trace.append(Event(process.name, "ends"))
+        return None
+
+    def _ask(
+        self, process: Process, kind: Kind, verb: str, path: str, act: Callable[[int], T]
+    ) -> T:
+        while True:
+            if self._dying:
+                raise Killed
+            if self._left == 0:
+                self._hand_over()
+            self._left -= 1
+            self.bucket.seconds += 1.0
+            self._arrive()
+            fate = self._turn.fate if self._left == 0 else "none"
+            told = "" if fate == "none" else fate
+            self.trace.append(Event(process.name, verb, path, told, kind != "write"))
+            match fate:
+                case "none" | "late listing":
+                    return act(self._lag(kind))
+                case "killed before":
+                    if kind == "write":
+                        self.bucket.uploads.append(path)
+                    self._die()
+                case "killed after":
+                    _ignore(act)
+                    self._die()
+                case "killed, done later":
+                    self._postpone(process, kind, path, act)
+                    self._die()
+                case "answer lost":
+                    _ignore(act)
+                case "done again later":
+                    self._postpone(process, kind, path, act)
+
+    def _lag(self, kind: Kind) -> int:
+        late = kind == "list" and self._turn.fate == "late listing"
+        return min(self._turn.later, LONGEST_LAG) if late else 0
+
+    def _hand_over(self) -> None:
+        loop = asyncio._get_running_loop()  # the thread's; within one of zarr's coroutines
+        asyncio._set_running_loop(None)
+        parent = getcurrent().parent
+        assert parent is not None
+        parent.switch(None)
+        asyncio._set_running_loop(loop)
+        self._dying = False
+
+    def _die(self) -> None:
+        self._dying = True  # whatever its `finally` blocks try
+        raise Killed
+
+    def _postpone(
+        self, process: Process, kind: Kind, path: str, act: Callable[[int], object]
+    ) -> None:
+        if kind == "write":
+            due = self.bucket.seconds + self._turn.later
+            self._later.append((due, f"{process.name}'s {path}", lambda: act(0)))
+
+    def _arrive(self, *, everything: bool = False) -> None:
+        due = [one for one in self._later if everything or one[0] <= self.bucket.seconds]
+        for one in due:
+            self._later.remove(one)
+            self.trace.append(Event("late arrival:", one[1]))
+            one[2]()
+
+
+def _ignore(act: Callable[[int], object]) -> None:
+    """Do a request whose answer nobody hears."""
+    try:
+        act(0)
+    except FileNotFoundError:
+        return
+
+
+def simpler(turns: list[Turn], fails: Callable[[list[Turn]], bool]) -> list[Turn]:
+    """Return fewer, shorter and quieter turns that still fail."""
+    changed = True
+    while changed:
+        changed = False
+        for variant in _variants(turns):
+            if fails(variant):
+                turns, changed = variant, True
+                break
+    return turns
+
+
+def _variants(turns: list[Turn]) -> Iterator[list[Turn]]:
+    for at in range(len(turns)):
+        yield turns[:at] + turns[at + 1 :]
+    for at, turn in enumerate(turns):
+        if turn.fate != "none":
+            yield [*turns[:at], Turn(turn.process, turn.requests), *turns[at + 1 :]]
