@@ -22,7 +22,7 @@ ifeq ($(shell uname -s)$(wildcard /dev/nvidia* /dev/dxg),Linux)
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 endif
 
-.PHONY: demo test test-newest fuzz lint types layers docs k8s bench bench-gpu model compare clean
+.PHONY: demo test test-newest fuzz simulate lint types layers docs k8s bench bench-gpu model compare clean
 
 # $(call install,VENV,CONSTRAINT OPTIONS)
 define install
@@ -54,6 +54,12 @@ test-newest:
 # New, random examples for the property tests, and many more of them.
 fuzz: $(VENV)/.installed
 	$(BIN)/python $(PYTEST) -m hypothesis --hypothesis-profile=fuzz
+
+# Drivers, repairs, prunes and readers on one simulated bucket, interleaved request by request, with
+# kills and all that a bucket does: 10,000 times, FIRST=10000 for others; SEED=123 shows one.
+FIRST ?= 0
+simulate: $(VENV)/.installed
+	$(BIN)/python -m tests.simulation $(if $(SEED),$(SEED),--first $(FIRST))
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

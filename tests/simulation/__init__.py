@@ -1,1 +1,1 @@
-"""Drivers on one bucket, interleaved request by request: see `python -m tests.simulation --help`."""
+"""Drivers on one bucket, interleaved request by request: `python -m tests.simulation --help`."""

@@ -14,9 +14,8 @@ import posixpath
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import IO, Any, Literal, Protocol, TypeVar
+from typing import IO, Literal, Protocol, TypeVar
 
-import zarr.storage
 from zarr.abc.store import (
     ByteRequest,
     OffsetByteRequest,
@@ -137,10 +136,11 @@ class BucketLocation(Location):
         def act(lag: int) -> dict[str, Found]:
             # A late listing may name what is gone: as it was then, of a size that nobody needs.
             gone = Stored(b"", "", self.bucket.seconds)
-            below = ((name, self.bucket.objects.get(name, gone)) for name in self.bucket.below(path, lag))
-            return {
-                name.removeprefix(f"{path}/"): Found(len(one.data), one.seconds) for name, one in below
-            }
+            found = dict[str, Found]()
+            for name in self.bucket.below(path, lag):
+                one = self.bucket.objects.get(name, gone)
+                found[name.removeprefix(f"{path}/")] = Found(len(one.data), one.seconds)
+            return found
 
         return self.ask("list", "find", path, act)
 
@@ -155,9 +155,7 @@ class BucketLocation(Location):
         return self.ask("read", "read", path, act)
 
     def replace(self, path: str, data: bytes, version: str | None) -> bool:
-        return self.ask(
-            "write", "replace", path, lambda _: self.bucket.put_if(path, data, version)
-        )
+        return self.ask("write", "replace", path, lambda _: self.bucket.put_if(path, data, version))
 
     def create_exclusive(self, path: str, data: bytes) -> bool:
         return self.ask("write", "create", path, lambda _: self.bucket.put_if(path, data, None))
@@ -197,7 +195,10 @@ class BucketLocation(Location):
     def delete_many(self, paths: Iterable[str]) -> None:
         """Remove objects one by one: a bucket removes many in any order, and not at once."""
         for path in sorted(paths):
-            self.ask("write", "remove", path, lambda _, path=path: self.bucket.remove(path))
+            self._remove(path)
+
+    def _remove(self, path: str) -> None:
+        self.ask("write", "remove", path, lambda _: self.bucket.remove(path))
 
     def zarr_store(self, path: str, *, read_only: bool = False) -> Store:
         return BucketStore(self, path)
@@ -242,14 +243,14 @@ class BucketStore(Store):
         self.location.delete_many([f"{self.path}/{key}"])
 
     async def list(self) -> AsyncIterator[str]:
-        raise NotImplementedError("nothing lists a group through zarr")
-        yield ""
+        for name in self.location.found_below(self.path):
+            yield name
 
     def list_prefix(self, prefix: str) -> AsyncIterator[str]:
-        return self.list()
+        raise NotImplementedError("nothing lists a group through zarr")
 
     def list_dir(self, prefix: str) -> AsyncIterator[str]:
-        return self.list()
+        raise NotImplementedError("nothing lists a group through zarr")
 
 
 def _span(byte_range: ByteRequest | None) -> tuple[int | None, int | None]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from fadae.errors import FadaeError
 from fadae.store.location import Location
-from fadae.store.paths import FEATURES
+from fadae.store.paths import FEATURES, PLANS
 from fadae.store.plan import Plan
 from fadae.store.verify import verify
 from tests.simulation.bucket import Bucket, BucketLocation
@@ -19,6 +19,7 @@ from tests.simulation.scheduler import Event, Scheduler, Turn, Wrong, drawn_turn
 from tests.simulation.world import (
     READINGS,
     ROOT,
+    Damage,
     Setting,
     extracts,
     ingest,
@@ -50,7 +51,7 @@ def _told(trace: list[Event]) -> Iterator[str]:
     """Yield what happened: what only reads is counted, what writes many objects is cut short."""
     for (process, fate), group in itertools.groupby(trace, lambda e: (e.process, e.fate)):
         said = list[str]()
-        for what, events in itertools.groupby(group, lambda e: "" if e.is_read and not fate else e.what):
+        for what, events in itertools.groupby(group, Event.summed_up):
             paths = [event.path for event in events]
             if not what:
                 said.append(f"({len(paths)} reads)")
@@ -85,6 +86,8 @@ def played(seed: int, setting: Setting, turns: list[Turn]) -> Failure | None:
         scheduler.play(turns)
         scheduler.trace.append(Event("all of it", "is run again, undisturbed"))
         _ensure_the_same(bucket, setting, roots)
+        if setting.injected is not None:
+            _ensure_found(bucket, setting.injected)
     except Wrong as wrong:
         return Failure(seed, str(wrong), setting, turns, scheduler.trace)
     return None
@@ -127,43 +130,53 @@ class _Roots:
 
 def _ensure_the_same(bucket: Bucket, setting: Setting, roots: _Roots) -> None:
     """Run what was begun again, undisturbed: it must end as if nothing had ever disturbed it."""
-    location = BucketLocation(bucket)
     _quietly(bucket, setting)
     roots.reads = True
     roots.check()
-    everybody = {*setting.staged, *setting.arriving, *(i for b in setting.published for i in b)}
     ids = READINGS.ensure_right(bucket, bucket.objects[ROOT].data)
-    if set(ids) != everybody:
-        raise Wrong(f"published are {sorted(ids)}, not {sorted(everybody)}")
+    if sorted(ids) != sorted(setting.everybody):
+        raise Wrong(f"published are {sorted(ids)}, not {sorted(setting.everybody)}")
     if problems := _problems(bucket):
         raise Wrong(f"verify finds {problems}")
-    plans = tuple(_plans(location))
+    plans = tuple(_plans(BucketLocation(bucket)))
     if plans[: len(setting.published)] != setting.published:
         raise Wrong(f"the plans are {plans}, not {setting.published} and more")
-    expected = _undisturbed(plans, setting.keep)
-    differ = {path for path, _ in bucket.state() ^ expected.state()}
+    differ = {path for path, _ in bucket.state() ^ _undisturbed(plans, setting.keep).state()}
     if differ:
         raise Wrong(f"not the bytes of an undisturbed run: {sorted(differ)}")
 
 
 def _quietly(bucket: Bucket, setting: Setting) -> None:
-    location = BucketLocation(bucket)
+    location, again = BucketLocation(bucket), keeps if setting.keep else extracts
     try:
-        if setting.damage:
+        if setting.damage:  # what a repair lost the samples of is ingested again, for another
+            repairs(location)
+            ingest(location, *setting.everybody)
             repairs(location)
         ingest(location, *setting.arriving)
-        (keeps if setting.keep else extracts)(location)
+        again(location)
         bucket.seconds += 1e6
         prunes(location, setting.keep)
-    except Exception as error:  # noqa: BLE001 - any is one too many
+    except Exception as error:
         raise Wrong(f"running it again fails: {error!r}") from error
 
 
-_verified: dict[frozenset[tuple[str, str]], list[str]] = {}
+def _ensure_found(bucket: Bucket, seed: int) -> None:
+    """Damage something: `verify` must tell, and once it tells no more, rows must be right."""
+    damage = Damage.drawn(random.Random(seed), bucket, FEATURES, PLANS)
+    damage.do(bucket)
+    if not _problems(bucket):
+        raise Wrong(f"verify finds nothing after {damage}")
+    repairs(BucketLocation(bucket))
+    if not _problems(bucket):
+        READINGS.ensure_right(bucket, bucket.objects[ROOT].data)
+
+
+_verified: dict[int, list[str]] = {}
 
 
 def _problems(bucket: Bucket) -> list[str]:
-    state = bucket.state()
+    state = hash(bucket.state())
     if state not in _verified:
         found = verify(BucketLocation(bucket))["problems"]
         _verified[state] = [f"{one['path']}: {one['problem']}" for one in found]

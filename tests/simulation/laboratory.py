@@ -13,13 +13,10 @@ import functools
 import json
 import logging
 import sys
-from collections import deque
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
-from contextvars import Context
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 from unittest import mock
 
-import numpy as np
 import zarr.core.array
 import zarr.core.group
 import zarr.core.sync
@@ -28,7 +25,7 @@ from zarr.core.group import AsyncGroup, GroupMetadata
 
 import fadae.stages.extract
 from fadae.records import canonical_json
-from fadae.store import frames, layout, verify  # noqa: F401 - all modules that small() looks through
+from fadae.store import frames, layout, zarr_internals
 from fadae.store.layout import ArraySpec
 
 SMALL = {"BLOCK_FRAMES": 8, "CHUNK_FRAMES": 4, "RECORDINGS_PER_CHUNK": 4}
@@ -45,9 +42,12 @@ def laboratory() -> Iterator[None]:
             for module in [m for n, m in sys.modules.items() if n.startswith("fadae.")]:
                 if name in vars(module):
                     stack.enter_context(patch(module, name, value))
-        for module in (zarr.core.sync, zarr.core.array, zarr.core.group):
-            stack.enter_context(patch(module, "sync", run_here))
+        stack.enter_context(_synchronous(run_here))
+        for module in [m for n, m in sys.modules.items() if n.startswith("zarr.")]:
+            if "concurrent_map" in vars(module):
+                stack.enter_context(patch(module, "concurrent_map", _in_turn))
         stack.enter_context(patch(asyncio, "to_thread", _at_once))
+        stack.enter_context(patch(frames.FrameStore, "array", _array))
         stack.enter_context(patch(frames, "new_group", _new_group))
         stack.enter_context(patch(frames, "group_of", _group_of))
         stack.enter_context(patch(frames, "first_object", _first_object))
@@ -58,45 +58,29 @@ def laboratory() -> Iterator[None]:
         yield
 
 
-class _Loop(asyncio.AbstractEventLoop):
-    """The least of an event loop: what is ready runs, in its order; nothing waits for the world."""
-
-    def __init__(self) -> None:
-        self.ready = deque[tuple[Callable[..., object], tuple[Any, ...], Context | None]]()
-
-    def call_soon(  # type: ignore[override]
-        self, callback: Callable[..., object], *arguments: Any, context: Context | None = None
-    ) -> None:
-        self.ready.append((callback, arguments, context))
-
-    def create_task(self, coroutine: Any, **options: Any) -> asyncio.Task[Any]:
-        return asyncio.Task(coroutine, loop=self, **options)
-
-    def create_future(self) -> asyncio.Future[Any]:
-        return asyncio.Future(loop=self)
-
-    def get_debug(self) -> bool:
-        return False
-
-    def call_exception_handler(self, context: Mapping[str, Any]) -> None:
-        raise AssertionError(context)
+@contextlib.contextmanager
+def _synchronous(sync: Callable[..., Any]) -> Iterator[None]:
+    """Let zarr run its coroutines by `sync`."""
+    with contextlib.ExitStack() as stack:
+        for module in (zarr.core.sync, zarr.core.array, zarr.core.group):
+            stack.enter_context(mock.patch.object(module, "sync", sync))
+        yield
 
 
 def run_here(coroutine: Coroutine[Any, Any, T], loop: object = None, timeout: object = None) -> T:
-    """Return what a coroutine returns, run in this thread: zarr's `sync`, for a simulation."""
-    own, outer = _Loop(), asyncio._get_running_loop()
-    asyncio._set_running_loop(own)
+    """Return what a coroutine returns that waits for nothing: zarr's `sync`, for a simulation."""
     try:
-        task: asyncio.Task[T] = own.create_task(coroutine)
-        while own.ready:
-            callback, arguments, context = own.ready.popleft()
-            if context is None:
-                callback(*arguments)
-            else:
-                context.run(callback, *arguments)
-    finally:
-        asyncio._set_running_loop(outer)
-    return task.result()
+        coroutine.send(None)
+    except StopIteration as end:
+        result: T = end.value
+        return result
+    raise AssertionError(f"{coroutine} waits for something")
+
+
+async def _in_turn(
+    items: Iterable[Any], function: Callable[..., Awaitable[T]], limit: int | None = None
+) -> list[T]:
+    return [await function(*item) for item in items]
 
 
 async def _at_once(function: Callable[..., T], *arguments: Any, **options: Any) -> T:
@@ -105,13 +89,16 @@ async def _at_once(function: Callable[..., T], *arguments: Any, **options: Any) 
 
 _made: dict[str, dict[str, bytes]] = {}
 _objects: dict[tuple[Any, ...], memoryview] = {}
-_real_new_group, _real_first_object = frames.new_group, frames.first_object
+_real_new_group, _real_first_object = layout.new_group, zarr_internals.first_object
+_real_sync = zarr.core.sync.sync
+_real_array = frames.FrameStore.array
 
 
 def _new_group(specs: list[ArraySpec], attrs: Mapping[str, Any]) -> dict[str, bytes]:
     key = canonical_json([dict(attrs), [spec.name for spec in specs]])
     if key not in _made:
-        _made[key] = _real_new_group(specs, attrs)
+        with _synchronous(_real_sync):  # it creates several arrays at once
+            _made[key] = _real_new_group(specs, attrs)
     return dict(_made[key])
 
 
@@ -125,6 +112,14 @@ def _first_object(array: zarr.Array[Any], rows: Any) -> memoryview:
 @functools.lru_cache(maxsize=256)
 def _metadata(document: str) -> GroupMetadata:
     return GroupMetadata.from_dict(json.loads(document))
+
+
+def _array(store: frames.FrameStore, name: str) -> zarr.Array[Any]:
+    """Return what `FrameStore.array` does, made once."""
+    arrays: dict[str, zarr.Array[Any]] = vars(store).setdefault("_arrays", {})
+    if name not in arrays:
+        arrays[name] = _real_array(store, name)
+    return arrays[name]
 
 
 def _group_of(document: Mapping[str, Any], store: Any) -> zarr.Group:

@@ -6,7 +6,6 @@ a schedule, a list of turns, says all that happens, and one with fewer turns is 
 
 from __future__ import annotations
 
-import asyncio
 import random
 import traceback
 from collections.abc import Callable, Iterable, Iterator
@@ -52,6 +51,10 @@ class Event(NamedTuple):
     path: str = ""
     fate: str = ""
     is_read: bool = False
+
+    def summed_up(self) -> str:
+        """Return what is to be told of it; nothing of a read that had its answer."""
+        return "" if self.is_read and not self.fate else self.what
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +122,9 @@ class Scheduler:
         if process.run is None:
             process.starts += 1
             process.run = greenlet(lambda: self._live(process))
-            self.trace.append(Event(process.name, "starts" if process.starts == 1 else "runs again"))
+            self.trace.append(
+                Event(process.name, "starts" if process.starts == 1 else "runs again")
+            )
         self._turn, self._left = turn, turn.requests
         wrong = process.run.switch()
         if process.run.dead:
@@ -186,12 +191,9 @@ class Scheduler:
         return min(self._turn.later, LONGEST_LAG) if late else 0
 
     def _hand_over(self) -> None:
-        loop = asyncio._get_running_loop()  # the thread's; within one of zarr's coroutines
-        asyncio._set_running_loop(None)
         parent = getcurrent().parent
         assert parent is not None
         parent.switch(None)
-        asyncio._set_running_loop(loop)
         self._dying = False
 
     def _die(self) -> None:

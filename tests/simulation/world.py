@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import itertools
 import json
 import random
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections import deque
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
@@ -25,15 +27,15 @@ from fadae.stages.extract import extract, extract_shard
 from fadae.store.features import NO_RECORDING, NO_SAMPLE, PCM_SCALE
 from fadae.store.frames import FrameStore
 from fadae.store.location import Location
-from fadae.store.paths import FEATURES, PLANS, RELEASED, pcm_path
-from fadae.store.plan import Plan
+from fadae.store.paths import FEATURES, RELEASED, pcm_path
 from fadae.store.published import PublishedRecordings
 from fadae.store.staging import read_commit, write_commit
 from fadae.store.verify import verify
 from fadae.transform import preset as preset_transform
-from tests.simulation.bucket import Ask, Bucket, BucketLocation, Kind, Stored, T, at_once
+from tests.simulation.bucket import Bucket, BucketLocation, Kind, T
 from tests.simulation.scheduler import Process, Wrong
 
+_KEPT_READINGS = 16
 RATE_HZ = 100
 PRESET = "critical"
 ROOT = f"{FEATURES}/zarr.json"
@@ -93,9 +95,7 @@ def extracts(location: Location) -> None:
 
 
 def keeps(location: Location) -> None:
-    extract(
-        location, preset=PRESET, sample_rate_hz=RATE_HZ, dtype="float32", keep_staging=True
-    )
+    extract(location, preset=PRESET, sample_rate_hz=RATE_HZ, dtype="float32", keep_staging=True)
 
 
 def repairs(location: Location) -> None:
@@ -151,9 +151,12 @@ def _ensure_right(store: FrameStore) -> list[str]:
         used[part] |= owner == row
         expected = {**rows_of(recording_id), "frame_recording": owner}
         for name, values in arrays.items():
-            if not np.array_equal(
-                values[part], np.broadcast_to(expected[name], values[part].shape)
-            ) or part.stop > store.rows:
+            if (
+                not np.array_equal(
+                    values[part], np.broadcast_to(expected[name], values[part].shape)
+                )
+                or part.stop > store.rows
+            ):
                 raise Wrong(f"{name} of {recording_id} is not what it must be")
     if (arrays["frame_recording"][~used] != NO_RECORDING).any():
         raise Wrong("rows that belong to nobody name a recording")
@@ -166,13 +169,13 @@ def _ensure_right(store: FrameStore) -> list[str]:
 
 @dataclass
 class Readings:
-    """Whether publications read right, asked anew only where an object they are read from changed."""
+    """Whether publications read right; asked anew where an object that they are of changed."""
 
-    known: dict[str, list[tuple[dict[str, str | None], list[str]]]] = field(default_factory=dict)
+    known: dict[bytes, deque[tuple[dict[str, str | None], list[str]]]] = field(default_factory=dict)
 
     def ensure_right(self, bucket: Bucket, root: bytes) -> list[str]:
-        key = root.decode()
-        for versions, ids in self.known.setdefault(key, []):
+        known = self.known.setdefault(root, deque(maxlen=_KEPT_READINGS))
+        for versions, ids in reversed(known):
             if all(version == _version(bucket, path) for path, version in versions.items()):
                 return ids
         versions = dict[str, str | None]()
@@ -182,13 +185,13 @@ class Readings:
             return act(0)
 
         ids = ensure_right(FrameStore(BucketLocation(bucket, ask), FEATURES, json.loads(root)))
-        self.known[key].append((versions, ids))
+        known.append((versions, ids))
         return ids
 
 
 def _version(bucket: Bucket, path: str) -> str | None:
     found = bucket.objects.get(path)
-    return found and found.version
+    return None if found is None else found.version
 
 
 READINGS = Readings()
@@ -203,14 +206,12 @@ class Damage:
     at: float  # where, as a share of its length
 
     @classmethod
-    def drawn(cls, drawn: random.Random, bucket: Bucket) -> Damage:
-        """Return damage to something that a reader reads, or that the root was published from."""
+    def drawn(cls, drawn: random.Random, bucket: Bucket, *folders: str) -> Damage:
+        """Return damage to something below some folders that something published is read from."""
         told = [
             path
             for path in sorted(bucket.objects)
-            if path.startswith((f"{FEATURES}/", f"{PLANS}/"))
-            and "/blocks/" not in path
-            and path not in (ROOT, RELEASED)
+            if path.startswith(folders) and "/blocks/" not in path and path not in (ROOT, RELEASED)
         ]
         return cls(drawn.choice(told), drawn.choice(get_args(How)), drawn.random())
 
@@ -222,7 +223,9 @@ class Damage:
             return
         if self.how == "flipped":
             data[at] ^= 4
-        bucket.put(self.path, {"empty": b"", "cut": bytes(data[:at]), "flipped": bytes(data)}[self.how])
+        bucket.put(
+            self.path, {"empty": b"", "cut": bytes(data[:at]), "flipped": bytes(data)}[self.how]
+        )
 
 
 @dataclass(frozen=True)
@@ -235,6 +238,7 @@ class Setting:
     commands: tuple[str, ...]
     keep: bool = False
     damage: Damage | None = None  # done before, to something published
+    injected: int | None = None  # what draws the damage that is done at the end
 
     @classmethod
     def drawn(cls, drawn: random.Random) -> Setting:
@@ -252,9 +256,15 @@ class Setting:
         commands = ("extract", "ingest", *drawn.sample(others, drawn.randrange(1, 3)))
         keep, damage = drawn.random() < 0.2, None
         if published and drawn.random() < 0.1:
-            damage = Damage.drawn(drawn, prepared(published, staged, keep))
+            damage = Damage.drawn(drawn, prepared(published, staged, keep), FEATURES)
             commands = ("extract", "repair", drawn.choice(("extract", "repair", "prune")))
-        return cls(published, staged, arriving, commands, keep, damage)
+        injected = drawn.randrange(2**32) if drawn.random() < 0.1 else None
+        return cls(published, staged, arriving, commands, keep, damage, injected)
+
+    @property
+    def everybody(self) -> tuple[str, ...]:
+        """Whom a run ends with."""
+        return (*itertools.chain(*self.published), *self.staged, *self.arriving)
 
     def processes(self) -> list[Process]:
         does: Mapping[str, Callable[[BucketLocation], None]] = {
@@ -271,9 +281,7 @@ class Setting:
 
 
 @functools.cache
-def prepared(
-    published: tuple[tuple[str, ...], ...], staged: tuple[str, ...], keep: bool
-) -> Bucket:
+def prepared(published: tuple[tuple[str, ...], ...], staged: tuple[str, ...], keep: bool) -> Bucket:
     """Return a bucket where recordings were published, some at a time, and others staged since."""
     bucket = Bucket()
     location = BucketLocation(bucket)
