@@ -14,7 +14,7 @@ import posixpath
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import IO, Literal, Protocol, TypeVar
+from typing import IO, Any, Literal, NamedTuple, Protocol, TypeVar
 
 from zarr.abc.store import (
     ByteRequest,
@@ -119,6 +119,7 @@ class BucketLocation(Location):
     def __init__(self, bucket: Bucket, ask: Ask = at_once) -> None:
         super().__init__("simulated://bucket")
         self.bucket, self.ask = bucket, ask
+        self.kept: dict[object, Any] = {}  # what its process has made of publications
 
     def exists(self, path: str) -> bool:
         def act(lag: int) -> bool:
@@ -204,6 +205,15 @@ class BucketLocation(Location):
         return BucketStore(self, path)
 
 
+class Request(NamedTuple):
+    """What zarr asks for: the bytes of an object, or of a part of it, or that it be written."""
+
+    key: str
+    start: int | None = None
+    stop: int | None = None
+    data: bytes | None = None
+
+
 class BucketStore(Store):
     """What zarr reads and writes a group of a simulated bucket through."""
 
@@ -216,17 +226,26 @@ class BucketStore(Store):
     def __eq__(self, other: object) -> bool:
         return self is other
 
+    def ask(self, request: Request) -> bytes | None:
+        """Ask the bucket; return an object's bytes, None where there is none."""
+        path = f"{self.path}/{request.key}"
+        if request.data is not None:
+            self.location.write_bytes(path, request.data)
+            return None
+        try:
+            return self.location.read_bytes(path, request.start, request.stop)
+        except FileNotFoundError:
+            return None
+
     async def get(
         self,
         key: str,
         prototype: BufferPrototype | None = None,
         byte_range: ByteRequest | None = None,
     ) -> Buffer | None:
-        try:
-            data = self.location.read_bytes(f"{self.path}/{key}", *_span(byte_range))
-        except FileNotFoundError:
-            return None
-        return (prototype or default_buffer_prototype()).buffer.from_bytes(data)
+        data = self.ask(Request(key, *_span(byte_range)))
+        buffer = (prototype or default_buffer_prototype()).buffer
+        return None if data is None else buffer.from_bytes(data)
 
     async def get_partial_values(
         self, prototype: BufferPrototype, key_ranges: Iterable[tuple[str, ByteRequest | None]]
@@ -237,7 +256,7 @@ class BucketStore(Store):
         return self.location.exists(f"{self.path}/{key}")
 
     async def set(self, key: str, value: Buffer) -> None:
-        self.location.write_bytes(f"{self.path}/{key}", value.to_bytes())
+        self.ask(Request(key, data=value.to_bytes()))
 
     async def delete(self, key: str) -> None:
         self.location.delete_many([f"{self.path}/{key}"])

@@ -1,4 +1,4 @@
-"""One interleaving, by one number: what is drawn from it, what it does, what is found."""
+"""An interleaving: what a number stands for, what it does, and whether all holds that must."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import functools
 import itertools
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from fadae.errors import FadaeError
@@ -15,7 +15,7 @@ from fadae.store.paths import FEATURES, PLANS
 from fadae.store.plan import Plan
 from fadae.store.verify import verify
 from tests.simulation.bucket import Bucket, BucketLocation
-from tests.simulation.scheduler import Event, Scheduler, Turn, Wrong, drawn_turns, simpler
+from tests.simulation.scheduler import Event, Scheduler, Turn, Wrong, drawn_turns, fewer
 from tests.simulation.world import (
     READINGS,
     ROOT,
@@ -31,17 +31,16 @@ from tests.simulation.world import (
 
 
 @dataclass(frozen=True)
-class Failure:
-    """An interleaving that something is wrong with."""
+class Outcome:
+    """What an interleaving did, and what is wrong with that, if anything."""
 
-    seed: int
-    wrong: str
     setting: Setting
-    turns: list[Turn]
+    turns: Sequence[Turn]
     trace: list[Event]
+    wrong: str
 
     def __str__(self) -> str:
-        lines = [f"seed {self.seed}: {self.wrong}", f"  {self.setting}"]
+        lines = [self.wrong or "nothing wrong", f"  {self.setting}"]
         lines += [f"  {turn}" for turn in self.turns]
         lines += [f"  {line}" for line in _told(self.trace)]
         return "\n".join(lines)
@@ -62,19 +61,15 @@ def _told(trace: list[Event]) -> Iterator[str]:
         yield f"{process} {'; '.join(said)}"
 
 
-def interleave(seed: int) -> Failure | None:
-    """Run the interleaving of a number; return what it breaks, as simply as it breaks it."""
+def interleaving(seed: int) -> tuple[Setting, list[Turn]]:
+    """Return what a number stands for."""
     drawn = random.Random(seed)
     setting = Setting.drawn(drawn)
-    turns = drawn_turns(drawn, len(setting.commands))
-    if played(seed, setting, turns) is None:
-        return None
-    turns = simpler(turns, lambda fewer: played(seed, setting, fewer) is not None)
-    return played(seed, setting, turns)
+    return setting, drawn_turns(drawn, len(setting.commands))
 
 
-def played(seed: int, setting: Setting, turns: list[Turn]) -> Failure | None:
-    """Return what is wrong with an interleaving."""
+def play(setting: Setting, turns: Sequence[Turn]) -> Outcome:
+    """Run an interleaving, and then all that was begun in it again."""
     bucket = prepared(setting.published, setting.staged, setting.keep).copy()
     roots = _Roots(bucket)
     scheduler = Scheduler(bucket, setting.processes(), roots.check)
@@ -82,15 +77,24 @@ def played(seed: int, setting: Setting, turns: list[Turn]) -> Failure | None:
         setting.damage.do(bucket)
         roots.reads = False
         scheduler.passing = (FadaeError,)
+    wrong = ""
     try:
         scheduler.play(turns)
         scheduler.trace.append(Event("all of it", "is run again, undisturbed"))
         _ensure_the_same(bucket, setting, roots)
         if setting.injected is not None:
             _ensure_found(bucket, setting.injected)
-    except Wrong as wrong:
-        return Failure(seed, str(wrong), setting, turns, scheduler.trace)
-    return None
+    except Wrong as error:
+        wrong = str(error)
+    return Outcome(setting, turns, scheduler.trace, wrong)
+
+
+def simplest(outcome: Outcome) -> Outcome:
+    """Return an outcome that is wrong with fewer turns, and quieter ones."""
+    for turns in fewer(outcome.turns):
+        if (simpler := play(outcome.setting, turns)).wrong:
+            return simplest(simpler)
+    return outcome
 
 
 class _Roots:

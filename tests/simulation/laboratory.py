@@ -27,6 +27,8 @@ import fadae.stages.extract
 from fadae.records import canonical_json
 from fadae.store import frames, layout, zarr_internals
 from fadae.store.layout import ArraySpec
+from tests.simulation import recall
+from tests.simulation.bucket import BucketLocation, BucketStore
 
 SMALL = {"BLOCK_FRAMES": 8, "CHUNK_FRAMES": 4, "RECORDINGS_PER_CHUNK": 4}
 
@@ -51,6 +53,10 @@ def laboratory() -> Iterator[None]:
         stack.enter_context(patch(frames, "new_group", _new_group))
         stack.enter_context(patch(frames, "group_of", _group_of))
         stack.enter_context(patch(frames, "first_object", _first_object))
+        stack.enter_context(patch(frames, "with_rows", _with_rows))
+        stack.enter_context(patch(zarr.Array, "__getitem__", recall.getitem))
+        stack.enter_context(patch(zarr.Array, "__setitem__", recall.setitem))
+        stack.enter_context(patch(zarr.config, "get", _option))
         logging.disable(logging.WARNING)
         stack.callback(logging.disable, logging.NOTSET)
         # A figure for the summary, of a twentieth of a second's reading.
@@ -109,19 +115,48 @@ def _first_object(array: zarr.Array[Any], rows: Any) -> memoryview:
     return _objects[key]
 
 
+_options: dict[str, Any] = {}
+_real_option = zarr.config.get
+
+
+def _option(key: str, *default: Any) -> Any:
+    """Return one of zarr's options, which a simulation leaves as they are."""
+    if key not in _options:
+        _options[key] = _real_option(key, *default)
+    return _options[key]
+
+
 @functools.lru_cache(maxsize=256)
 def _metadata(document: str) -> GroupMetadata:
     return GroupMetadata.from_dict(json.loads(document))
 
 
+def _group_of(document: Mapping[str, Any], store: BucketStore) -> zarr.Group:
+    """Return what `group_of` does, once for a process and a publication."""
+    kept, key = store.location.kept, json.dumps(document)
+    if key not in kept:
+        path = zarr.storage.StorePath(store)
+        kept[key] = zarr.Group(AsyncGroup(metadata=_metadata(key), store_path=path))
+    group: zarr.Group = kept[key]
+    return group
+
+
 def _array(store: frames.FrameStore, name: str) -> zarr.Array[Any]:
-    """Return what `FrameStore.array` does, made once."""
-    arrays: dict[str, zarr.Array[Any]] = vars(store).setdefault("_arrays", {})
-    if name not in arrays:
-        arrays[name] = _real_array(store, name)
-    return arrays[name]
+    """Return what `FrameStore.array` does, likewise."""
+    assert isinstance(store.location, BucketLocation)
+    kept, key = store.location.kept, (id(store._group), name)
+    if key not in kept:
+        kept[key] = _real_array(store, name)
+    array: zarr.Array[Any] = kept[key]
+    return array
 
 
-def _group_of(document: Mapping[str, Any], store: Any) -> zarr.Group:
-    metadata = _metadata(json.dumps(document))
-    return zarr.Group(AsyncGroup(metadata=metadata, store_path=zarr.storage.StorePath(store)))
+def _with_rows(array: zarr.Array[Any], rows: int) -> zarr.Array[Any]:
+    """Return what `with_rows` does, likewise."""
+    store = array.store
+    assert isinstance(store, BucketStore)
+    kept, key = store.location.kept, (id(array), rows)
+    if key not in kept:
+        kept[key] = zarr_internals.with_rows(array, rows)
+    view: zarr.Array[Any] = kept[key]
+    return view

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, TypeVar, get_args
 
@@ -61,7 +61,7 @@ class Event(NamedTuple):
 class Turn:
     """One process's turn: so many requests, the last of which has a fate."""
 
-    process: int
+    process: int  # which of those that have not finished, counted round
     requests: int
     fate: Fate = "none"
     later: int = 0  # writes that a listing lags behind; requests until one arrives after all
@@ -102,23 +102,33 @@ class Scheduler:
     trace: list[Event] = field(default_factory=list)
     _turn: Turn = Turn(0, 0)
     _left: int = 0
-    _dying: bool = False
+    _dying: bool = False  # the process whose turn it is
+    _over: bool = False
     _later: list[tuple[float, str, Callable[[], object]]] = field(default_factory=list)
 
     def play(self, turns: Iterable[Turn]) -> None:
         """Give the turns; then let who still lives finish. Raises Wrong."""
-        for turn in turns:
-            self._give(turn)
-        for number, process in enumerate(self.processes):
-            if process.run is not None:
-                self._give(Turn(number, _ENOUGH))
+        try:
+            for turn in turns:
+                self._give(turn)
+            for process in self.processes:
+                if process.run is not None:
+                    self._go_on(process, Turn(0, _ENOUGH))
+        finally:
+            self._over = True
+            for process in self.processes:
+                if process.run is not None:
+                    process.run.throw(Killed)
         self._arrive(everything=True)
         self.check()
 
     def _give(self, turn: Turn) -> None:
-        process = self.processes[turn.process]
-        if process.finished:
+        unfinished = [one for one in self.processes if not one.finished]
+        if not unfinished:
             return
+        self._go_on(unfinished[turn.process % len(unfinished)], turn)
+
+    def _go_on(self, process: Process, turn: Turn) -> None:
         if process.run is None:
             process.starts += 1
             process.run = greenlet(lambda: self._live(process))
@@ -158,7 +168,7 @@ class Scheduler:
         self, process: Process, kind: Kind, verb: str, path: str, act: Callable[[int], T]
     ) -> T:
         while True:
-            if self._dying:
+            if self._dying or self._over:
                 raise Killed
             if self._left == 0:
                 self._hand_over()
@@ -223,21 +233,10 @@ def _ignore(act: Callable[[int], object]) -> None:
         return
 
 
-def simpler(turns: list[Turn], fails: Callable[[list[Turn]], bool]) -> list[Turn]:
-    """Return fewer, shorter and quieter turns that still fail."""
-    changed = True
-    while changed:
-        changed = False
-        for variant in _variants(turns):
-            if fails(variant):
-                turns, changed = variant, True
-                break
-    return turns
-
-
-def _variants(turns: list[Turn]) -> Iterator[list[Turn]]:
+def fewer(turns: Sequence[Turn]) -> Iterator[Sequence[Turn]]:
+    """Yield turns that are simpler: one left out, or none of the ill fate of one."""
     for at in range(len(turns)):
-        yield turns[:at] + turns[at + 1 :]
+        yield [*turns[:at], *turns[at + 1 :]]
     for at, turn in enumerate(turns):
         if turn.fate != "none":
             yield [*turns[:at], Turn(turn.process, turn.requests), *turns[at + 1 :]]
