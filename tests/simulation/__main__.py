@@ -17,7 +17,7 @@ from tests.simulation.interleaving import Outcome, interleaving, play, simplest
 from tests.simulation.laboratory import laboratory
 
 _SEEDS_A_TASK = 50
-_MOST_WRONG = 20
+_MOST_WRONG = 40
 
 
 def wrong_among(seeds: range) -> list[tuple[int, Outcome]]:

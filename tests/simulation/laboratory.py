@@ -53,6 +53,10 @@ def laboratory() -> Iterator[None]:
         stack.enter_context(patch(frames, "new_group", _new_group))
         stack.enter_context(patch(frames, "group_of", _group_of))
         stack.enter_context(patch(frames, "first_object", _first_object))
+        if hasattr(frames, "merged_object"):
+            stack.enter_context(
+                patch(frames, "merged_object", functools.partial(_once, frames.merged_object))
+            )
         stack.enter_context(patch(frames, "with_rows", _with_rows))
         stack.enter_context(patch(zarr.Array, "__getitem__", recall.getitem))
         stack.enter_context(patch(zarr.Array, "__setitem__", recall.setitem))
@@ -117,6 +121,14 @@ def _first_object(array: zarr.Array[Any], rows: Any) -> memoryview:
 
 _options: dict[str, Any] = {}
 _real_option = zarr.config.get
+
+
+def _once(function, array, index, stored, start, rows):  # type: ignore
+    content = rows.tobytes() if rows.dtype.kind != "T" else tuple(rows.tolist())
+    key = (array.path, index, stored, start, content)
+    if key not in _objects:
+        _objects[key] = function(array, index, stored, start, rows)
+    return _objects[key]
 
 
 def _option(key: str, *default: Any) -> Any:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fadae.records import canonical_json
+from fadae.store import frames
+from fadae.store.frames import FrameStore
 from tests.simulation.interleaving import interleaving, play, simplest
 from tests.simulation.laboratory import laboratory
 from tests.simulation.scheduler import FATES, Turn
@@ -48,3 +53,36 @@ def test_a_number_says_all_that_happens() -> None:
     for seed in range(1000, 1010):
         once, again = play(*interleaving(seed)), play(*interleaving(seed))
         assert once.trace == again.trace
+
+
+def old_publish(
+    self: FrameStore, rows: int, recordings: int, attrs: Mapping[str, Any] | None = None
+) -> FrameStore:
+    """Publish as it was done once: whoever comes last has the root."""
+    root = self._grown(rows, recordings, attrs or {})
+    for name, metadata in root["consolidated_metadata"]["metadata"].items():
+        document = canonical_json(metadata).encode()
+        self.location.write_bytes(f"{self.path}/{name}/zarr.json", document)
+    self.location.write_bytes(f"{self.path}/zarr.json", canonical_json(root).encode())
+    return FrameStore(self.location, self.path, root)
+
+
+def old_write_recordings(self: FrameStore, start: int, columns: Mapping[str, Any]) -> None:
+    """Write the table as it was done once: who is late writes fill where others have written."""
+    for name, values in columns.items():
+        view = self._view(name, start + len(values))
+        dtype = np.dtypes.StringDType() if view.dtype.kind == "T" else view.dtype
+        step = frames.RECORDINGS_PER_CHUNK
+        for low in range(start, start + len(values), step):
+            part = values[low - start : low - start + step]
+            view[low : low + len(part)] = np.asarray(part, dtype=dtype)
+
+
+@pytest.mark.parametrize(
+    ("name", "old"), [("publish", old_publish), ("write_recordings", old_write_recordings)]
+)
+def test_what_publication_once_did_is_found_wrong(
+    name: str, old: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FrameStore, name, old)
+    assert any(play(*interleaving(seed)).wrong for seed in range(300))
