@@ -98,6 +98,10 @@ def _local_cluster(
         "distributed.scheduler.allowed-failures": ALLOWED_FAILURES,
         # A forked child inherits the locks of s3fs's threads and hangs.
         "distributed.worker.multiprocessing-method": "spawn",
+        # A thread's own arena ends at 64 MB: every block of coefficients beyond is mapped anew.
+        "distributed.nanny.pre-spawn-environ.MALLOC_ARENA_MAX": 1,
+        # It looks at all threads a hundred times a second, for a page of the dashboard.
+        "distributed.worker.profile.enabled": False,
     }
     with (
         dask.config.set(settings),

@@ -38,11 +38,13 @@ from fadae.store import (
     feature_specs,
     forget_marks,
     heard_span,
+    keep_root,
     map_serially,
     publish,
     published_plans,
     read_ledger,
     release_staging,
+    restore_lost_root,
     samples_of,
 )
 from fadae.summaries import ExtractSummary
@@ -89,7 +91,7 @@ def extract(
     transform = preset_transform(preset, sample_rate_hz)
     written, stale = 0, list[str]()
     while True:
-        store = FrameStore.find(location, FEATURES)
+        store = restore_lost_root(location)
         if store is not None:
             made = FeatureSet(store).attrs
             _ensure_asked(FEATURES, made["transform"], made["dtype"], transform, dtype)
@@ -102,6 +104,7 @@ def extract(
             written += fill(plan, mapper)
             publish(plan)
     if store is not None:
+        keep_root(store)  # a driver may have been killed before it did
         _settle(store, stale, keep_staging, mapper)
     return _summary(location, store, written)
 

@@ -28,6 +28,7 @@ from fadae.store import (
     FrameStore,
     Location,
     Mapper,
+    OvertakenError,
     attrs_of,
     code_size,
     features_sha256,
@@ -352,12 +353,13 @@ def _tasks(
 
 def _publish(run: str, store: FrameStore, features: FeatureSet, model_sha256: str) -> FrameStore:
     """Score the new recordings and show them with their rows; return the store as published."""
-    store = FrameStore.open(store.location, store.path)
-    _ensure_same_model(store, model_sha256)
-    recordings, known = len(features.recordings), store.recording_rows
-    if store.rows >= features.rows and known >= recordings:
-        return store  # nothing is new, or another driver published it
-    return publish_scored(run, store, features)
+    while True:
+        store = FrameStore.open(store.location, store.path)
+        _ensure_same_model(store, model_sha256)
+        if store.rows >= features.rows and store.recording_rows >= len(features.recordings):
+            return store  # nothing is new, or another driver published it
+        with contextlib.suppress(OvertakenError):  # by another driver: look again
+            return publish_scored(run, store, features)
 
 
 def _summary(run: str, store: FrameStore, features: FeatureSet, written: int) -> ReconstructSummary:

@@ -15,7 +15,15 @@ if TYPE_CHECKING:
         feature_specs,
         spread,
     )
-    from fadae.store.frames import DamagedError, FrameStore
+    from fadae.store.frames import DamagedError, FrameStore, OvertakenError
+    from fadae.store.history import (
+        Publication,
+        keep_root,
+        number_at,
+        open_publication,
+        publication_number,
+        publications,
+    )
     from fadae.store.index_objects import ROWS_PER_PACK, RecordingRow
     from fadae.store.indexing import superseded
     from fadae.store.layout import BLOCK_FRAMES, CHUNK_FRAMES
@@ -47,6 +55,7 @@ if TYPE_CHECKING:
     )
     from fadae.store.recording_index import index_attrs
     from fadae.store.release import release_published, release_staging
+    from fadae.store.root_checks import restore_lost_root
     from fadae.store.samples import heard_span, samples_of
     from fadae.store.staging import (
         FEW,
@@ -74,7 +83,7 @@ else:
                 "feature_specs",
                 "spread",
             ],
-            "fadae.store.frames": ["DamagedError", "FrameStore"],
+            "fadae.store.frames": ["DamagedError", "FrameStore", "OvertakenError"],
             "fadae.store.layout": ["BLOCK_FRAMES", "CHUNK_FRAMES"],
             "fadae.store.indexing": ["superseded"],
             "fadae.store.location": ["Location", "PARTIAL"],
@@ -87,6 +96,15 @@ else:
             ],
             "fadae.store.plan": ["BlockTask", "Part", "Plan", "create_plan"],
             "fadae.store.index_objects": ["ROWS_PER_PACK", "RecordingRow"],
+            "fadae.store.history": [
+                "Publication",
+                "keep_root",
+                "number_at",
+                "open_publication",
+                "publication_number",
+                "publications",
+            ],
+            "fadae.store.root_checks": ["restore_lost_root"],
             "fadae.store.publication": ["publish", "published_plans"],
             "fadae.store.published": ["PublishedRecordings"],
             "fadae.store.recording_index": ["index_attrs"],
@@ -146,8 +164,10 @@ __all__ = [
     "LedgerRuns",
     "Location",
     "Mapper",
+    "OvertakenError",
     "Part",
     "Plan",
+    "Publication",
     "PublishedRecordings",
     "RecordingRow",
     "attrs_of",
@@ -161,10 +181,15 @@ __all__ = [
     "heard_span",
     "improve_commit",
     "index_attrs",
+    "keep_root",
     "ledger_pages",
     "map_serially",
+    "number_at",
+    "open_publication",
     "paths",
     "pcm_path",
+    "publication_number",
+    "publications",
     "publish",
     "published_plans",
     "read_commit",
@@ -175,6 +200,7 @@ __all__ = [
     "reconstruction_specs",
     "release_published",
     "release_staging",
+    "restore_lost_root",
     "samples_of",
     "side_scores",
     "source_path",

@@ -18,7 +18,7 @@ import numpy as np
 import zarr
 
 from fadae.arrays import Array
-from fadae.errors import FadaeError
+from fadae.errors import FadaeError, TransientError
 from fadae.records import canonical_json
 from fadae.store.layout import (
     BLOCK_FRAMES,
@@ -30,7 +30,13 @@ from fadae.store.layout import (
     new_group,
 )
 from fadae.store.location import Location
-from fadae.store.zarr_internals import first_object, group_of, object_key, with_rows
+from fadae.store.zarr_internals import (
+    first_object,
+    group_of,
+    merged_object,
+    object_key,
+    with_rows,
+)
 
 __all__ = [
     "BLOCK_FRAMES",
@@ -38,11 +44,16 @@ __all__ = [
     "RECORDINGS_PER_CHUNK",
     "DamagedError",
     "FrameStore",
+    "OvertakenError",
 ]
 
 
 class DamagedError(FadaeError, ValueError):
     """Stored bytes are not what was written."""
+
+
+class OvertakenError(TransientError):
+    """Another process has replaced what this one was about to: look again, then go on."""
 
 
 class ChunkShape(TypedDict):
@@ -97,6 +108,16 @@ class FrameStore:
             ) from error
         return cls(location, path, root)
 
+    @property
+    def root(self) -> bytes:
+        """The root document as it is stored."""
+        return canonical_json(self._root).encode()
+
+    @classmethod
+    def of_root(cls, location: Location, path: str, root: bytes) -> Self:
+        """Return the group that a root document tells of; raises ValueError where it is none."""
+        return cls(location, path, json.loads(root))
+
     @classmethod
     def find(cls, location: Location, path: str) -> Self | None:
         """Return the group as `open` does, None where there is none."""
@@ -132,6 +153,15 @@ class FrameStore:
     def recording_rows(self) -> int:
         """Published recordings."""
         return self._length(RECORDING)
+
+    def has_lengths(self, rows: int, recordings: int) -> bool:
+        """Return whether every array has so many rows on its axis."""
+        lengths = {FRAME: rows, RECORDING: recordings}
+        return all(
+            self._metadata[name]["shape"][0] == lengths.get(self._axis(name))
+            for name in self.names
+            if self._axis(name) in lengths
+        )
 
     @property
     def names(self) -> list[str]:
@@ -218,47 +248,126 @@ class FrameStore:
         for under in self.location.names(self.marks):
             self.forget_block(block, under)
 
-    def differing_documents(self) -> Iterator[str]:
-        """Yield the paths of the arrays' own documents that are not what the root says."""
+    def differing_documents(self, also: Sequence[tuple[int, int]] = ()) -> dict[str, bytes]:
+        """Return the arrays' own documents, by path, that are not what the root says, as it does.
+
+        `also` are lengths, (frames, recordings), that a publication under way may have written.
+        """
+        roots = [self._root, *(self._grown(*lengths, {}) for lengths in also)]
+        every = [root["consolidated_metadata"]["metadata"] for root in roots]
+        differing = {}
         for name in self.names:
             path = f"{self.path}/{name}/zarr.json"
             try:
-                same = json.loads(self.location.read_bytes(path)) == self._metadata[name]
+                found = json.loads(self.location.read_bytes(path))
             except (FileNotFoundError, ValueError):
-                same = False
-            if not same:
-                yield path
+                found = None
+            if found not in [metadata[name] for metadata in every]:
+                differing[path] = canonical_json(self._metadata[name]).encode()
+        return differing
 
     def write_recordings(self, start: int, columns: Mapping[str, Sequence[Any] | Array]) -> None:
-        """Write rows [start, start + n) of some recording arrays; earlier rows keep their values.
+        """Write rows [start, start + n) of some recording arrays; all other rows keep their values.
 
-        Readers see them once the new length is published. One writer at a time.
+        Readers see them once the new length is published. Objects of other drivers' rows are
+        compared and swapped: whoever is late adds its rows to theirs, which are the same where
+        they are of the same plan. Raises DamagedError where rows before these are lost.
         """
-        for name, values in columns.items():
-            view = self._view(name, start + len(values))
-            dtype = np.dtypes.StringDType() if view.dtype.kind == "T" else view.dtype
-            for low in range(start, start + len(values), RECORDINGS_PER_CHUNK):
-                part = values[low - start : low - start + RECORDINGS_PER_CHUNK]
-                with self.location.errors(f"write {self.path}/{name}"):
-                    view[low : low + len(part)] = np.asarray(part, dtype=dtype)
+        chunks = [
+            (name, low, values[low - start : min(low + RECORDINGS_PER_CHUNK, stop) - start])
+            for name, values in columns.items()
+            for stop in (start + len(values),)
+            for low in _chunk_starts(start, stop)
+        ]
+        for _ in self.location.concurrently(lambda chunk: self._merge(*chunk), chunks):
+            pass
+
+    def rewrite_recordings(
+        self, name: str, start: int, values: Sequence[Any], version: str | None
+    ) -> None:
+        """Write a whole object of a recording array anew, unless it is another version by now."""
+        array, index = self.array(name), start // RECORDINGS_PER_CHUNK
+        data = merged_object(array, index, None, start, _column(array, values))
+        self.location.replace(self._object_path(name, index), data, version)
+
+    def _merge(self, name: str, start: int, values: Sequence[Any] | Array) -> None:
+        """Write some rows of one object of a recording array."""
+        array = self.array(name)
+        index, within = divmod(start, RECORDINGS_PER_CHUNK)
+        path = self._object_path(name, index)
+        rows = _column(array, values)
+        while True:
+            stored, version = self._stored(path)
+            if stored is None and within:
+                raise DamagedError(f"{path} is missing; run `fadae verify --repair`")
+            try:
+                data = merged_object(array, index, stored, start, rows)
+            except (ValueError, RuntimeError, IndexError) as error:
+                raise DamagedError(
+                    f"{path} is damaged ({error}); run `fadae verify --repair`"
+                ) from error
+            if data == stored or self.location.replace(path, data, version):
+                return
+
+    def _stored(self, path: str) -> tuple[bytes | None, str | None]:
+        """Return an object and its version, None both where it is absent."""
+        try:
+            return self.location.read_version(path)
+        except FileNotFoundError:
+            return None, None
 
     def publish(self, rows: int, recordings: int, attrs: Mapping[str, Any] | None = None) -> Self:
         """Show everybody the new shape of all arrays at once; return the group as published.
 
         The arrays' own documents come first and the root's consolidated metadata last: that
-        write is the commit. `attrs` replaces the attributes it names.
+        write is the commit, and it takes place only if the root still is what was opened here.
+        `attrs` replaces the attributes it names. Raises OvertakenError where it is not.
         """
+        root = self._grown(rows, recordings, attrs or {})
+        for _ in self.location.concurrently(
+            lambda one: self._grow_document(*one), root["consolidated_metadata"]["metadata"].items()
+        ):
+            pass
+        return self.replace_root(root)
+
+    def replace_root(self, root: GroupDocument) -> Self:
+        """Put another root in place of the one that was opened; raises OvertakenError."""
+        document, data = f"{self.path}/zarr.json", canonical_json(root).encode()
+        stored, version = self._stored(document)
+        if stored != data and not self._is_opened(stored):
+            raise OvertakenError(f"{document} was replaced meanwhile")
+        swapped = stored == data or self.location.replace(document, data, version)
+        if not swapped and self._stored(document)[0] != data:  # else an answer was lost
+            raise OvertakenError(f"{document} was replaced meanwhile")
+        return type(self)(self.location, self.path, root)
+
+    def _is_opened(self, stored: bytes | None) -> bool:
+        """Return whether a root document says what the one says that was opened here."""
+        try:
+            return stored is not None and json.loads(stored) == self._root
+        except ValueError:
+            return False
+
+    def _grown(self, rows: int, recordings: int, attrs: Mapping[str, Any]) -> GroupDocument:
+        """Return the root with other lengths and attributes."""
         lengths = {FRAME: rows, RECORDING: recordings}
         root: GroupDocument = json.loads(json.dumps(self._root))
-        root["attributes"].update(attrs or {})
-        for name, metadata in root["consolidated_metadata"]["metadata"].items():
+        root["attributes"].update(attrs)
+        for metadata in root["consolidated_metadata"]["metadata"].values():
             axis = metadata["dimension_names"][0]
             if axis in lengths:
                 metadata["shape"][0] = lengths[axis]
-            document = canonical_json(metadata).encode()
-            self.location.write_bytes(f"{self.path}/{name}/zarr.json", document)
-        self.location.write_bytes(f"{self.path}/zarr.json", canonical_json(root).encode())
-        return type(self)(self.location, self.path, root)
+        return root
+
+    def _grow_document(self, name: str, metadata: ArrayDocument) -> None:
+        """Write an array's own document unless it tells of more rows already."""
+        path, data = f"{self.path}/{name}/zarr.json", canonical_json(metadata).encode()
+        while True:
+            stored, version = self._stored(path)
+            if stored == data or (stored is not None and _is_longer(stored, metadata)):
+                return
+            if self.location.replace(path, data, version):
+                return
 
     @property
     def _metadata(self) -> dict[str, ArrayDocument]:
@@ -288,3 +397,25 @@ class FrameStore:
     def _view(self, name: str, rows: int) -> zarr.Array[Any]:
         """Return an array as if `rows` rows were published, empty chunks written too."""
         return with_rows(self.array(name), rows)
+
+
+def _column(array: zarr.Array[Any], values: Sequence[Any] | Array) -> Array:
+    dtype = np.dtypes.StringDType() if array.dtype.kind == "T" else array.dtype
+    return np.asarray(values, dtype=dtype)
+
+
+def _chunk_starts(start: int, stop: int) -> Iterator[int]:
+    """Yield the first of some rows in each object of a recording array that they lie in."""
+    yield start
+    step = RECORDINGS_PER_CHUNK
+    yield from range((start // step + 1) * step, stop, step)
+
+
+def _is_longer(stored: bytes, metadata: ArrayDocument) -> bool:
+    """Return whether an array's own document is the same but for more rows."""
+    try:
+        found: ArrayDocument = json.loads(stored)
+        longer = found["shape"][0] > metadata["shape"][0]
+        return longer and {**found, "shape": metadata["shape"]} == metadata
+    except (ValueError, KeyError, TypeError, IndexError):  # damaged: written anew
+        return False

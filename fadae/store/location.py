@@ -16,6 +16,7 @@ import math
 import os
 import posixpath
 import tempfile
+import uuid
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ from fsspec.core import has_magic
 from fsspec.utils import get_protocol
 
 from fadae.errors import NoInputError, UsageError
+from fadae.store import conditional
 from fadae.store.remote_zarr import RetryingStore, local_errors, retry_async
 
 # One range request an object spares the HEAD before every whole-object GET; time-outs bound a
@@ -57,9 +59,11 @@ _TOLD = {
     "info": "look at",
 }
 PARTIAL = ".partial-"  # prefix of local files not yet whole
+LOCK = f"{PARTIAL}lock"  # of a folder, held while an object is compared and replaced
 _RANGE_BYTES = 2**24
 _THREADS = 16
 _REMOVED_AT_ONCE = 1000
+_conditional = set[str]()  # URLs of stores that were found to keep to conditions
 
 T = TypeVar("T")
 Value = TypeVar("Value")
@@ -129,7 +133,7 @@ class Location:
 
     @property
     def _filesystem_options(self) -> dict[str, object]:
-        if self.protocol in ("s3", "s3a"):
+        if self._is_s3:
             return {**S3_OPTIONS, **self._options}
         return self._options
 
@@ -224,7 +228,7 @@ class Location:
             with self.writing(path) as file:
                 file.write(data)
             return
-        told = self.protocol in ("s3", "s3a") and content_type
+        told = self._is_s3 and content_type
         options = {"ContentType": content_type} if told else {}
         self._call("pipe_file", path, bytes(data), size_bytes=len(data), **options)
 
@@ -308,6 +312,51 @@ class Location:
         finally:
             Path(partial).unlink()
         return True
+
+    def read_version(self, path: str) -> tuple[bytes, str]:
+        """Return an object's bytes and the version they are; raises FileNotFoundError."""
+        if self._is_s3:
+            read = functools.partial(conditional.s3_read, self._fs, self.full(path))
+            return self._wait(read, f"read {path}")
+        data = self.read_bytes(path)
+        return data, conditional.digest(data)
+
+    def replace(self, path: str, data: bytes, version: str | None) -> bool:
+        """Write an object if it still is of a version, None if it is absent; return whether.
+
+        On a remote filesystem False may also mean that an earlier attempt of this very call
+        succeeded and its answer was lost: go by what the object holds.
+        """
+        if self._is_s3:
+            self._ensure_conditions()
+            replace = functools.partial(
+                conditional.s3_replace, self._fs, self.full(path), data, version
+            )
+            return self._wait(replace, f"replace {path}", len(data))
+        if not (self.is_local or self.is_in_process):
+            self._ensure_conditions()
+        lock = None
+        if self.is_local:
+            lock = Path(self.full(LOCK))
+            _make_folder(lock.parent)
+        with self.errors(f"replace {path}") if self.is_local else contextlib.nullcontext():
+            return conditional.replaced(
+                lambda: self.read_bytes(path), lambda: self.write_bytes(path, data), version, lock
+            )
+
+    @property
+    def _is_s3(self) -> bool:
+        return self.protocol in ("s3", "s3a")
+
+    def _ensure_conditions(self) -> None:
+        """Raise AccessError where two drivers could overwrite each other; asked once a process."""
+        if self.url not in _conditional:
+            has = functools.partial(
+                conditional.s3_has_conditions, self._fs, self.full(f"{PARTIAL}{uuid.uuid4().hex}")
+            )
+            if not (self._is_s3 and self._wait(has, "look for conditional writes")):
+                conditional.ensure_alone(self.url)
+            _conditional.add(self.url)
 
     @contextlib.contextmanager
     def reading(self, path: str) -> Iterator[IO[bytes]]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from fadae.store.frames import FrameStore
+from fadae.store.frames import FrameStore, OvertakenError
+from fadae.store.history import keep_root, publication_number
 from fadae.store.index_objects import COLUMNS, RecordingRow
 from fadae.store.indexing import extend_index, sweep_index
 from fadae.store.layout import RECORDINGS_PER_CHUNK
@@ -20,58 +21,65 @@ log = logging.getLogger("fadae.store")
 
 def published_plans(store: FrameStore | None) -> int:
     """Return how many plans a features.zarr has published: the number of the next one."""
-    return 0 if store is None else int(store.attrs["published_plans"])
+    return 0 if store is None else publication_number(store)
 
 
 def publish(plan: Plan) -> None:
     """Show a filled plan's rows and recordings to every reader at once.
 
-    The index of recordings is written before, under names of the plan's own; the root names it.
-
-    A second driver that comes late finds the plan published and leaves the metadata alone. Were
-    it overtaken while it wrote the recordings, whose chunks it shares with the next plan, it puts
-    the next plans' back; were it overtaken in the instant after, it finds the next plan
-    unpublished when it looks for more, and publishes that again.
+    The rows of the recording table and the index come before, where no reader looks yet: they
+    are the same whoever writes them, and are compared and swapped in objects that plans share.
+    Then the root is, unless another driver has published this plan: that one's stands.
     """
-    header = plan.header
-    store = FrameStore.open(plan.location, FEATURES)
-    if published_plans(store) > header.number:
-        return
-    sweep_index(store, header.number)
-    index = extend_index(store, _written(store, plan), plan.token)
-    published = published_plans(FrameStore.open(plan.location, FEATURES))
-    for number in range(header.number + 1, published):
-        if later := Plan.read(plan.location, number):
-            write_planned_recordings(store, later)
-    if published > header.number:
-        return
-    recordings = header.first_recording + header.recordings
-    attrs = {"published_plans": header.number + 1, "index": index}
-    store = store.publish(header.stop_row, recordings, attrs)
-    rows = PublishedRecordings(store).every(header.first_recording)
-    forget_marks(plan.location, (row.key for row in rows))
-    log.info("published %d recordings, %d rows", recordings, header.stop_row)
+    header, location = plan.header, plan.location
+    while True:
+        store = FrameStore.open(location, FEATURES)
+        if published_plans(store) != header.number:
+            break
+        keep_root(store)
+        sweep_index(store, header.number)
+        index = extend_index(store, _written(store, plan), plan.token)
+        recordings = header.first_recording + header.recordings
+        attrs = {"published_plans": header.number + 1, "index": index}
+        try:
+            store = store.publish(header.stop_row, recordings, attrs)
+        except OvertakenError:
+            continue
+        log.info("published %d recordings, %d rows", recordings, header.stop_row)
+        break
+    if published_plans(store) < header.number:
+        raise OvertakenError(
+            f"plan {header.number} comes after one that is not published any more: "
+            "run `fadae verify`, then this again"
+        )
+    keep_root(store)
+    rows = PublishedRecordings(store).every(
+        header.first_recording, header.first_recording + header.recordings
+    )
+    forget_marks(location, (row.key for row in rows))
 
 
-def write_planned_recordings(store: FrameStore, plan: Plan) -> None:
-    """Write a plan's rows of the recording table, streaming."""
-    for _ in _written(store, plan):
-        pass
+def planned_columns(rows: Sequence[RecordingRow]) -> dict[str, list[object]]:
+    """Return rows of the recording table as the columns of its arrays."""
+    return {f"recording_{name}": [getattr(row, name) for row in rows] for name in COLUMNS}
+
+
+def planned_rows(plan: Plan) -> Iterator[RecordingRow]:
+    """Yield a plan's rows of the recording table."""
+    return map(_row, plan.recordings())
 
 
 def _written(store: FrameStore, plan: Plan) -> Iterator[RecordingRow]:
     """Yield a plan's rows of the recording table, each once it is written."""
-    recordings = plan.recordings()
-    row = plan.header.first_recording
+    rows = planned_rows(plan)
+    start = plan.header.first_recording
     # Batches end at the chunks' boundaries: each chunk is written once.
     while batch := list(
-        itertools.islice(recordings, RECORDINGS_PER_CHUNK - row % RECORDINGS_PER_CHUNK)
+        itertools.islice(rows, RECORDINGS_PER_CHUNK - start % RECORDINGS_PER_CHUNK)
     ):
-        rows = list(map(_row, batch))
-        columns = {f"recording_{n}": [getattr(one, n) for one in rows] for n in COLUMNS}
-        store.write_recordings(row, columns)
-        row += len(batch)
-        yield from rows
+        store.write_recordings(start, planned_columns(batch))
+        start += len(batch)
+        yield from batch
 
 
 def _row(planned: PlannedRecording) -> RecordingRow:

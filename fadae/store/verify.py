@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import logging
 from collections.abc import Callable, Collection, Iterable, Iterator
@@ -17,8 +18,7 @@ from fadae.store.checks import (
     check_block,
     check_page,
 )
-from fadae.store.features import FeatureSet, feature_specs
-from fadae.store.frames import DamagedError, FrameStore
+from fadae.store.frames import DamagedError, FrameStore, OvertakenError
 from fadae.store.indexing import check_index, extend_index
 from fadae.store.layout import BLOCK_FRAMES
 from fadae.store.location import Location
@@ -39,10 +39,20 @@ from fadae.store.paths import (
     staged,
 )
 from fadae.store.plan import Plan
-from fadae.store.publication import published_plans, write_planned_recordings
+from fadae.store.publication import published_plans
 from fadae.store.published import PublishedRecordings
 from fadae.store.recording_index import index_attrs
 from fadae.store.repair import Recompute, lost_recordings, repair_blocks, wrong_recordings
+from fadae.store.root_checks import (
+    Found,
+    check_documents,
+    check_fixed,
+    check_history,
+    check_lengths,
+    check_recordings,
+    checked_root,
+    pending_plan,
+)
 from fadae.store.samples import OTHER_SAMPLES, REMEDY, WrongSamples
 from fadae.store.staging import (
     LedgerPage,
@@ -50,7 +60,6 @@ from fadae.store.staging import (
     known_digests,
 )
 from fadae.summaries import VerifySummary
-from fadae.transform import transform_from_config
 
 log = logging.getLogger("fadae.store")
 
@@ -99,12 +108,13 @@ class _Verification:
 
     def run(self) -> VerifySummary:
         """Check everything, the ledger first."""
-        store = self._open_features()
+        repair = self.recompute is not None
+        store, found = checked_root(self.location, repair=repair)
+        self._tell(found)
         plans = self._read_plans(store) if FEATURES in self.location.names("") else []
         self._check_ledger(plans, store)
         if store is not None:
-            self._check_documents(store)
-            self._check_small_arrays(store, plans)
+            store = self._check_root(store, plans, repair)
             self._check_index(store)
             self._check_features(store, plans)
             for name in self.location.names(RECONSTRUCTIONS):
@@ -128,26 +138,24 @@ class _Verification:
                     {"path": problem.path, "problem": problem.problem, "repaired": repaired}
                 )
 
-    def _open_features(self) -> FrameStore | None:
-        document = f"{FEATURES}/zarr.json"
-        try:
-            return FrameStore.open(self.location, FEATURES)
-        except FileNotFoundError:
-            if FEATURES in self.location.names(""):
-                self._note([Problem(document, "missing: `fadae extract` publishes it again")])
-        except FadaeError:
-            if self.recompute:
-                self.location.delete(document)
-            self._note(
-                [
-                    Problem(
-                        document,
-                        "damaged: `fadae extract` publishes it again once it "
-                        "is removed (--repair does)",
-                    )
-                ]
-            )
-        return None
+    def _tell(self, found: Iterable[Found]) -> list[Found]:
+        """Note what was found; return it."""
+        every = list(found)
+        for one in every:
+            self._note([one.problem], repaired=one.repaired)
+        return every
+
+    def _check_root(self, store: FrameStore, plans: list[Plan], repair: bool) -> FrameStore:
+        """Check what tells what is published; return features.zarr as it is after repair."""
+        if self._tell(check_lengths(store, plans, repair=repair)) and repair:
+            store = FrameStore.open(self.location, FEATURES)
+        pending = pending_plan(self.location, store)
+        self._tell(check_documents(store, pending, repair=repair))
+        self._tell(check_fixed(store, repair=repair))
+        columns = self._tell(check_recordings(store, plans, repair=repair))
+        self.damaged_columns = not all(one.repaired for one in columns)
+        self._tell(check_history(store, plans, repair=repair))
+        return store
 
     def _check_ledger(self, plans: list[Plan], store: FrameStore | None) -> None:
         known = known_digests(_keys(plans))
@@ -221,27 +229,6 @@ class _Verification:
                 self._note([Problem(plan_path(number), str(error))])
         return plans
 
-    def _check_documents(self, store: FrameStore) -> None:
-        """Compare the arrays' own documents with the consolidated ones of the root."""
-        wrong = list(store.differing_documents())
-        if wrong and self.recompute:
-            store.publish(store.rows, store.recording_rows)
-        self._note(
-            [Problem(path, "missing, or not what was published") for path in wrong],
-            repaired=self.recompute is not None,
-        )
-
-    def _check_small_arrays(self, store: FrameStore, plans: list[Plan]) -> None:
-        """Check the recording table and the fixed arrays; write them again to repair them."""
-        names = [name for name in store.names if name not in store.frame_names]
-        damaged = {name: found for name in names if (found := check_array(store, name))}
-        if damaged and self.recompute:
-            self._write_small_arrays(store, plans, damaged)
-        for name, problems in damaged.items():
-            repaired = self.recompute is not None and not check_array(store, name)
-            self.damaged_columns |= not repaired and name.startswith("recording_")
-            self._note(problems, repaired=repaired)
-
     def _check_index(self, store: FrameStore) -> None:
         """Check the index of recordings against their columns; write it again to repair it."""
         if self.damaged_columns:
@@ -259,21 +246,8 @@ class _Verification:
             return
         last = Plan.read(self.location, max(0, published_plans(store) - 1))
         index = extend_index(store, (), last.token if last else "00000-none")
-        store.publish(store.rows, store.recording_rows, {"index": index})
-
-    def _write_small_arrays(
-        self, store: FrameStore, plans: list[Plan], names: Iterable[str]
-    ) -> None:
-        for name in names:
-            for path in store.object_paths(name):
-                self.location.delete(path)
-        for plan in plans:
-            write_planned_recordings(store, plan)
-        attrs = FeatureSet(store).attrs
-        transform = transform_from_config(attrs["transform"])
-        # Creation leaves alone what is there: it fills in the fixed arrays' missing objects.
-        specs = feature_specs(transform, attrs["dtype"])
-        FrameStore.create(self.location, FEATURES, specs, attrs)
+        with contextlib.suppress(OvertakenError):  # by a driver, who has written one
+            store.publish(store.rows, store.recording_rows, {"index": index})
 
     def _check_features(self, store: FrameStore, plans: list[Plan]) -> None:
         blocks = -(-store.rows // BLOCK_FRAMES)

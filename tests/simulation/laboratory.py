@@ -53,10 +53,7 @@ def laboratory() -> Iterator[None]:
         stack.enter_context(patch(frames, "new_group", _new_group))
         stack.enter_context(patch(frames, "group_of", _group_of))
         stack.enter_context(patch(frames, "first_object", _first_object))
-        if hasattr(frames, "merged_object"):
-            stack.enter_context(
-                patch(frames, "merged_object", functools.partial(_once, frames.merged_object))
-            )
+        stack.enter_context(patch(frames, "merged_object", _merged_object))
         stack.enter_context(patch(frames, "with_rows", _with_rows))
         stack.enter_context(patch(zarr.Array, "__getitem__", recall.getitem))
         stack.enter_context(patch(zarr.Array, "__setitem__", recall.setitem))
@@ -99,6 +96,7 @@ async def _at_once(function: Callable[..., T], *arguments: Any, **options: Any) 
 
 _made: dict[str, dict[str, bytes]] = {}
 _objects: dict[tuple[Any, ...], memoryview] = {}
+_merged: dict[tuple[Any, ...], bytes] = {}
 _real_new_group, _real_first_object = layout.new_group, zarr_internals.first_object
 _real_sync = zarr.core.sync.sync
 _real_array = frames.FrameStore.array
@@ -119,16 +117,18 @@ def _first_object(array: zarr.Array[Any], rows: Any) -> memoryview:
     return _objects[key]
 
 
+def _merged_object(
+    array: zarr.Array[Any], index: int, stored: bytes | None, first_row: int, rows: Any
+) -> bytes:
+    content = rows.tobytes() if rows.dtype.kind != "T" else tuple(rows.tolist())
+    key = (array.path, index, stored, first_row, content)
+    if key not in _merged:
+        _merged[key] = zarr_internals.merged_object(array, index, stored, first_row, rows)
+    return _merged[key]
+
+
 _options: dict[str, Any] = {}
 _real_option = zarr.config.get
-
-
-def _once(function, array, index, stored, start, rows):  # type: ignore
-    content = rows.tobytes() if rows.dtype.kind != "T" else tuple(rows.tolist())
-    key = (array.path, index, stored, start, content)
-    if key not in _objects:
-        _objects[key] = function(array, index, stored, start, rows)
-    return _objects[key]
 
 
 def _option(key: str, *default: Any) -> Any:

@@ -22,6 +22,7 @@ from fadae.stages.extract import extract, extract_shard
 from fadae.store import indexing
 from fadae.store.features import FeatureSet
 from fadae.store.frames import DamagedError, FrameStore
+from fadae.store.history import history_path
 from fadae.store.index_objects import ROWS_PER_PACK, RecordingRow
 from fadae.store.indexing import check_index, extend_index, sweep_index
 from fadae.store.location import Location
@@ -295,9 +296,9 @@ def test_killed_at_any_write_of_publication_it_ends_with_the_same_bytes(
     written = writes_of_an_extraction(whole, monkeypatch)
     index = [n for n, path in enumerate(written, start=1) if path.startswith(INDEX)]
     root = written.index(f"{FEATURES}/zarr.json", index[0]) + 1
-    assert len(index) == 4 and index[-1] < root == len(written) - 1
-    assert written[-1] == RELEASED
-    for number in (index[1], root):
+    assert len(index) == 4 and index[-1] < root
+    assert written[root:] == [history_path(2), history_path(2), RELEASED]
+    for number in (index[1], root, root + 1):
         folder = Path(shutil.copytree(empty, tmp_path / str(number)))
         location = Location(str(folder))
         stage_all(location, {"b/2": 20, "b/3": 30}, first_seed=1)
@@ -305,7 +306,8 @@ def test_killed_at_any_write_of_publication_it_ends_with_the_same_bytes(
         top = Path(__file__).resolve().parents[2]
         assert subprocess.run(command, cwd=top, check=False).returncode == -signal.SIGKILL
         seen = fadae.open(location.url)
-        assert [r.id for r in seen.recordings] == ["a/1"]
+        published = ["a/1"] if number <= root else ["a/1", "b/2", "b/3"]
+        assert [r.id for r in seen.recordings] == published
         assert seen.recording("a/1").row == 0
         extract(location)
         assert tree(folder / FEATURES) == tree(Path(whole.url) / FEATURES)

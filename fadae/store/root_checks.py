@@ -1,0 +1,273 @@
+"""Checking what says what is published: the root, its history, the recording table, documents.
+
+Each is compared with what it follows from: the root with plans and history, tables and fixed
+arrays with plans and transform. What is wrong is replaced only if it still is what was read, so
+that repair beside running drivers takes nothing back.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from fadae.errors import FadaeError
+from fadae.records import canonical_json
+from fadae.store.checks import Problem, check_array
+from fadae.store.features import FeatureSet, feature_specs
+from fadae.store.frames import DamagedError, FrameStore, OvertakenError
+from fadae.store.history import (
+    history_path,
+    keep_root,
+    newest_root,
+    numbers,
+    publication_number,
+)
+from fadae.store.index_objects import RecordingRow
+from fadae.store.layout import RECORDINGS_PER_CHUNK
+from fadae.store.location import Location
+from fadae.store.paths import FEATURES
+from fadae.store.plan import Plan
+from fadae.store.publication import planned_columns, planned_rows
+from fadae.transform import transform_from_config
+
+ROOT = f"{FEATURES}/zarr.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A problem, and whether it was repaired."""
+
+    problem: Problem
+    repaired: bool = False
+
+
+def checked_root(location: Location, *, repair: bool) -> tuple[FrameStore | None, list[Found]]:
+    """Return features.zarr as published, None where it cannot be told, and what is wrong.
+
+    A root that is missing, damaged, or older than one whose publication was kept, is repaired
+    from the history. Without one, a damaged root is removed: extraction publishes its plans again.
+    """
+    try:
+        stored, version = location.read_version(ROOT)
+    except FileNotFoundError:
+        if FEATURES not in location.names(""):
+            return None, []
+        return _restored(location, None, "missing: `fadae extract` publishes it again", repair)
+    try:
+        store = FrameStore.of_root(location, FEATURES, stored)
+        number = publication_number(store)
+        _ = store.rows, store.recording_rows
+    except (ValueError, KeyError, TypeError, IndexError) as error:
+        why = f"damaged ({error}): `fadae extract` publishes it again once --repair has removed it"
+        found = _restored(location, version, why, repair)
+        if repair and not any(one.repaired for one in found[1]):
+            location.delete(ROOT)
+        return found
+    kept = numbers(location)
+    if kept and not kept[-1] <= number <= kept[-1] + 1:
+        again = FrameStore.find(location, FEATURES)  # another driver may have published meanwhile
+        if again is not None and publication_number(again) != number:
+            return checked_root(location, repair=repair)
+        why = f"of publication {number}, where {kept[-1]} was the last one"
+        return _restored(location, version, why, repair, store)
+    return store, []
+
+
+def _restored(
+    location: Location,
+    version: str | None,
+    why: str,
+    repair: bool,
+    store: FrameStore | None = None,
+) -> tuple[FrameStore | None, list[Found]]:
+    """Put the newest root that was kept in place of a version of it, in repair."""
+    problem = Problem(ROOT, why)
+    for _, root in newest_root(location) if repair else ():
+        try:
+            kept = FrameStore.of_root(location, FEATURES, root)
+            publication_number(kept)
+        except (ValueError, KeyError, TypeError):
+            continue
+        location.replace(ROOT, root, version)  # whoever was quicker has published since
+        return FrameStore.open(location, FEATURES), [Found(problem, repaired=True)]
+    return store, [Found(problem)]
+
+
+def restore_lost_root(location: Location) -> FrameStore | None:
+    """Return features.zarr, its root restored from the history where it is gone."""
+    store = FrameStore.find(location, FEATURES)
+    return store or checked_root(location, repair=True)[0]
+
+
+def check_history(store: FrameStore, plans: Sequence[Plan], *, repair: bool) -> Iterator[Found]:
+    """Yield the kept roots that are damaged, or of other lengths than their plans say.
+
+    Repair removes them, and keeps the root that is published now.
+    """
+    by_number = {plan.header.number + 1: plan.header for plan in plans}
+    for number in numbers(store.location):
+        header, path = by_number.get(number), history_path(number)
+        try:
+            kept = FrameStore.of_root(store.location, FEATURES, store.location.read_bytes(path))
+            wrong = publication_number(kept) != number or (
+                header is not None
+                and (kept.rows, kept.recording_rows)
+                != (header.stop_row, header.first_recording + header.recordings)
+            )
+        except FileNotFoundError:  # pruned meanwhile
+            continue
+        except (ValueError, KeyError, TypeError, IndexError):
+            wrong = True
+        if wrong:
+            if repair:
+                store.location.delete(path)
+            yield Found(Problem(path, "damaged, or of another publication"), repair)
+    if repair:
+        keep_root(store)
+
+
+def check_lengths(store: FrameStore, plans: Sequence[Plan], *, repair: bool) -> Iterator[Found]:
+    """Yield where the root tells of other lengths, or another transform, than its last plan."""
+    last = next((p.header for p in plans if p.header.number + 1 == publication_number(store)), None)
+    if last is None:
+        return
+    rows, recordings = last.stop_row, last.first_recording + last.recordings
+    attrs = {"transform": last.transform, "dtype": last.dtype}
+    if store.has_lengths(rows, recordings) and all(
+        store.attrs.get(name) == json.loads(canonical_json({"x": value}))["x"]
+        for name, value in attrs.items()
+    ):
+        return
+    repaired = False
+    if repair:
+        try:
+            store.publish(rows, recordings, attrs)
+            repaired = True
+        except OvertakenError:  # by a driver, whose root is right
+            pass
+    yield Found(
+        Problem(ROOT, f"its lengths or its transform are not those of plan {last.number}"), repaired
+    )
+
+
+def check_documents(store: FrameStore, pending: Plan | None, *, repair: bool) -> Iterator[Found]:
+    """Yield the arrays' own documents that are not what the root says, or is about to."""
+    also = []
+    if pending is not None:
+        header = pending.header
+        also.append((header.stop_row, header.first_recording + header.recordings))
+    for path, right in store.differing_documents(also).items():
+        if repair:
+            try:
+                version: str | None = store.location.read_version(path)[1]
+            except FileNotFoundError:
+                version = None
+            store.location.replace(path, right, version)
+        yield Found(Problem(path, "missing, or not what was published"), repair)
+
+
+def check_recordings(store: FrameStore, plans: Sequence[Plan], *, repair: bool) -> Iterator[Found]:
+    """Yield the objects of the recording table that are missing, damaged or not what plans say.
+
+    A column's object is written again from plans, those made since included: their drivers may
+    have put rows into it. Where a plan cannot be read only damage is found.
+    """
+    columns = [name for name in store.names if name.startswith("recording_")]
+    for first in range(0, store.recording_rows, RECORDINGS_PER_CHUNK):
+        stop = min(first + RECORDINGS_PER_CHUNK, store.recording_rows)
+        versions = {name: _version(store, name, first) for name in columns} if repair else {}
+        later = _later_plans(store) if repair else ()
+        rows = _planned([*plans, *later], first, first + RECORDINGS_PER_CHUNK)
+        expected = planned_columns(rows) if len(rows) >= stop - first else {}
+        for name in columns:
+            path = store.object_paths(name)[first // RECORDINGS_PER_CHUNK]
+            problem = _column_problem(store, name, first, stop, expected.get(name))
+            if problem is None:
+                continue
+            repaired = repair and name in expected
+            if repaired:
+                store.rewrite_recordings(name, first, expected[name], versions[name])
+                repaired = _column_problem(store, name, first, stop, expected[name]) is None
+            yield Found(Problem(path, problem), repaired)
+
+
+def _version(store: FrameStore, name: str, first: int) -> str | None:
+    path = store.object_paths(name)[first // RECORDINGS_PER_CHUNK]
+    try:
+        return store.location.read_version(path)[1]
+    except FileNotFoundError:
+        return None
+
+
+def _planned(plans: Sequence[Plan], first: int, stop: int) -> list[RecordingRow]:
+    """Return the planned rows [first, stop) as far as plans without a gap tell them."""
+    rows = list[RecordingRow]()
+    for plan in plans:
+        start = plan.header.first_recording
+        if start + plan.header.recordings <= first or start >= stop:
+            continue
+        if start > first + len(rows):
+            break
+        for number, row in enumerate(planned_rows(plan), start):
+            if first <= number < stop:
+                rows.append(row)
+    return rows
+
+
+def _column_problem(
+    store: FrameStore, name: str, first: int, stop: int, expected: list[object] | None
+) -> str | None:
+    path = store.object_paths(name)[first // RECORDINGS_PER_CHUNK]
+    if not store.location.exists(path):
+        return "missing"
+    try:
+        values = store.read(name, first, stop).tolist()
+    except DamagedError as error:
+        return f"damaged: {error}"
+    if expected is not None and values != expected[: stop - first]:
+        return "does not hold the recordings of the plans"
+    return None
+
+
+def check_fixed(store: FrameStore, *, repair: bool) -> Iterator[Found]:
+    """Yield the arrays of bands that are missing, damaged, or not those of the transform."""
+    attrs = FeatureSet(store).attrs
+    specs = feature_specs(transform_from_config(attrs["transform"]), attrs["dtype"])
+    wrong = dict[str, list[Problem]]()
+    for spec in specs:
+        if spec.values is None:
+            continue
+        problems = check_array(store, spec.name)
+        if not problems and not np.allclose(store.read(spec.name), spec.values, rtol=1e-9, atol=0):
+            path = store.object_paths(spec.name)[0]
+            problems = [Problem(path, "is not what the transform says")]
+        if problems:
+            wrong[spec.name] = problems
+    if wrong and repair:
+        for name in wrong:
+            store.location.delete_many(store.object_paths(name))
+        # Creation leaves alone what is there: it fills in what is missing.
+        FrameStore.create(store.location, FEATURES, specs, attrs)
+    for problems in wrong.values():
+        yield from (Found(problem, repair) for problem in problems)
+
+
+def _later_plans(store: FrameStore) -> Iterator[Plan]:
+    """Yield the plans after those that the root tells of."""
+    number = publication_number(store)
+    with contextlib.suppress(FadaeError):  # damaged: extraction names it
+        while plan := Plan.read(store.location, number):
+            yield plan
+            number += 1
+
+
+def pending_plan(location: Location, store: FrameStore) -> Plan | None:
+    """Return the plan that comes after those published, if a driver has made one."""
+    try:
+        return Plan.read(location, publication_number(store))
+    except FadaeError:  # damaged: extraction names it
+        return None
