@@ -95,7 +95,7 @@ async def _at_once(function: Callable[..., T], *arguments: Any, **options: Any) 
 
 
 _made: dict[str, dict[str, bytes]] = {}
-_objects: dict[tuple[Any, ...], memoryview] = {}
+_objects: dict[tuple[Any, ...], bytes | memoryview] = {}
 _merged: dict[tuple[Any, ...], bytes] = {}
 _real_new_group, _real_first_object = layout.new_group, zarr_internals.first_object
 _real_sync = zarr.core.sync.sync
@@ -110,7 +110,7 @@ def _new_group(specs: list[ArraySpec], attrs: Mapping[str, Any]) -> dict[str, by
     return dict(_made[key])
 
 
-def _first_object(array: zarr.Array[Any], rows: Any) -> memoryview:
+def _first_object(array: zarr.Array[Any], rows: Any) -> bytes | memoryview:
     key = (array.path, rows.shape, rows.dtype.str, rows.tobytes())
     if key not in _objects:
         _objects[key] = _real_first_object(array, rows)
