@@ -23,8 +23,10 @@ from fadae.store import (
     Mapper,
     Plan,
     PublishedRecordings,
+    history_path,
     map_serially,
     paths,
+    publication_numbers,
     published_plans,
     release_published,
     superseded,
@@ -34,7 +36,8 @@ from fadae.summaries import PruneSummary
 KEPT = ("newest", "best")
 ABANDONED_SECONDS = 86_400.0  # nothing that is being written is as old; no clock is as wrong
 CHECKPOINTS, INDEX, BLOCKS, PARTIALS = "checkpoints", "index", "blocks", "partial"
-KINDS = (paths.STAGING, CHECKPOINTS, INDEX, BLOCKS, paths.PLANS, PARTIALS)
+HISTORY = "history"
+KINDS = (paths.STAGING, CHECKPOINTS, INDEX, HISTORY, BLOCKS, paths.PLANS, PARTIALS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,8 @@ def prune(
     mapper: Mapper = map_serially,
 ) -> PruneSummary:
     """Remove what is spare, or with `dry_run` only count it; return how much of which kind.
+
+    Of the publications that were kept those stay that a run was trained on, and the last one.
 
     Of each run the newest whole checkpoint stays, and its best weights where it needs them, with
     `keep="best"` always. Blocks without a plan and files that a killed process left half written
@@ -158,6 +163,11 @@ def _of_features(store: FrameStore, before: float) -> Iterator[tuple[str, dict[s
     store = FrameStore.open(location, FEATURES)
     number = published_plans(store)
     yield INDEX, _sized(location, superseded(store, number))
+    from fadae.query.history import trained_on
+
+    named = {number, *trained_on(location)}
+    old = [n for n in publication_numbers(location) if n < number and n not in named]
+    yield HISTORY, _sized(location, map(history_path, old))
     plan = Plan.read(location, number)
     stop = -(-store.rows // BLOCK_FRAMES) if plan is None else plan.blocks.stop
     beyond = [

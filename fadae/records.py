@@ -402,6 +402,7 @@ class RunConfig(TypedDict):
     model: Mapping[str, Any]  # its name, and what its own `from_config` reads
     recipe: TrainRecipe
     dataset: DatasetRecord
+    publication: NotRequired[int]  # of the features, 0 where none is kept: see `fadae log`
 
 
 class Baseline(TypedDict):

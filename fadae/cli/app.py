@@ -16,7 +16,7 @@ from fadae.cli.admin import config, estimate, prune, verify, wait
 from fadae.cli.coding import decode, encode
 from fadae.cli.comparing import compare
 from fadae.cli.output import Summary, reporting
-from fadae.cli.reading import generate, info, query, report, serve
+from fadae.cli.reading import generate, info, log, query, report, serve
 from fadae.cli.stages import demo, extract, ingest, reconstruct, run, train
 
 # In the order `fadae --help` shows them.
@@ -35,6 +35,7 @@ COMMANDS: tuple[Callable[..., Summary | None], ...] = (
     query,
     report,
     serve,
+    log,
     verify,
     prune,
     wait,

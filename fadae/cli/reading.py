@@ -73,6 +73,30 @@ Port = Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 
 Open = Annotated[bool, typer.Option("--open", help="Open the page in a browser.")]
 
 
+Last = Annotated[int, typer.Option("--last", "-n", min=1, help="At most this many.")]
+At = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NUMBER|DATE",
+        help="As an earlier publication left it: see `fadae log`. Dates in UTC.",
+    ),
+]
+
+
+def log(workspace: str = picked(Job, "workspace"), last: Last = 20) -> Summary:
+    """List what was published when, the newest first, and which runs were trained on it."""
+    import fadae
+
+    found = fadae.open(workspace).history(last)
+    lines = [
+        f"{one.number:>5}  {one.published}  {one.recordings:>9,} recordings  {one.frames:>12,} rows"
+        f"  {one.seconds / 3600:>10,.2f} h  {', '.join(map(printable, one.runs))}".rstrip()
+        for one in found
+    ]
+    summary = {"publications": [dataclasses.asdict(one) for one in found]}
+    return Shown(summary, "\n".join(lines) or "nothing is kept of what was published so far")
+
+
 def info(
     workspace: str = picked(Job, "workspace"),
     run: str | None = picked(Job, "run"),
@@ -114,11 +138,12 @@ def query(
     hz: Hertz = None,
     source: Source = "original",
     to: Output = None,
+    at: At = None,
 ) -> Summary:
     """List recordings; export a part of one as coefficients .npy, picture .png, sound .wav .ogg."""
     import fadae
 
-    opened = fadae.open(workspace)
+    opened = fadae.open(workspace, at=at)
     if recording_id is None:
         return _listing(opened.recordings, search, limit)
     span, bands = pair_of(seconds, "--seconds"), pair_of(hz, "--hz")

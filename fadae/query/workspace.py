@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from fadae.arrays import Float32
 from fadae.audio import from_pcm
 from fadae.errors import NoInputError, UsageError
+from fadae.query.history import PublicationLine, history
 from fadae.query.recordings import Recording, Recordings, take_inventory
 from fadae.query.runs import ORIGINAL, TRANSFORM, Runs
 from fadae.query.selection import Range, band_range, hop_rows, sample_span
@@ -50,30 +51,51 @@ _MOST_FAILURES = 1000
 _BANDS = ("band_centre_hz", "band_low_hz", "band_high_hz")
 
 
-def open(url: str, storage_options: Mapping[str, object] | None = None) -> Workspace:
+def open(
+    url: str,
+    storage_options: Mapping[str, object] | None = None,
+    *,
+    at: int | str | None = None,
+) -> Workspace:
     """Return the workspace at a folder or URL; raises UsageError where there is none.
 
-    The storage options stay in this object: nothing serialises them.
+    at: recordings and features as an earlier publication left them, by its number or the last one
+    of a day or moment, "2026-11-01" or "2026-11-01T12:00" (UTC); `fadae log` lists them. Runs are
+    those of now. The storage options stay in this object: nothing serialises them.
     """
     location = Location(url, storage_options)
     below = location.names("")
     if not below:
         raise UsageError(f"no workspace at {location.url}: `fadae ingest` makes one")
-    return Workspace(location, below)
+    return Workspace(location, below, at)
 
 
 class Workspace(Runs):
     """What a workspace holds, read lazily. One state: open again to see what came since."""
 
-    def __init__(self, location: Location, below: Collection[str] | None = None) -> None:
-        """Take the location, and the names below it where they are known; nothing is read."""
+    def __init__(
+        self,
+        location: Location,
+        below: Collection[str] | None = None,
+        at: int | str | None = None,
+    ) -> None:
+        """Take the location, and the names below it where they are known; nothing is read.
+
+        at: the publication, of `open`.
+        """
         super().__init__(location, below)
+        self._at = at
         self._splits: dict[str, RunSplit] = {}
         self._roles: dict[str, Sequence[Role]] = {}
         self._numbers: dict[tuple[str, int], float] = {}
 
     def __repr__(self) -> str:
-        return f"fadae.open({self.location.url!r})"
+        at = "" if self._at is None else f", at={self._at!r}"
+        return f"fadae.open({self.location.url!r}{at})"
+
+    def history(self, last: int | None = None) -> list[PublicationLine]:
+        """Return the publications that are kept, the newest first; `last`: at most so many."""
+        return history(self.location, last)
 
     # --- recordings ---
 
@@ -425,7 +447,7 @@ class Workspace(Runs):
 
     @cached_property
     def _set(self) -> FeatureSet:
-        return FeatureSet.open(self.location)
+        return FeatureSet.open(self.location, self._at)
 
     def _open_lazily(self, store: FrameStore) -> xr.Dataset:
         import xarray as xr

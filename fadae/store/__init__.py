@@ -18,10 +18,12 @@ if TYPE_CHECKING:
     from fadae.store.frames import DamagedError, FrameStore, OvertakenError
     from fadae.store.history import (
         Publication,
+        history_path,
         keep_root,
         number_at,
         open_publication,
         publication_number,
+        publication_numbers,
         publications,
     )
     from fadae.store.index_objects import ROWS_PER_PACK, RecordingRow
@@ -98,10 +100,12 @@ else:
             "fadae.store.index_objects": ["ROWS_PER_PACK", "RecordingRow"],
             "fadae.store.history": [
                 "Publication",
+                "history_path",
                 "keep_root",
                 "number_at",
                 "open_publication",
                 "publication_number",
+                "publication_numbers",
                 "publications",
             ],
             "fadae.store.root_checks": ["restore_lost_root"],
@@ -179,6 +183,7 @@ __all__ = [
     "forget_marks",
     "fresh_names",
     "heard_span",
+    "history_path",
     "improve_commit",
     "index_attrs",
     "keep_root",
@@ -189,6 +194,7 @@ __all__ = [
     "paths",
     "pcm_path",
     "publication_number",
+    "publication_numbers",
     "publications",
     "publish",
     "published_plans",

@@ -195,8 +195,15 @@ class FeatureSet:
         self.recordings = RecordingTable(store)
 
     @classmethod
-    def open(cls, location: Location) -> Self:
-        """Return the features published now; raises NoInputError where there are none."""
+    def open(cls, location: Location, at: int | str | None = None) -> Self:
+        """Return the features published now; raises NoInputError where there are none.
+
+        at: those of an earlier publication, by its number or a date: see `number_at`.
+        """
+        if at is not None:
+            from fadae.store.history import number_at, open_publication
+
+            return cls(open_publication(location, number_at(location, at)))
         store = FrameStore.find(location, FEATURES)
         if store is None or store.rows == 0:
             location.ensure_workspace()

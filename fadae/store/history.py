@@ -60,7 +60,7 @@ def keep_root(store: FrameStore) -> None:
         store.location.create_exclusive(history_path(number), store.root)
 
 
-def numbers(location: Location) -> list[int]:
+def publication_numbers(location: Location) -> list[int]:
     """Return the numbers of the publications whose roots are kept, rising."""
     found = map(_NAME.fullmatch, location.names(HISTORY))
     return sorted(int(one[1]) for one in found if one)
@@ -68,7 +68,7 @@ def numbers(location: Location) -> list[int]:
 
 def publications(location: Location, last: int | None = None) -> list[Publication]:
     """Return those that are kept, the newest first; `last`: at most so many."""
-    newest = numbers(location)[::-1][:last]
+    newest = publication_numbers(location)[::-1][:last]
     moments = location.concurrently(
         lambda number: location.modified_seconds(history_path(number)), newest
     )
@@ -83,7 +83,7 @@ def open_publication(location: Location, number: int) -> FrameStore:
     try:
         root = location.read_bytes(history_path(number))
     except FileNotFoundError:
-        kept = ", ".join(map(str, numbers(location))) or "none"
+        kept = ", ".join(map(str, publication_numbers(location))) or "none"
         raise UsageError(
             f"{location.url} keeps no publication {number}; it has {kept}: see `fadae log`"
         ) from None
@@ -119,5 +119,5 @@ def number_at(location: Location, at: int | str) -> int:
 
 def newest_root(location: Location) -> Iterator[tuple[int, bytes]]:
     """Yield (number, root) of the publications that are kept, the newest first."""
-    for number in numbers(location)[::-1]:
+    for number in publication_numbers(location)[::-1]:
         yield number, location.read_bytes(history_path(number))

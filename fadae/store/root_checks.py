@@ -23,8 +23,8 @@ from fadae.store.history import (
     history_path,
     keep_root,
     newest_root,
-    numbers,
     publication_number,
+    publication_numbers,
 )
 from fadae.store.index_objects import RecordingRow
 from fadae.store.layout import RECORDINGS_PER_CHUNK
@@ -67,7 +67,7 @@ def checked_root(location: Location, *, repair: bool) -> tuple[FrameStore | None
         if repair and not any(one.repaired for one in found[1]):
             location.delete(ROOT)
         return found
-    kept = numbers(location)
+    kept = publication_numbers(location)
     if kept and not kept[-1] <= number <= kept[-1] + 1:
         again = FrameStore.find(location, FEATURES)  # another driver may have published meanwhile
         if again is not None and publication_number(again) != number:
@@ -109,7 +109,7 @@ def check_history(store: FrameStore, plans: Sequence[Plan], *, repair: bool) -> 
     Repair removes them, and keeps the root that is published now.
     """
     by_number = {plan.header.number + 1: plan.header for plan in plans}
-    for number in numbers(store.location):
+    for number in publication_numbers(store.location):
         header, path = by_number.get(number), history_path(number)
         try:
             kept = FrameStore.of_root(store.location, FEATURES, store.location.read_bytes(path))

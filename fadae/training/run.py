@@ -30,7 +30,7 @@ from fadae.records import (
     finite,
     sha256_hex,
 )
-from fadae.store import FeatureSet, Location, paths
+from fadae.store import FeatureSet, Location, paths, publication_number
 from fadae.summaries import TrainSummary
 
 log = logging.getLogger("fadae.training")
@@ -202,14 +202,19 @@ class Run:
         return dataset
 
     def begin(self, config: TrainConfig, dataset: Dataset, model: Mapping[str, object]) -> None:
-        """Record what the run is bound to."""
+        """Record what the run is bound to, and the publication that it found."""
+        recorded = self.recorded()
+        publication = publication_number(dataset.features.store)
+        if recorded is not None:
+            publication = recorded.get("publication", 0)
         document: RunConfig = {
             "fadae_version": __version__,
             "model": {"name": config.model, **model},
             "recipe": cast(TrainRecipe, config.recipe()),
             "dataset": dataset.description,
+            "publication": publication,
         }
-        if self.recorded() != document:
+        if recorded != document:
             self.write("config.json", document)
 
     def _check_recipe(self, recorded: RunConfig, config: TrainConfig) -> None:
