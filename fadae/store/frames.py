@@ -248,22 +248,25 @@ class FrameStore:
         for under in self.location.names(self.marks):
             self.forget_block(block, under)
 
-    def differing_documents(self, also: Sequence[tuple[int, int]] = ()) -> dict[str, bytes]:
-        """Return the arrays' own documents, by path, that are not what the root says, as it does.
+    def differing_documents(
+        self, also: Sequence[tuple[int, int]] = ()
+    ) -> dict[str, tuple[str | None, bytes]]:
+        """Return the arrays' own documents that are not what the root says: by path, (version, it).
 
         `also` are lengths, (frames, recordings), that a publication under way may have written.
         """
         roots = [self._root, *(self._grown(*lengths, {}) for lengths in also)]
         every = [root["consolidated_metadata"]["metadata"] for root in roots]
-        differing = {}
+        differing: dict[str, tuple[str | None, bytes]] = {}
         for name in self.names:
             path = f"{self.path}/{name}/zarr.json"
+            stored, version = self._stored(path)
             try:
-                found = json.loads(self.location.read_bytes(path))
-            except (FileNotFoundError, ValueError):
+                found = json.loads(stored or b"")
+            except ValueError:
                 found = None
             if found not in [metadata[name] for metadata in every]:
-                differing[path] = canonical_json(self._metadata[name]).encode()
+                differing[path] = (version, canonical_json(self._metadata[name]).encode())
         return differing
 
     def write_recordings(self, start: int, columns: Mapping[str, Sequence[Any] | Array]) -> None:

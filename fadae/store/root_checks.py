@@ -108,15 +108,13 @@ def check_history(store: FrameStore, plans: Sequence[Plan], *, repair: bool) -> 
 
     Repair removes them, and keeps the root that is published now.
     """
-    by_number = {plan.header.number + 1: plan.header for plan in plans}
+    by_number = {plan.header.number + 1: plan for plan in plans}
     for number in publication_numbers(store.location):
-        header, path = by_number.get(number), history_path(number)
+        plan, path = by_number.get(number), history_path(number)
         try:
             kept = FrameStore.of_root(store.location, FEATURES, store.location.read_bytes(path))
             wrong = publication_number(kept) != number or (
-                header is not None
-                and (kept.rows, kept.recording_rows)
-                != (header.stop_row, header.first_recording + header.recordings)
+                plan is not None and not kept.has_lengths(*_lengths(plan))
             )
         except FileNotFoundError:  # pruned meanwhile
             continue
@@ -132,42 +130,46 @@ def check_history(store: FrameStore, plans: Sequence[Plan], *, repair: bool) -> 
 
 def check_lengths(store: FrameStore, plans: Sequence[Plan], *, repair: bool) -> Iterator[Found]:
     """Yield where the root tells of other lengths, or another transform, than its last plan."""
-    last = next((p.header for p in plans if p.header.number + 1 == publication_number(store)), None)
-    if last is None:
+    plan = next((p for p in plans if p.header.number + 1 == publication_number(store)), None)
+    if plan is None:
         return
-    rows, recordings = last.stop_row, last.first_recording + last.recordings
-    attrs = {"transform": last.transform, "dtype": last.dtype}
-    if store.has_lengths(rows, recordings) and all(
+    attrs = {"transform": plan.header.transform, "dtype": plan.header.dtype}
+    if store.has_lengths(*_lengths(plan)) and all(
         store.attrs.get(name) == json.loads(canonical_json({"x": value}))["x"]
         for name, value in attrs.items()
     ):
         return
-    repaired = False
     if repair:
-        try:
-            store.publish(rows, recordings, attrs)
-            repaired = True
-        except OvertakenError:  # by a driver, whose root is right
-            pass
-    yield Found(
-        Problem(ROOT, f"its lengths or its transform are not those of plan {last.number}"), repaired
-    )
+        with contextlib.suppress(OvertakenError):  # by a driver, whose root is right
+            store.publish(*_lengths(plan), attrs)
+    why = f"its lengths or its transform are not those of plan {plan.header.number}"
+    yield Found(Problem(ROOT, why), repair)
 
 
-def check_documents(store: FrameStore, pending: Plan | None, *, repair: bool) -> Iterator[Found]:
-    """Yield the arrays' own documents that are not what the root says, or is about to."""
-    also = []
-    if pending is not None:
-        header = pending.header
-        also.append((header.stop_row, header.first_recording + header.recordings))
-    for path, right in store.differing_documents(also).items():
+def check_documents(location: Location, *, repair: bool) -> Iterator[Found]:
+    """Yield the arrays' own documents that are not what the root says, or is about to.
+
+    They are judged by a root that was the same before they were read and after.
+    """
+    store = FrameStore.open(location, FEATURES)
+    while True:
+        pending = pending_plan(store)
+        also = [] if pending is None else [_lengths(pending)]
+        differing = store.differing_documents(also)
+        again = FrameStore.open(location, FEATURES) if differing else store
+        later = pending_plan(again) if differing else pending
+        if again.root == store.root and (later is None) == (pending is None):
+            break
+        store = again
+    for path, (version, right) in differing.items():
         if repair:
-            try:
-                version: str | None = store.location.read_version(path)[1]
-            except FileNotFoundError:
-                version = None
-            store.location.replace(path, right, version)
+            location.replace(path, right, version)
         yield Found(Problem(path, "missing, or not what was published"), repair)
+
+
+def _lengths(plan: Plan) -> tuple[int, int]:
+    """Return the frames and recordings that are published with a plan."""
+    return plan.header.stop_row, plan.header.first_recording + plan.header.recordings
 
 
 def check_recordings(store: FrameStore, plans: Sequence[Plan], *, repair: bool) -> Iterator[Found]:
@@ -265,9 +267,9 @@ def _later_plans(store: FrameStore) -> Iterator[Plan]:
             number += 1
 
 
-def pending_plan(location: Location, store: FrameStore) -> Plan | None:
+def pending_plan(store: FrameStore) -> Plan | None:
     """Return the plan that comes after those published, if a driver has made one."""
     try:
-        return Plan.read(location, publication_number(store))
+        return Plan.read(store.location, publication_number(store))
     except FadaeError:  # damaged: extraction names it
         return None

@@ -51,7 +51,6 @@ from fadae.store.root_checks import (
     check_lengths,
     check_recordings,
     checked_root,
-    pending_plan,
 )
 from fadae.store.samples import OTHER_SAMPLES, REMEDY, WrongSamples
 from fadae.store.staging import (
@@ -149,8 +148,7 @@ class _Verification:
         """Check what tells what is published; return features.zarr as it is after repair."""
         if self._tell(check_lengths(store, plans, repair=repair)) and repair:
             store = FrameStore.open(self.location, FEATURES)
-        pending = pending_plan(self.location, store)
-        self._tell(check_documents(store, pending, repair=repair))
+        self._tell(check_documents(self.location, repair=repair))
         self._tell(check_fixed(store, repair=repair))
         columns = self._tell(check_recordings(store, plans, repair=repair))
         self.damaged_columns = not all(one.repaired for one in columns)
@@ -166,7 +164,7 @@ class _Verification:
         for report in self.mapper(check_page, pages, label="verify ledger", unit="prefixes"):
             self.recordings += report.recordings
             missing.update((report.prefix, digest) for digest in report.missing)
-            unstaged, spare = self._unstaged(report, store), [one.path for one in report.spare]
+            unstaged, spare = self._unstaged(report), [one.path for one in report.spare]
             for path in (*report.broken, *spare, *unstaged) if self.recompute else ():
                 self.location.delete(path)
             self._note(report.problems)
@@ -179,12 +177,14 @@ class _Verification:
                 path = staged(prefix, f"{key}.json")
                 self._note([Problem(path, "missing: published, but no longer in the ledger")])
 
-    def _unstaged(self, report: PageReport, store: FrameStore | None) -> list[str]:
+    def _unstaged(self, report: PageReport) -> list[str]:
         """Return the paths of the commits whose samples are neither staged nor published."""
         published = set[str]()
-        if store is not None and report.unstaged:  # of a plan that cannot be read
+        if report.unstaged:
             try:
-                published = PublishedRecordings(store).published_keys(report.unstaged)
+                # As it is now: a recording's PCM goes once it is published, meanwhile perhaps.
+                if (store := FrameStore.find(self.location, FEATURES)) is not None:
+                    published = PublishedRecordings(store).published_keys(report.unstaged)
             except DamagedError as error:
                 log.warning("whether all samples are published cannot be told: %s", error)
                 return []
