@@ -15,10 +15,9 @@ from fadae.store.paths import FEATURES, PLANS
 from fadae.store.plan import Plan
 from fadae.store.verify import verify
 from tests.simulation.bucket import Bucket, BucketLocation
-from tests.simulation.scheduler import Event, Scheduler, Turn, Wrong, drawn_turns, fewer
+from tests.simulation.scheduler import ROOT, Event, Scheduler, Turn, Wrong, drawn_turns, fewer
 from tests.simulation.world import (
     READINGS,
-    ROOT,
     Damage,
     Setting,
     extracts,
@@ -182,7 +181,10 @@ _verified: dict[int, list[str]] = {}
 def _problems(bucket: Bucket) -> list[str]:
     state = hash(bucket.state())
     if state not in _verified:
-        found = verify(BucketLocation(bucket))["problems"]
+        try:
+            found = verify(BucketLocation(bucket))["problems"]
+        except Exception as error:
+            raise Wrong(f"verify fails: {error!r}") from error
         _verified[state] = [f"{one['path']}: {one['problem']}" for one in found]
     return _verified[state]
 

@@ -15,6 +15,7 @@ from typing import Literal, NamedTuple, TypeVar, get_args
 from greenlet import getcurrent, greenlet
 
 from fadae.errors import TransientError
+from fadae.store.paths import FEATURES
 from tests.simulation.bucket import LONGEST_LAG, Bucket, BucketLocation, Kind
 
 T = TypeVar("T")
@@ -32,6 +33,7 @@ Fate = Literal[
 FATES: tuple[Fate, ...] = get_args(Fate)
 _OFTEN = (12, 2, 2, 1, 1, 3, 2, 2)
 _LATER_REQUESTS = 150
+ROOT = f"{FEATURES}/zarr.json"
 _ENOUGH = 10**9
 
 
@@ -57,12 +59,21 @@ class Event(NamedTuple):
         return "" if self.is_read and not self.fate else self.what
 
 
+Until = Literal["request", "write", "root"]
+UNTIL: tuple[Until, ...] = get_args(Until)
+_UNTIL_OFTEN = (5, 4, 1)
+
+
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One process's turn: so many requests, the last of which has a fate."""
+    """One process's turn: so many requests, and on until one of a kind, which has a fate or waits.
+
+    What is between a read and a write is where others do harm.
+    """
 
     process: int  # which of those that have not finished, counted round
     requests: int
+    until: Until = "request"
     fate: Fate = "none"
     later: int = 0  # writes that a listing lags behind; requests until one arrives after all
 
@@ -73,6 +84,7 @@ def drawn_turns(drawn: random.Random, processes: int) -> list[Turn]:
         Turn(
             drawn.randrange(processes),
             int(2 ** drawn.uniform(0, 8.5)),
+            drawn.choices(UNTIL, _UNTIL_OFTEN)[0],
             drawn.choices(FATES, _OFTEN)[0],
             drawn.randrange(1, _LATER_REQUESTS),
         )
@@ -102,6 +114,7 @@ class Scheduler:
     trace: list[Event] = field(default_factory=list)
     _turn: Turn = Turn(0, 0)
     _left: int = 0
+    _met: bool = False  # the request of its fate was met
     _dying: bool = False  # the process whose turn it is
     _over: bool = False
     _later: list[tuple[float, str, Callable[[], object]]] = field(default_factory=list)
@@ -135,7 +148,7 @@ class Scheduler:
             self.trace.append(
                 Event(process.name, "starts" if process.starts == 1 else "runs again")
             )
-        self._turn, self._left = turn, turn.requests
+        self._turn, self._left, self._met = turn, turn.requests, False
         wrong = process.run.switch()
         if process.run.dead:
             process.run = None
@@ -170,12 +183,14 @@ class Scheduler:
         while True:
             if self._dying or self._over:
                 raise Killed
-            if self._left == 0:
+            due = self._left <= 0 and self._is_due(kind, path)
+            if self._met or (due and self._turn.fate in ("none", "late listing")):
                 self._hand_over()
-            self._left -= 1
+                continue
+            fate: Fate = self._turn.fate if due else "none"
+            self._left, self._met = self._left - 1, due
             self.bucket.seconds += 1.0
             self._arrive()
-            fate = self._turn.fate if self._left == 0 else "none"
             told = "" if fate == "none" else fate
             self.trace.append(Event(process.name, verb, path, told, kind != "write"))
             match fate:
@@ -195,6 +210,15 @@ class Scheduler:
                     _ignore(act)
                 case "done again later":
                     self._postpone(process, kind, path, act)
+
+    def _is_due(self, kind: Kind, path: str) -> bool:
+        """Return whether a request is one that the turn is to end with."""
+        match self._turn.until:
+            case "write":
+                return kind == "write"
+            case "root":
+                return kind == "write" and path == ROOT
+        return True
 
     def _lag(self, kind: Kind) -> int:
         late = kind == "list" and self._turn.fate == "late listing"
@@ -239,4 +263,5 @@ def fewer(turns: Sequence[Turn]) -> Iterator[Sequence[Turn]]:
         yield [*turns[:at], *turns[at + 1 :]]
     for at, turn in enumerate(turns):
         if turn.fate != "none":
-            yield [*turns[:at], Turn(turn.process, turn.requests), *turns[at + 1 :]]
+            quiet = Turn(turn.process, turn.requests, turn.until)
+            yield [*turns[:at], quiet, *turns[at + 1 :]]

@@ -16,7 +16,7 @@ from fadae.store import frames
 from fadae.store.frames import FrameStore
 from tests.simulation.interleaving import interleaving, play, simplest
 from tests.simulation.laboratory import laboratory
-from tests.simulation.scheduler import FATES, Turn
+from tests.simulation.scheduler import FATES, UNTIL, Turn
 from tests.simulation.world import Setting
 
 SEEDS, BATCHES = 400, 4  # and a hundred that hypothesis draws
@@ -25,6 +25,7 @@ turns = st.builds(
     Turn,
     process=st.integers(0, 3),
     requests=st.integers(1, 300),
+    until=st.sampled_from(UNTIL),
     fate=st.sampled_from(FATES),
     later=st.integers(0, 150),
 )

@@ -33,12 +33,11 @@ from fadae.store.staging import read_commit, write_commit
 from fadae.store.verify import verify
 from fadae.transform import preset as preset_transform
 from tests.simulation.bucket import Bucket, BucketLocation, Kind, T
-from tests.simulation.scheduler import Process, Wrong
+from tests.simulation.scheduler import ROOT, Process, Wrong
 
 _KEPT_READINGS = 16
 RATE_HZ = 100
 PRESET = "critical"
-ROOT = f"{FEATURES}/zarr.json"
 # Samples at 36 a hop, blocks of 8 rows: most plans fill more blocks than one.
 LENGTHS = {"a/1": 150, "a/2": 290, "b/1": 36, "b/2": 150, "c/1": 330, "c/2": 20, "d/1": 100}
 How = Literal["gone", "empty", "cut", "flipped"]
