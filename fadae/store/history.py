@@ -8,13 +8,14 @@ The date of a publication is that of its object.
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from fadae.errors import UsageError
-from fadae.store.frames import DamagedError, FrameStore
+from fadae.store.frames import DamagedError, FrameStore, OvertakenError
 from fadae.store.location import Location
 from fadae.store.paths import FEATURES
 
@@ -58,6 +59,14 @@ def keep_root(store: FrameStore) -> None:
     number = publication_number(store)
     if number:
         store.location.create_exclusive(history_path(number), store.root)
+
+
+def replace_attrs(store: FrameStore, attrs: Mapping[str, object]) -> None:
+    """Correct attributes of the root, and of the kept one; a driver's newer root stands."""
+    with contextlib.suppress(OvertakenError):
+        store = store.publish(store.rows, store.recording_rows, attrs)
+        store.location.delete(history_path(publication_number(store)))
+        keep_root(store)
 
 
 def publication_numbers(location: Location) -> list[int]:

@@ -6,7 +6,6 @@ object begins and ends: what is written again, by another driver or in repair, i
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import re
 from collections.abc import Iterable, Iterator
@@ -16,7 +15,8 @@ import numpy as np
 
 from fadae.store.checks import Problem
 from fadae.store.features import NO_RECORDING
-from fadae.store.frames import DamagedError, FrameStore, OvertakenError
+from fadae.store.frames import DamagedError, FrameStore
+from fadae.store.history import replace_attrs
 from fadae.store.index_objects import (
     ENTRY,
     ROWS_PER_PACK,
@@ -251,8 +251,7 @@ def check_index(store: FrameStore, *, repair: bool) -> Iterator[Problem]:
     if (frames, samples) != (attrs["frames"], attrs["samples"]):
         if repair:
             right = {**attrs, "frames": frames, "samples": samples}
-            with contextlib.suppress(OvertakenError):  # by a driver, whose totals are right
-                store.publish(store.rows, store.recording_rows, {"index": right})
+            replace_attrs(store, {"index": right})
         yield Problem(f"{FEATURES}/zarr.json", "its totals are not those of the recordings")
 
 

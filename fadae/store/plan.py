@@ -97,6 +97,8 @@ class Plan:
                 digest = _sha256(file)
                 file.seek(0)
                 header = PlanHeader(**json.loads(gzip.GzipFile(fileobj=file).readline()))
+                if header.number != number:
+                    raise ValueError(f"it is plan {header.number}")
         except FileNotFoundError:
             return None
         return cls(location, header, digest)

@@ -32,6 +32,7 @@ from fadae.store.location import Location
 from fadae.store.paths import FEATURES
 from fadae.store.plan import Plan
 from fadae.store.publication import planned_columns, planned_rows
+from fadae.store.recording_index import index_attrs
 from fadae.transform import transform_from_config
 
 ROOT = f"{FEATURES}/zarr.json"
@@ -74,7 +75,27 @@ def checked_root(location: Location, *, repair: bool) -> tuple[FrameStore | None
             return checked_root(location, repair=repair)
         why = f"of publication {number}, where {kept[-1]} was the last one"
         return _restored(location, version, why, repair, store)
+    if number in kept and not _is_kept(store, number):
+        return _restored(location, version, "not what was published", repair, store)
     return store, []
+
+
+def _is_kept(store: FrameStore, number: int) -> bool:
+    """Return whether the root is the one that was kept of its number, as far as that is sound.
+
+    The kept one is believed where its lengths are those of its plan, or both have the same.
+    """
+    try:
+        kept = FrameStore.of_root(
+            store.location, FEATURES, store.location.read_bytes(history_path(number))
+        )
+        if kept.root == store.root or publication_number(kept) != number:
+            return True
+        plan = Plan.read(store.location, number - 1)
+        lengths = (store.rows, store.recording_rows) if plan is None else _lengths(plan)
+        return not kept.has_lengths(*lengths)
+    except (FadaeError, FileNotFoundError, ValueError, KeyError, TypeError, IndexError):
+        return True  # `check_history` tells
 
 
 def _restored(
@@ -126,6 +147,17 @@ def check_history(store: FrameStore, plans: Sequence[Plan], *, repair: bool) -> 
             yield Found(Problem(path, "damaged, or of another publication"), repair)
     if repair:
         keep_root(store)
+
+
+def is_of_another(plan: Plan, store: FrameStore) -> bool:
+    """Return whether objects of the index tell of another plan of this number."""
+    index = index_attrs(store.attrs, store.recording_rows)
+    if index is None:
+        return False
+    named = {*index["packs"], *(table["token"] for table in index["tables"])}
+    number = plan.token.partition("-")[0]
+    own = {token for token in named if token.partition("-")[0] == number}
+    return bool(own) and own != {plan.token}
 
 
 def check_lengths(store: FrameStore, plans: Sequence[Plan], *, repair: bool) -> Iterator[Found]:

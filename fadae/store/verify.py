@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import logging
 from collections.abc import Callable, Collection, Iterable, Iterator
@@ -18,7 +17,8 @@ from fadae.store.checks import (
     check_block,
     check_page,
 )
-from fadae.store.frames import DamagedError, FrameStore, OvertakenError
+from fadae.store.frames import DamagedError, FrameStore
+from fadae.store.history import replace_attrs
 from fadae.store.indexing import check_index, extend_index
 from fadae.store.layout import BLOCK_FRAMES
 from fadae.store.location import Location
@@ -51,6 +51,7 @@ from fadae.store.root_checks import (
     check_lengths,
     check_recordings,
     checked_root,
+    is_of_another,
 )
 from fadae.store.samples import OTHER_SAMPLES, REMEDY, WrongSamples
 from fadae.store.staging import (
@@ -224,6 +225,10 @@ class _Verification:
                     continue
                 for _ in plan.recordings():
                     pass
+                if store is not None and is_of_another(plan, store):
+                    why = "is not the plan that was published: restore it from a copy"
+                    self._note([Problem(plan_path(number), why)])
+                    continue
                 plans.append(plan)
             except FadaeError as error:
                 self._note([Problem(plan_path(number), str(error))])
@@ -246,8 +251,7 @@ class _Verification:
             return
         last = Plan.read(self.location, max(0, published_plans(store) - 1))
         index = extend_index(store, (), last.token if last else "00000-none")
-        with contextlib.suppress(OvertakenError):  # by a driver, who has written one
-            store.publish(store.rows, store.recording_rows, {"index": index})
+        replace_attrs(store, {"index": index})
 
     def _check_features(self, store: FrameStore, plans: list[Plan]) -> None:
         blocks = -(-store.rows // BLOCK_FRAMES)
