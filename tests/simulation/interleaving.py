@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from fadae.errors import FadaeError
+from fadae.store.history import open_publication
 from fadae.store.location import Location
 from fadae.store.paths import FEATURES, PLANS
 from fadae.store.plan import Plan
@@ -107,6 +108,7 @@ class _Roots:
         bucket.watch = self._see
         if ROOT in bucket.objects:
             self._see(ROOT, bucket.objects[ROOT].data)
+        self.first = self._last[0]
 
     def _see(self, path: str, data: bytes | None) -> None:
         if path != ROOT:
@@ -130,12 +132,28 @@ class _Roots:
         for root in self.roots if self.reads else ():
             READINGS.ensure_right(self.bucket, root)
 
+    def check_history(self) -> None:
+        """Ensure that each publication opens as it was published."""
+        location = BucketLocation(self.bucket)
+        for number in range(1, self._last[0] + 1):
+            try:
+                root = open_publication(location, number).root
+            except FadaeError as error:
+                raise Wrong(f"publication {number} does not open: {error}") from error
+            READINGS.ensure_right(self.bucket, root)
+            if number >= self.first and root not in self.roots:
+                raise Wrong(f"publication {number} opens on a root that never was")
+
 
 def _ensure_the_same(bucket: Bucket, setting: Setting, roots: _Roots) -> None:
     """Run what was begun again, undisturbed: it must end as if nothing had ever disturbed it."""
     _quietly(bucket, setting)
     roots.reads = True
     roots.check()
+    if "prune" not in setting.commands and not setting.damage:
+        roots.check_history()
+    bucket.seconds += 1e6
+    prunes(BucketLocation(bucket), setting.keep)
     ids = READINGS.ensure_right(bucket, bucket.objects[ROOT].data)
     if sorted(ids) != sorted(setting.everybody):
         raise Wrong(f"published are {sorted(ids)}, not {sorted(setting.everybody)}")
@@ -158,8 +176,6 @@ def _quietly(bucket: Bucket, setting: Setting) -> None:
             repairs(location)
         ingest(location, *setting.arriving)
         again(location)
-        bucket.seconds += 1e6
-        prunes(location, setting.keep)
     except Exception as error:
         raise Wrong(f"running it again fails: {error!r}") from error
 
