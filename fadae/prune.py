@@ -163,7 +163,7 @@ def _of_features(store: FrameStore, before: float) -> Iterator[tuple[str, dict[s
     store = FrameStore.open(location, FEATURES)
     number = published_plans(store)
     yield INDEX, _sized(location, superseded(store, number))
-    from fadae.query.history import trained_on
+    from fadae.query import trained_on
 
     named = {number, *trained_on(location)}
     old = [n for n in publication_numbers(location) if n < number and n not in named]

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from fadae._lazy import lazily
 
 if TYPE_CHECKING:
+    from fadae.query.history import PublicationLine, trained_on
     from fadae.query.recordings import Recording, Recordings
     from fadae.query.runs import ORIGINAL, TRANSFORM
     from fadae.query.workspace import Workspace, open
@@ -12,10 +13,20 @@ else:
     __getattr__ = lazily(
         __name__,
         {
+            "fadae.query.history": ["PublicationLine", "trained_on"],
             "fadae.query.recordings": ["Recording", "Recordings"],
             "fadae.query.runs": ["ORIGINAL", "TRANSFORM"],
             "fadae.query.workspace": ["Workspace", "open"],
         },
     )
 
-__all__ = ["ORIGINAL", "TRANSFORM", "Recording", "Recordings", "Workspace", "open"]
+__all__ = [
+    "ORIGINAL",
+    "TRANSFORM",
+    "PublicationLine",
+    "Recording",
+    "Recordings",
+    "Workspace",
+    "open",
+    "trained_on",
+]

@@ -27,7 +27,7 @@ from fadae.store.history import (
     publication_numbers,
 )
 from fadae.store.index_objects import RecordingRow
-from fadae.store.layout import RECORDINGS_PER_CHUNK
+from fadae.store.layout import FRAME, RECORDING, RECORDINGS_PER_CHUNK
 from fadae.store.location import Location
 from fadae.store.paths import FEATURES
 from fadae.store.plan import Plan
@@ -134,8 +134,10 @@ def check_history(store: FrameStore, plans: Sequence[Plan], *, repair: bool) -> 
         plan, path = by_number.get(number), history_path(number)
         try:
             kept = FrameStore.of_root(store.location, FEATURES, store.location.read_bytes(path))
-            wrong = publication_number(kept) != number or (
-                plan is not None and not kept.has_lengths(*_lengths(plan))
+            wrong = (
+                publication_number(kept) != number
+                or (plan is not None and not kept.has_lengths(*_lengths(plan)))
+                or _lasting(kept) != _lasting(store)
             )
         except FileNotFoundError:  # pruned meanwhile
             continue
@@ -147,6 +149,17 @@ def check_history(store: FrameStore, plans: Sequence[Plan], *, repair: bool) -> 
             yield Found(Problem(path, "damaged, or of another publication"), repair)
     if repair:
         keep_root(store)
+
+
+def _lasting(store: FrameStore) -> object:
+    """Return what of a root no publication changes: all but lengths, their number and the index."""
+    root = json.loads(store.root)
+    for name in ("published_plans", "index"):
+        root["attributes"].pop(name, None)
+    for metadata in root["consolidated_metadata"]["metadata"].values():
+        if metadata["dimension_names"][0] in (FRAME, RECORDING):
+            metadata["shape"][0] = 0
+    return root
 
 
 def is_of_another(plan: Plan, store: FrameStore) -> bool:

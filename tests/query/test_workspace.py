@@ -292,7 +292,7 @@ def test_info_counts_recordings_failures_and_runs(location: Location) -> None:
 
 def lies_in(path: Path, part: str) -> bool:
     """Whether a file of a workspace belongs to a part of its sizes."""
-    top, below = path.parts[0], path.parts[1]
+    top, below = path.parts[0], (*path.parts, "")[1]
     if top == "features.zarr":
         return part == (below if below in ("features", "audio") else "recordings")
     return part == ("checkpoints" if "checkpoints" in path.parts else top)

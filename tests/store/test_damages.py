@@ -159,6 +159,9 @@ HEALED: dict[str, Damage] = {
     "index: ids gone": index_file("ids", Path.unlink),
     "index: text flipped": index_file("text", halved),
     "a kept root cut": cut(history_path(2)),
+    "a kept root's attribute": told(
+        history_path(2), lambda root: root["attributes"].update(dtype="float32")
+    ),
     "a mark gone": gone(mark_path("n/1")),
     "staged samples cut": cut(pcm_path("a/1")),
 }

@@ -22,7 +22,7 @@ from fadae.stages.extract import extract, extract_shard
 from fadae.store import indexing
 from fadae.store.features import FeatureSet
 from fadae.store.frames import DamagedError, FrameStore
-from fadae.store.history import history_path
+from fadae.store.history import HISTORY, history_path
 from fadae.store.index_objects import ROWS_PER_PACK, RecordingRow
 from fadae.store.indexing import check_index, extend_index, sweep_index
 from fadae.store.location import Location
@@ -230,8 +230,9 @@ def test_damage_is_found_and_repaired_to_the_same_bytes(
 
 
 def without_index(folder: Path) -> Location:
-    """Make a workspace what an earlier fadae left: no index, no marks."""
+    """Make a workspace what an earlier fadae left: no index, no history, no marks."""
     shutil.rmtree(folder / INDEX)
+    shutil.rmtree(folder / HISTORY)
     shutil.rmtree(folder / "staging/new", ignore_errors=True)
     path = folder / FEATURES / "zarr.json"
     root = json.loads(path.read_text("utf-8"))
