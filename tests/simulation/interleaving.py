@@ -8,6 +8,7 @@ import json
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from fadae.errors import FadaeError
 from fadae.store.history import open_publication
@@ -71,11 +72,10 @@ def interleaving(seed: int) -> tuple[Setting, list[Turn]]:
 def play(setting: Setting, turns: Sequence[Turn]) -> Outcome:
     """Run an interleaving, and then all that was begun in it again."""
     bucket = prepared(setting.published, setting.staged, setting.keep).copy()
-    roots = _Roots(bucket)
+    roots = _Roots(bucket, reads=setting.damage is None)
     scheduler = Scheduler(bucket, setting.processes(), roots.check)
     if setting.damage:
         setting.damage.do(bucket)
-        roots.reads = False
         scheduler.passing = (FadaeError,)
     wrong = ""
     try:
@@ -100,10 +100,10 @@ def simplest(outcome: Outcome) -> Outcome:
 class _Roots:
     """Every root there was; none may be set back, and all must go on to read right."""
 
-    def __init__(self, bucket: Bucket) -> None:
+    def __init__(self, bucket: Bucket, *, reads: bool) -> None:
         self.bucket, self.wrong = bucket, ""
         self.roots = list[bytes]()
-        self.reads = True  # whether they must read right, and not only stand
+        self.reads = reads  # whether they must read right, and not only stand
         self._last = (0, 0, 0)
         bucket.watch = self._see
         if ROOT in bucket.objects:
@@ -113,17 +113,17 @@ class _Roots:
     def _see(self, path: str, data: bytes | None) -> None:
         if path != ROOT:
             return
-        if data is None:
-            self.wrong = self.wrong or "the root is removed"
+        root = _json(data)
+        if root is None:  # whoever repairs a damaged one may remove it
+            self.wrong = self.wrong or "the root is no root any more" if self.reads else ""
             return
-        root = json.loads(data)
         arrays = root["consolidated_metadata"]["metadata"]
         lengths = (arrays[name]["shape"][0] for name in ("features", "recording_id"))
         told = (root["attributes"]["published_plans"], *lengths)
         if any(new < old for new, old in zip(told, self._last, strict=True)):
             self.wrong = self.wrong or f"the root is set back from {self._last} to {told}"
         self._last = told
-        if data not in self.roots:
+        if data is not None and data not in self.roots:
             self.roots.append(data)
 
     def check(self) -> None:
@@ -143,6 +143,13 @@ class _Roots:
             READINGS.ensure_right(self.bucket, root)
             if number >= self.first and root not in self.roots:
                 raise Wrong(f"publication {number} opens on a root that never was")
+
+
+def _json(data: bytes | None) -> Any:
+    try:
+        return json.loads(data or b"")
+    except ValueError:
+        return None
 
 
 def _ensure_the_same(bucket: Bucket, setting: Setting, roots: _Roots) -> None:

@@ -33,7 +33,7 @@ from fadae.store.staging import read_commit, write_commit
 from fadae.store.verify import verify
 from fadae.transform import preset as preset_transform
 from tests.simulation.bucket import Bucket, BucketLocation, Kind, T
-from tests.simulation.scheduler import ROOT, Process, Wrong
+from tests.simulation.scheduler import Process, Wrong
 
 _KEPT_READINGS = 16
 RATE_HZ = 100
@@ -210,7 +210,7 @@ class Damage:
         told = [
             path
             for path in sorted(bucket.objects)
-            if path.startswith(folders) and "/blocks/" not in path and path not in (ROOT, RELEASED)
+            if path.startswith(folders) and "/blocks/" not in path and path != RELEASED
         ]
         return cls(drawn.choice(told), drawn.choice(get_args(How)), drawn.random())
 
@@ -251,7 +251,7 @@ class Setting:
                 ((("a/1",), ("a/2",)), (), ("b/2",)),
             ]
         )
-        others = ("extract", "extract", "repair", "prune", "read", "read")
+        others = ("extract", "extract", "repair", "repair", "prune", "prune", "read", "read")
         commands = ("extract", "ingest", *drawn.sample(others, drawn.randrange(1, 3)))
         keep, damage = drawn.random() < 0.2, None
         if published and drawn.random() < 0.1:
