@@ -182,6 +182,7 @@ def test_the_command_prints_a_line_a_kind(workspace: Path, tmp_path: Path) -> No
         "staging",
         "checkpoints",
         "index",
+        "history",
         "blocks",
         "plans",
         "partial",

@@ -19,7 +19,7 @@ import zarr
 
 from fadae.arrays import Array
 from fadae.errors import FadaeError, TransientError
-from fadae.records import canonical_json
+from fadae.records import canonical_json, sha256_hex
 from fadae.store.layout import (
     BLOCK_FRAMES,
     CHUNK_FRAMES,
@@ -46,6 +46,9 @@ __all__ = [
     "FrameStore",
     "OvertakenError",
 ]
+
+
+SEAL = "root_sha256"  # attribute of a root that was published: the SHA-256 of all but itself
 
 
 class DamagedError(FadaeError, ValueError):
@@ -112,6 +115,11 @@ class FrameStore:
     def root(self) -> bytes:
         """The root document as it is stored."""
         return canonical_json(self._root).encode()
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether the root is what was written, as far as it says: an early one does not."""
+        return SEAL not in self._root["attributes"] or _sealed(self._root) == self._root
 
     @classmethod
     def of_root(cls, location: Location, path: str, root: bytes) -> Self:
@@ -326,7 +334,7 @@ class FrameStore:
         write is the commit, and it takes place only if the root still is what was opened here.
         `attrs` replaces the attributes it names. Raises OvertakenError where it is not.
         """
-        root = self._grown(rows, recordings, attrs or {})
+        root = _sealed(self._grown(rows, recordings, attrs or {}))
         for _ in self.location.concurrently(
             lambda one: self._grow_document(*one), root["consolidated_metadata"]["metadata"].items()
         ):
@@ -400,6 +408,14 @@ class FrameStore:
     def _view(self, name: str, rows: int) -> zarr.Array[Any]:
         """Return an array as if `rows` rows were published, empty chunks written too."""
         return with_rows(self.array(name), rows)
+
+
+def _sealed(root: GroupDocument) -> GroupDocument:
+    """Return a root document with the SHA-256 of the rest of it among its attributes."""
+    attributes = {name: value for name, value in root["attributes"].items() if name != SEAL}
+    rest: GroupDocument = {**root, "attributes": attributes}
+    attributes = {**attributes, SEAL: sha256_hex(canonical_json(rest))}
+    return {**root, "attributes": attributes}
 
 
 def _column(array: zarr.Array[Any], values: Sequence[Any] | Array) -> Array:

@@ -126,7 +126,7 @@ def number_at(location: Location, at: int | str) -> int:
     raise UsageError(f"{location.url} had published nothing by {at}: see `fadae log`")
 
 
-def newest_root(location: Location) -> Iterator[tuple[int, bytes]]:
-    """Yield (number, root) of the publications that are kept, the newest first."""
+def newest_roots(location: Location) -> Iterator[bytes]:
+    """Yield the roots that are kept, the newest first."""
     for number in publication_numbers(location)[::-1]:
-        yield number, location.read_bytes(history_path(number))
+        yield location.read_bytes(history_path(number))

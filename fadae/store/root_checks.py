@@ -18,11 +18,11 @@ from fadae.errors import FadaeError
 from fadae.records import canonical_json
 from fadae.store.checks import Problem, check_array
 from fadae.store.features import FeatureSet, feature_specs
-from fadae.store.frames import DamagedError, FrameStore, OvertakenError
+from fadae.store.frames import SEAL, DamagedError, FrameStore, OvertakenError
 from fadae.store.history import (
     history_path,
     keep_root,
-    newest_root,
+    newest_roots,
     publication_number,
     publication_numbers,
 )
@@ -77,20 +77,21 @@ def checked_root(location: Location, *, repair: bool) -> tuple[FrameStore | None
         return _restored(location, version, why, repair, store)
     if number in kept and not _is_kept(store, number):
         return _restored(location, version, "not what was published", repair, store)
+    if not store.is_sound:  # of a publication whose root was not kept yet
+        return store, [Found(Problem(ROOT, "not what was published, and was not kept"))]
     return store, []
 
 
 def _is_kept(store: FrameStore, number: int) -> bool:
-    """Return whether the root is the one that was kept of its number, as far as that is sound.
-
-    The kept one is believed where its lengths are those of its plan, or both have the same.
-    """
+    """Return whether the root is the one that was kept of its number, as far as that is sound."""
     try:
         kept = FrameStore.of_root(
             store.location, FEATURES, store.location.read_bytes(history_path(number))
         )
-        if kept.root == store.root or publication_number(kept) != number:
+        if kept.root == store.root or publication_number(kept) != number or not kept.is_sound:
             return True
+        if not store.is_sound:
+            return False
         plan = Plan.read(store.location, number - 1)
         lengths = (store.rows, store.recording_rows) if plan is None else _lengths(plan)
         return not kept.has_lengths(*lengths)
@@ -107,10 +108,12 @@ def _restored(
 ) -> tuple[FrameStore | None, list[Found]]:
     """Put the newest root that was kept in place of a version of it, in repair."""
     problem = Problem(ROOT, why)
-    for _, root in newest_root(location) if repair else ():
+    for root in newest_roots(location) if repair else ():
         try:
             kept = FrameStore.of_root(location, FEATURES, root)
-            publication_number(kept)
+            _ = publication_number(kept)
+            if not kept.is_sound:
+                continue
         except (ValueError, KeyError, TypeError):
             continue
         location.replace(ROOT, root, version)  # whoever was quicker has published since
@@ -136,6 +139,7 @@ def check_history(store: FrameStore, plans: Sequence[Plan], *, repair: bool) -> 
             kept = FrameStore.of_root(store.location, FEATURES, store.location.read_bytes(path))
             wrong = (
                 publication_number(kept) != number
+                or not kept.is_sound
                 or (plan is not None and not kept.has_lengths(*_lengths(plan)))
                 or _lasting(kept) != _lasting(store)
             )
@@ -154,7 +158,7 @@ def check_history(store: FrameStore, plans: Sequence[Plan], *, repair: bool) -> 
 def _lasting(store: FrameStore) -> object:
     """Return what of a root no publication changes: all but lengths, their number and the index."""
     root = json.loads(store.root)
-    for name in ("published_plans", "index"):
+    for name in ("published_plans", "index", SEAL):
         root["attributes"].pop(name, None)
     for metadata in root["consolidated_metadata"]["metadata"].values():
         if metadata["dimension_names"][0] in (FRAME, RECORDING):

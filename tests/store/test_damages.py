@@ -162,6 +162,12 @@ HEALED: dict[str, Damage] = {
     "a kept root's attribute": told(
         history_path(2), lambda root: root["attributes"].update(dtype="float32")
     ),
+    "a kept root's number": written(
+        history_path(2), lambda data: data.replace(b"[202,206]", b"[202,207]", 1)
+    ),
+    "a root's number": written(
+        f"{FEATURES}/zarr.json", lambda data: data.replace(b'"samples":', b'"samples":1', 1)
+    ),
     "a mark gone": gone(mark_path("n/1")),
     "staged samples cut": cut(pcm_path("a/1")),
 }

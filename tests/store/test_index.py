@@ -236,7 +236,7 @@ def without_index(folder: Path) -> Location:
     shutil.rmtree(folder / "staging/new", ignore_errors=True)
     path = folder / FEATURES / "zarr.json"
     root = json.loads(path.read_text("utf-8"))
-    del root["attributes"]["index"]
+    del root["attributes"]["index"], root["attributes"]["root_sha256"]
     path.write_text(json.dumps(root), "utf-8")
     return Location(str(folder))
 
