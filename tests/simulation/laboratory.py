@@ -50,6 +50,7 @@ def laboratory() -> Iterator[None]:
                 stack.enter_context(patch(module, "concurrent_map", _in_turn))
         stack.enter_context(patch(asyncio, "to_thread", _at_once))
         stack.enter_context(patch(frames.FrameStore, "array", _array))
+        stack.enter_context(patch(frames.FrameStore, "_length", _length))
         stack.enter_context(patch(frames, "new_group", _new_group))
         stack.enter_context(patch(frames, "group_of", _group_of))
         stack.enter_context(patch(frames, "first_object", _first_object))
@@ -99,7 +100,7 @@ _objects: dict[tuple[Any, ...], bytes | memoryview] = {}
 _merged: dict[tuple[Any, ...], bytes] = {}
 _real_new_group, _real_first_object = layout.new_group, zarr_internals.first_object
 _real_sync = zarr.core.sync.sync
-_real_array = frames.FrameStore.array
+_real_array, _real_length = frames.FrameStore.array, frames.FrameStore._length
 
 
 def _new_group(specs: list[ArraySpec], attrs: Mapping[str, Any]) -> dict[str, bytes]:
@@ -161,6 +162,14 @@ def _array(store: frames.FrameStore, name: str) -> zarr.Array[Any]:
         kept[key] = _real_array(store, name)
     array: zarr.Array[Any] = kept[key]
     return array
+
+
+def _length(store: frames.FrameStore, axis: str) -> int:
+    """Return what `FrameStore._length` does, asked once."""
+    lengths: dict[str, int] = vars(store).setdefault("_lengths", {})
+    if axis not in lengths:
+        lengths[axis] = _real_length(store, axis)
+    return lengths[axis]
 
 
 def _with_rows(array: zarr.Array[Any], rows: int) -> zarr.Array[Any]:
