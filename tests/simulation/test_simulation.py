@@ -80,10 +80,11 @@ def old_write_recordings(self: FrameStore, start: int, columns: Mapping[str, Any
 
 
 @pytest.mark.parametrize(
-    ("name", "old"), [("publish", old_publish), ("write_recordings", old_write_recordings)]
+    ("name", "old", "first"),
+    [("publish", old_publish, 40), ("write_recordings", old_write_recordings, 120)],
 )
 def test_what_publication_once_did_is_found_wrong(
-    name: str, old: object, monkeypatch: pytest.MonkeyPatch
+    name: str, old: object, first: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(FrameStore, name, old)
-    assert any(play(*interleaving(seed)).wrong for seed in range(300))
+    assert any(play(*interleaving(seed)).wrong for seed in range(first, first + 300))
