@@ -171,7 +171,7 @@ def _ensure_the_same(bucket: Bucket, setting: Setting, roots: _Roots) -> None:
         raise Wrong(f"the plans are {plans}, not {setting.published} and more")
     expected = _undisturbed(plans, setting.keep)
     differ = {path for path, _ in bucket.state() ^ expected.state()}
-    # A removal that arrives late may take a mark along: its block would be computed again, the same.
+    # A removal that arrives late may take a mark along: its block would be computed again.
     differ -= {path for path in differ - bucket.objects.keys() if "/blocks/" in path}
     if differ:
         raise Wrong(f"not the bytes of an undisturbed run: {sorted(differ)}")
