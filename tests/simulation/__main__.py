@@ -17,7 +17,8 @@ from tests.simulation.interleaving import Outcome, interleaving, play, simplest
 from tests.simulation.laboratory import laboratory
 
 _SEEDS_A_TASK = 50
-_MOST_WRONG = 40
+_MOST_WRONG = 20
+_TOLD_EVERY = 500
 
 
 def wrong_among(seeds: range) -> list[tuple[int, Outcome]]:
@@ -53,6 +54,8 @@ def run(seeds: range, processes: int) -> bool:
         for seed, outcome in found:
             print(f"seed {seed}: {outcome if not wrong else outcome.wrong}", flush=True)
             wrong += 1
+        if ran % _TOLD_EVERY == 0:
+            print(f"{ran} of {len(seeds)}, {wrong} go wrong", file=sys.stderr, flush=True)
         if wrong >= _MOST_WRONG:
             break
     seconds, ran = time.monotonic() - started, min(ran, len(seeds))
