@@ -51,7 +51,8 @@ test-newest:
 	$(call install,$(NEWEST),)
 	$(NEWEST)/bin/python $(PYTEST)
 
-# New, random examples for the property tests, and many more of them.
+# New, random examples for the property tests, and many more of them: mutated media files, HTTP
+# answers, codes and documents among them. Its last line says how many ran.
 fuzz: $(VENV)/.installed
 	$(BIN)/python $(PYTEST) -m hypothesis --hypothesis-profile=fuzz
 

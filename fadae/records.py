@@ -50,6 +50,21 @@ class FailureClass(StrEnum):
     PERMANENT = "permanent"
 
 
+def _checked(values: object, **kinds: type) -> dict[str, Any]:
+    """Return what JSON holds as the fields of a record: texts, numbers and nothing, no more.
+
+    Raises TypeError where it is something else, or a field is not of its kind.
+    """
+    if not isinstance(values, Mapping):
+        raise TypeError(f"fields expected, not {type(values).__name__}")
+    for name, value in values.items():
+        if type(value) not in (str, int, type(None)) or not isinstance(
+            value, kinds.get(name, object)
+        ):
+            raise TypeError(f"{name} is {type(value).__name__}")
+    return dict(values)
+
+
 @dataclass(frozen=True, slots=True)
 class Track:
     """One audio file that a source lists, before anything is fetched.
@@ -82,9 +97,12 @@ class Track:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Return the track that `to_dict` wrote; unknown keys are ignored."""
-        names = cls.__slots__
-        return cls(**{name: value for name, value in values.items() if name in names})
+        """Return the track that `to_dict` wrote; unknown keys are ignored.
+
+        Raises TypeError on values it did not write.
+        """
+        known = _checked(values, item=str, file=str)
+        return cls(**{name: known[name] for name in cls.__slots__ if name in known})
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +121,12 @@ class Failure:
         kind = FailureClass.TRANSIENT if transient else FailureClass.PERMANENT
         return cls(recording_id, kind, str(error), attempts)
 
+    @classmethod
+    def from_dict(cls, values: object) -> Self:
+        """Return the failure of a JSON object. Raises ValueError, KeyError or TypeError."""
+        known = _checked(values, id=str, failure_class=str, reason=str, attempts=int)
+        return cls(**{**known, "failure_class": FailureClass(known["failure_class"])})
+
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
@@ -115,6 +139,16 @@ class Decoded:
     source_channels: int
     source_bytes: int
     source_sha1: str
+
+    @classmethod
+    def from_dict(cls, values: object) -> Self:
+        """Return what was decoded, from a JSON object. Raises ValueError or TypeError."""
+        texts = {"pcm_sha256": str, "source_sha1": str}
+        numbers = ("rate_hz", "samples", "source_rate_hz", "source_channels", "source_bytes")
+        made = cls(**_checked(values, **texts, **dict.fromkeys(numbers, int)))
+        if made.rate_hz < 1 or made.samples < 0:
+            raise ValueError(f"{made.samples} samples at {made.rate_hz} Hz")
+        return made
 
     @property
     def seconds(self) -> float:
@@ -156,14 +190,15 @@ class Commit:
 
         Raises ValueError, KeyError or TypeError on a text it did not write.
         """
-        values = json.loads(text)
+        try:
+            values = json.loads(text)
+        except RecursionError as error:
+            raise ValueError(str(error)) from error
         decoded, failure = values["decoded"], values["failure"]
-        if failure is not None:
-            failure["failure_class"] = FailureClass(failure["failure_class"])
         return cls(
             track=Track.from_dict(values["track"]),
-            decoded=None if decoded is None else Decoded(**decoded),
-            failure=None if failure is None else Failure(**failure),
+            decoded=None if decoded is None else Decoded.from_dict(decoded),
+            failure=None if failure is None else Failure.from_dict(failure),
             kept_source=values["kept_source"],
             fadae_version=values["fadae_version"],
         )

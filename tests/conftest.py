@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import random
+import re
 from collections import Counter
 from collections.abc import Iterator
-from itertools import groupby
+from itertools import chain, groupby
 from pathlib import Path
 
 import pytest
@@ -40,8 +41,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)  # around pytest's own, so after its summary
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> Iterator[None]:
-    """End with one line that says what was skipped, and why: reasons name what to install."""
+    """End with one line that says what was skipped, and why: reasons name what to install.
+
+    `make fuzz` says how many inputs ran, too.
+    """
     yield
+    if settings().max_examples > 100:
+        told = [
+            vars(r).get("_hypothesis_stats", "") for r in chain(*terminalreporter.stats.values())
+        ]
+        inputs = sum(int(count) for text in told for count in re.findall(r"(\d+) passing", text))
+        terminalreporter.write_line(f"{inputs:,} inputs tried")
     skipped = terminalreporter.stats.get("skipped", [])
     reasons = Counter(str(r.longrepr[2]).removeprefix("Skipped: ") for r in skipped)
     if reasons:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
@@ -19,7 +20,7 @@ import soxr
 
 from fadae.arrays import Float32, Int16
 from fadae.audio.pcm import to_pcm
-from fadae.audio.protocol import TAGS, Source
+from fadae.audio.protocol import TAG_CHARACTERS, TAGS, Source
 from fadae.audio.sections import Sections, View
 from fadae.config import Limits
 from fadae.errors import PermanentFailure
@@ -41,14 +42,12 @@ if int(av.__version__.split(".")[0]) < 19:
 # is small. Fixed, so that the resampler sees the same blocks and gives the same bytes anywhere.
 BLOCK_SAMPLES = 65536
 
-_TAG_CHARACTERS = 2_000
-
 # FFmpeg's sample formats (planar ones end in p) and what their full scale is.
 _FULL_SCALE = {"u8": 2.0**7, "s16": 2.0**15, "s32": 2.0**31, "s64": 2.0**63, "flt": 1.0, "dbl": 1.0}
 
 
 def decode(
-    path: str | Path,
+    file: str | Path | int,
     rate_hz: int,
     limits: Limits | None = None,
     *,
@@ -57,6 +56,7 @@ def decode(
 ) -> Iterator[Int16]:
     """Yield a file's first audio stream as blocks [n] int16, mono by mean, at rate_hz.
 
+    file: a path, or the descriptor of a file that is open for reading and stays open.
     keep_damaged: end at the first damage instead of failing. `source` is filled in on the way.
 
     Raises PermanentFailure where the file is undecodable, damaged, empty, silent throughout, holds
@@ -65,10 +65,11 @@ def decode(
     limits, source = limits or Limits(), source or Source()
     resampler = _Resampler(rate_hz)
     loud = False
-    for mono, source_rate_hz in _mono_blocks(Path(path), limits, keep_damaged, source):
-        for pcm in resampler.push(mono, source_rate_hz):
-            loud = loud or bool(pcm.any())
-            yield pcm
+    with _opened(file) as descriptor:
+        for mono, source_rate_hz in _mono_blocks(descriptor, limits, keep_damaged, source):
+            for pcm in resampler.push(mono, source_rate_hz):
+                loud = loud or bool(pcm.any())
+                yield pcm
     for pcm in resampler.finish():
         loud = loud or bool(pcm.any())
         yield pcm
@@ -76,6 +77,15 @@ def decode(
         raise PermanentFailure("empty: no audio sample in the file")
     if not loud:
         raise PermanentFailure("silent throughout")
+
+
+@contextlib.contextmanager
+def _opened(file: str | Path | int) -> Iterator[int]:
+    if isinstance(file, int):
+        yield file
+        return
+    with Path(file).open("rb") as opened:
+        yield opened.fileno()
 
 
 class _Resampler:
@@ -108,22 +118,22 @@ class _Resampler:
 
 
 def _mono_blocks(
-    path: Path, limits: Limits, keep_damaged: bool, source: Source
+    descriptor: int, limits: Limits, keep_damaged: bool, source: Source
 ) -> Iterator[tuple[Float32, int]]:
     """Yield (mono [n] float32, rate) of the first audio stream, checked against the limits."""
-    size = path.stat().st_size
+    size = os.fstat(descriptor).st_size
     if size == 0:
         raise PermanentFailure("empty: a file of 0 bytes")
     if size > limits.file_bytes:
         raise PermanentFailure(f"a file of {size:,} bytes, more than {limits.file_bytes:,}")
-    sections = Sections.of(path)
+    sections = Sections.of(descriptor)
     damaged_at = sections.damaged_at
     if damaged_at == 0:  # not even one whole page: let the decoder say what it is
         sections, damaged_at = Sections((((0, size),),)), None
     if damaged_at is not None and not keep_damaged:
         raise PermanentFailure(f"damaged: no whole Ogg page at byte {damaged_at:,} of {size:,}")
     seconds = 0.0
-    for block, rate_hz, channels in _linked(path, sections, limits, keep_damaged, source):
+    for block, rate_hz, channels in _linked(descriptor, sections, limits, keep_damaged, source):
         source.rate_hz, source.channels = source.rate_hz or rate_hz, source.channels or channels
         source.samples += len(block)
         seconds += len(block) / rate_hz
@@ -137,12 +147,12 @@ def _mono_blocks(
 
 
 def _linked(
-    path: Path, sections: Sections, limits: Limits, keep_damaged: bool, source: Source
+    descriptor: int, sections: Sections, limits: Limits, keep_damaged: bool, source: Source
 ) -> Iterator[tuple[Float32, int, int]]:
     """Yield the blocks of all sections, up to the first damage."""
     for number, parts in enumerate(sections.sections, 1):
         try:
-            with View(path, parts) as file:
+            with View(descriptor, parts) as file:
                 yield from _blocks(file, limits, keep_damaged, source)
         except _UndecodableFailure as error:
             where = f"in part {number} of {len(sections.sections)}: {error}"
@@ -189,7 +199,7 @@ def _blocks(
 def _tags(*metadata: dict[str, str]) -> dict[str, str]:
     """Return the tags that are looked at, the later metadata's first, in a fixed order."""
     found = {key.casefold(): text for some in metadata for key, text in some.items()}
-    texts = {name: found[name][:_TAG_CHARACTERS] for name in TAGS if found.get(name)}
+    texts = {name: found[name][:TAG_CHARACTERS] for name in TAGS if found.get(name)}
     # PyAV hands on what is no UTF-8 in one way or another, by its version.
     return {
         name: text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
@@ -208,7 +218,7 @@ def _frames(container: Any, stream: Any, keep_damaged: bool, source: Source) -> 
     """Yield decoded frames up to the first damage, which fails the recording or ends it."""
     seconds, why = 0.0, ""
     try:
-        for packet in container.demux(stream):
+        for packet in _packets(container, stream):
             for frame in packet.decode():
                 if frame.samples:
                     seconds += frame.samples / frame.sample_rate
@@ -227,6 +237,16 @@ def _frames(container: Any, stream: Any, keep_damaged: bool, source: Source) -> 
     if not keep_damaged:
         raise PermanentFailure(f"damaged after {seconds:.1f} s: {why}")
     source.damage = f"after {seconds:.1f} s: {why}"
+
+
+def _packets(container: Any, stream: Any) -> Iterator[Any]:
+    """Yield a stream's packets, and last the one that has its decoder give out what it holds."""
+    try:
+        yield from container.demux(stream)
+    except IndexError:
+        # PyAV ends every stream in their order, those too that came up midway, as they do in
+        # MPEG-TS, and these it does not know. The stream's own end was before.
+        return
 
 
 def _gathered(frames: Iterator[Any], limits: Limits) -> Iterator[tuple[Float32, int, int]]:

@@ -11,7 +11,6 @@ import mmap
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Self
 
 from fadae.audio import ogg
@@ -43,30 +42,30 @@ class Sections:
     """Where an Ogg file stops being whole pages; its sections end there."""
 
     @classmethod
-    def of(cls, path: Path) -> Self:
-        """Return the sections of a file of at least one byte."""
-        with path.open("rb") as file:
-            if file.read(4) == b"OggS":
-                with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as pages:
-                    starts, damaged_at = ogg.links(pages)
-                end = path.stat().st_size if damaged_at is None else damaged_at
-                return cls(tuple(((a, b),) for a, b in _spans(starts, end)), damaged_at)
-            data = _Bytes(file)
-            spans = _spans(_joined(data), data.size)
-            if data[4:8] == b"ftyp":
-                return cls((tuple(_without_covers(data)),))
-            return cls(tuple(tuple(_without_pictures(data, a, b)) for a, b in spans))
+    def of(cls, descriptor: int) -> Self:
+        """Return the sections of an open file of at least one byte."""
+        data = _Bytes(descriptor)
+        if data[:4] == b"OggS":
+            with mmap.mmap(descriptor, data.size, access=mmap.ACCESS_READ) as pages:
+                starts, damaged_at = ogg.links(pages)
+            end = data.size if damaged_at is None else damaged_at
+            return cls(tuple(((a, b),) for a, b in _spans(starts, end)), damaged_at)
+        if data[4:8] == b"ftyp":
+            return cls((tuple(_without_covers(data)),))
+        spans = _spans(_joined(data), data.size)
+        return cls(tuple(tuple(_without_pictures(data, a, b)) for a, b in spans))
 
 
 class _Bytes:
     """A file's bytes, read where they are looked at: mapped ones would count as memory."""
 
-    def __init__(self, file: io.BufferedReader) -> None:
-        self._descriptor = file.fileno()
-        self.size = os.fstat(self._descriptor).st_size
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self.size = os.fstat(descriptor).st_size
 
     def __getitem__(self, span: slice) -> bytes:
-        return os.pread(self._descriptor, span.stop - span.start, span.start)
+        start = span.start or 0
+        return os.pread(self._descriptor, span.stop - start, start)
 
     def find(self, wanted: bytes, start: int) -> int:
         """Return where some bytes are next, from a place on; -1 for nowhere."""
@@ -81,9 +80,9 @@ class _Bytes:
 class View(io.RawIOBase):
     """A section as a file to read."""
 
-    def __init__(self, path: Path, parts: tuple[Part, ...]) -> None:
-        """Open the file; use as a context manager."""
-        self._file = path.open("rb")
+    def __init__(self, descriptor: int, parts: tuple[Part, ...]) -> None:
+        """Take an open file, which stays open; use as a context manager."""
+        self._descriptor = descriptor
         self._parts = [(part, _length(part)) for part in parts]
         self._size = sum(length for _, length in self._parts)
         self._at = 0
@@ -121,13 +120,7 @@ class View(io.RawIOBase):
     def _read(self, part: Part, offset: int, count: int) -> bytes:
         if isinstance(part, bytes):
             return part[offset : offset + count]
-        self._file.seek(part[0] + offset)
-        return self._file.read(count)
-
-    def close(self) -> None:
-        """Close the file too."""
-        self._file.close()
-        super().close()
+        return os.pread(self._descriptor, count, part[0] + offset)
 
 
 def _spans(starts: list[int], end: int) -> list[tuple[int, int]]:

@@ -1,4 +1,4 @@
-"""The commands about a job: `verify`, `prune`, `wait`, `estimate`, `config`."""
+"""The commands about a job: `verify`, `prune`, `wait`, `estimate`, `config`, `check`."""
 
 from __future__ import annotations
 
@@ -249,6 +249,24 @@ def config(
         for key, (one, value) in zip(summary, rows, strict=True)
     ]
     return Shown(summary, "\n".join(lines))
+
+
+def check() -> Summary:
+    """Say whether this machine can do the work: one line a check, with what to do about it."""
+    import dataclasses
+
+    from fadae.check import run_checks
+    from fadae.errors import TransientError, UsageError
+
+    findings = run_checks()
+    rows = [dataclasses.asdict(finding) for finding in findings]
+    summary = Shown({"checks": rows}, "\n".join(printable(one.line()) for one in findings))
+    for state, error in (("wrong", UsageError), ("away", TransientError)):
+        failed = [finding for finding in findings if finding.state == state]
+        if failed:
+            first = failed[0]
+            raise error(f"{first.check}: {first.says}; {first.remedy}", summary)
+    return summary
 
 
 _COMMITTED: dict[str, Callable[[Location, str], bool]] = {

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from fadae._version import __version__
-from fadae.cli.admin import config, estimate, prune, verify, wait
+from fadae.cli.admin import check, config, estimate, prune, verify, wait
 from fadae.cli.coding import decode, encode
 from fadae.cli.comparing import compare
 from fadae.cli.output import Summary, reporting
@@ -41,6 +41,7 @@ COMMANDS: tuple[Callable[..., Summary | None], ...] = (
     wait,
     estimate,
     config,
+    check,
 )
 
 app = typer.Typer(

@@ -93,7 +93,8 @@ class Plan:
     def read(cls, location: Location, number: int) -> Self | None:
         """Return plan `number`, or None where nobody has made it; raises FadaeError on damage."""
         try:
-            with _sound(number), location.reading(plan_path(number)) as file:
+            # Inside the reading: bad gzip is an OSError, which there is the storage's.
+            with location.reading(plan_path(number)) as file, _sound(number):
                 digest = _sha256(file)
                 file.seek(0)
                 header = PlanHeader(**json.loads(gzip.GzipFile(fileobj=file).readline()))
@@ -118,14 +119,14 @@ class Plan:
     def recordings(self) -> Iterator[PlannedRecording]:
         """Yield the planned recordings in their order; raises FadaeError on a damaged plan."""
         number = self.header.number
-        with _sound(number), self.location.reading(plan_path(number)) as file:
+        with self.location.reading(plan_path(number)) as file, _sound(number):
             lines = gzip.GzipFile(fileobj=file)
             next(lines)
             for offset, line in enumerate(lines):
                 values = json.loads(line)
                 yield PlannedRecording(
                     track=Track.from_dict(values["track"]),
-                    decoded=Decoded(**values["decoded"]),
+                    decoded=Decoded.from_dict(values["decoded"]),
                     row=self.header.first_recording + offset,
                     frame_start=values["frame_start"],
                     frame_count=values["frame_count"],

@@ -68,3 +68,19 @@ def test_only_refusals_in_a_row_are_a_block(clock: Clock) -> None:
         block.accepted()
     block.wait()
     assert clock.naps == [0]
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        ("0\x1d", 0.0),  # white space to Python's strip(), not to its float()
+        (" 7 ", 7.0),
+        ("9" * 400, float("inf")),
+        ("Fri, 31 Dec 1999999999999999999999999999999 23:59:59 GMT", None),
+        ("Fri, 31 Dec 1999 23:59:59 +010000000000000000000000000000000", None),
+        ("-1", None),
+        ("\u0663", 3.0),
+    ],
+)
+def test_any_retry_after_is_a_wait_or_none(header: str, seconds: float | None) -> None:
+    assert rate_limit.retry_after_seconds(header) == seconds

@@ -14,6 +14,8 @@ from fadae.audio.pcm import to_pcm
 from fadae.audio.protocol import Source
 from fadae.config.job import Limits
 from fadae.errors import PermanentFailure
+from tests.audio.formats import encoded
+from tests.audio.hostile import PLAYLISTS
 from tests.audio.sounds import music, save, wav
 
 
@@ -108,6 +110,17 @@ def test_what_is_no_audio_is_undecodable(tmp_path: Path) -> None:
             decoded(tmp_path / name)
 
 
+def test_a_stream_that_comes_up_midway_is_passed_over(tmp_path: Path) -> None:
+    first = encoded("mp2", "mpegts", music(1, 48000, 2), 48000)
+    packets = [bytearray(first[at : at + 188]) for at in range(0, len(first), 188)]
+    for packet in packets:
+        if packet[1] & 0x1F == 1 and packet[2] == 0:  # the sound's identifier, 0x100
+            packet[1] += 1
+    (tmp_path / "a").write_bytes(first)
+    (tmp_path / "both").write_bytes(first + b"".join(packets))
+    np.testing.assert_array_equal(decoded(tmp_path / "both"), decoded(tmp_path / "a"))
+
+
 def test_nothing_silence_and_no_numbers_have_their_reasons(tmp_path: Path) -> None:
     (tmp_path / "empty.ogg").touch()
     broken = music(1, 11025).copy()
@@ -137,7 +150,7 @@ def test_limits_have_their_reasons(tmp_path: Path) -> None:
             decoded(file, limits=limits)
 
 
-@pytest.mark.parametrize("kind", ["hls", "dash", "concat", "sdp"])
+@pytest.mark.parametrize("kind", PLAYLISTS)
 def test_a_playlist_is_refused_and_nobody_is_asked(tmp_path: Path, kind: str) -> None:
     asked: list[str] = []
 
@@ -160,15 +173,3 @@ def test_a_playlist_is_refused_and_nobody_is_asked(tmp_path: Path, kind: str) ->
     server.server_close()
     thread.join()
     assert asked == []
-
-
-PLAYLISTS = {
-    "hls": "#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXTINF:9,\n{}\n#EXT-X-ENDLIST\n",
-    "dash": '<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="static" '
-    'mediaPresentationDuration="PT9S"><Period><AdaptationSet mimeType="audio/mp4">'
-    '<Representation id="1" bandwidth="1"><BaseURL>{}</BaseURL></Representation>'
-    "</AdaptationSet></Period></MPD>",
-    "concat": "ffconcat version 1.0\nfile {}\n",
-    "sdp": "v=0\no=- 0 0 IN IP4 127.0.0.1\ns={}\nc=IN IP4 127.0.0.1\nt=0 0\n"
-    "m=audio 5004 RTP/AVP 0\n",
-}

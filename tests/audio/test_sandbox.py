@@ -7,7 +7,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -20,13 +19,6 @@ from fadae.config.job import Limits
 from fadae.errors import OwnFaultError, PermanentFailure, RecordingFailure, TransientFailure
 from tests.audio.sounds import music, save, wav
 from tests.hangs import HANG_SECONDS
-
-
-@pytest.fixture
-def sandbox() -> Iterator[Sandbox]:
-    sandbox = Sandbox()
-    yield sandbox
-    sandbox.close()
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +63,7 @@ def child_of(sandbox: Sandbox) -> int:
     [
         (signal.SIGSEGV, PermanentFailure, "decoder crashed .SIGSEGV"),
         (signal.SIGABRT, PermanentFailure, "decoder crashed .SIGABRT"),
+        (signal.SIGSYS, PermanentFailure, "decoder crashed .SIGSYS"),
         (signal.SIGKILL, TransientFailure, "decoder was killed .SIGKILL"),
     ],
 )

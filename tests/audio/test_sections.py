@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import functools
-import io
 from pathlib import Path
 from typing import Any
 
-import av
 import numpy as np
 import pytest
 
@@ -15,60 +13,25 @@ from fadae.audio import ogg, write
 from fadae.audio.decode import decode
 from fadae.audio.protocol import Source
 from fadae.audio.sandbox import Sandbox
-from fadae.audio.sections import TAG_BYTES, Sections, View
+from fadae.audio.sections import TAG_BYTES, Part, Sections, View
 from fadae.config.job import Limits
 from fadae.errors import PermanentFailure
+from tests.audio.formats import (
+    PICTURE,
+    encoded,
+    flac_with_pictures,
+    id3,
+    id3_frame,
+    mp4_with_pictures,
+)
 from tests.audio.sounds import music, save
 from tests.audio.test_sandbox import peak_bytes
 
 MP4_WAY = [b"moov", b"udta", b"meta", b"ilst", b"covr"]
-PICTURE = bytes(range(256)) * (2**16 - 1)  # nearly 16 MB, the most that FLAC's lengths can say
 
 
 def decoded(path: Path, **options: Any) -> np.ndarray:
     return np.concatenate(list(decode(path, 11025, **options)))
-
-
-def id3(body: bytes, version: int = 3) -> bytes:
-    return b"ID3" + bytes([version, 0, 0]) + syncsafe(len(body)) + body
-
-
-def syncsafe(length: int) -> bytes:
-    return bytes(length >> shift & 127 for shift in (21, 14, 7, 0))
-
-
-def id3_frame(name: bytes, body: bytes, version: int = 3) -> bytes:
-    size = syncsafe(len(body)) if version == 4 else len(body).to_bytes(4, "big")
-    return name + size + b"\0\0" + body
-
-
-def flac_with_pictures(sound: bytes, count: int) -> bytes:
-    """Return a FLAC with pictures before its frames; libFLAC's first block is STREAMINFO."""
-    head, rest = bytearray(sound[: 4 + 4 + 34]), sound[4 + 4 + 34 :]
-    is_last, head[4] = head[4] & 0x80, head[4] & 0x7F
-    pictures = (b"\x06" + len(PICTURE).to_bytes(3, "big") + PICTURE) * (count - 1)
-    last = bytes([6 | is_last]) + len(PICTURE).to_bytes(3, "big") + PICTURE
-    return bytes(head) + pictures + last + rest
-
-
-def mp4_with_pictures(sound: bytes, count: int) -> bytes:
-    """Return an MP4 whose `moov`, at its end, has so many covers, and a title before and after."""
-
-    def box(kind: bytes, *inside: bytes) -> bytes:
-        body = b"".join(inside)
-        return (len(body) + 8).to_bytes(4, "big") + kind + body
-
-    def text(kind: bytes, value: bytes) -> bytes:
-        return box(kind, box(b"data", b"\0\0\0\1" + bytes(4), value))
-
-    at = sound.index(b"moov") - 4
-    moov = sound[at + 8 :].replace(b"udta", b"free")  # the encoder's own tags
-    picture = box(b"data", b"\0\0\0\x0d" + bytes(4), b"\xff\xd8\xff", PICTURE)
-    covers = box(b"covr", *[picture] * count)
-    handler = box(b"hdlr", bytes(8) + b"mdirappl" + bytes(9))
-    tags = box(b"ilst", text(b"\xa9nam", b"Title"), covers, text(b"\xa9ART", b"Artist"))
-    meta = box(b"udta", box(b"meta", bytes(4), handler, tags))
-    return sound[:at] + box(b"moov", moov, meta)
 
 
 @pytest.mark.parametrize(
@@ -88,21 +51,6 @@ def test_every_link_of_a_chained_ogg_is_heard(tmp_path: Path, rate_hz: int, chan
     second = pcm[int(4.2 * 11025) : int(5.8 * 11025)] / 32768.0
     spectrum = np.abs(np.fft.rfft(second * np.hanning(len(second))))
     assert np.argmax(spectrum) * 11025 / len(second) == pytest.approx(440 + 30 * 9, abs=1)
-
-
-def encoded(codec: str, container_name: str, samples: np.ndarray, rate_hz: int) -> bytes:
-    """Return mono samples [n] float32 as a file of FFmpeg's."""
-    target = io.BytesIO()
-    with av.open(target, "w", format=container_name) as container:
-        stream: Any = container.add_stream(codec, rate=rate_hz, layout="mono")
-        taken = stream.codec_context.format.name
-        resampler = av.AudioResampler(taken, "mono", rate_hz, stream.frame_size or 1024)
-        frame = av.AudioFrame.from_ndarray(samples[None], format="fltp", layout="mono")
-        frame.sample_rate = rate_hz
-        for piece in [*resampler.resample(frame), *resampler.resample(None)]:
-            container.mux(stream.encode(piece))
-        container.mux([packet for packet in stream.encode(None) if packet.size])
-    return target.getvalue()
 
 
 @pytest.mark.parametrize("codec", ["flac", "libopus"])
@@ -150,12 +98,17 @@ def test_mp3s_joined_with_a_tag_between_go_on(tmp_path: Path, version: int, size
     assert len(decoded(tmp_path / "a.mp3")) == pytest.approx(6 * 11025, abs=100)
 
 
+def sections_of(path: Path) -> tuple[tuple[Part, ...], ...]:
+    with path.open("rb") as file:
+        return Sections.of(file.fileno()).sections
+
+
 def test_a_mention_of_a_tag_is_none(tmp_path: Path) -> None:
     path = save(tmp_path / "a.mp3", music(3))
     plain = path.read_bytes()
     expected = decoded(path)
     path.write_bytes(id3(b"ID3\3\0\0\0\0\0\0" + bytes(30)) + plain)
-    assert len(Sections.of(path).sections) == 1
+    assert len(sections_of(path)) == 1
     assert np.array_equal(decoded(path), expected)
 
 
@@ -200,7 +153,7 @@ def test_a_long_tag_keeps_its_short_texts(tmp_path: Path, version: int) -> None:
     body = texts[0] + texts[1] + id3_frame(b"APIC", bytes(TAG_BYTES), version) + texts[0]
     path = tmp_path / "a.mp3"
     path.write_bytes(id3(body, version) + write.encode(music(1), 22050, "mp3"))
-    ((tag, _),) = Sections.of(path).sections
+    ((tag, _),) = sections_of(path)
     assert tag == id3(texts[0] * 2, version)
 
 
@@ -221,8 +174,8 @@ def test_hostile_lengths_end_somewhere(tmp_path: Path) -> None:
     ):
         path = tmp_path / str(number)
         path.write_bytes(data)
-        for parts in Sections.of(path).sections:
-            with View(path, parts) as view:
+        for parts in sections_of(path):
+            with path.open("rb") as file, View(file.fileno(), parts) as view:
                 assert len(b"".join(iter(functools.partial(view.read, 4096), b""))) <= len(data)
         with pytest.raises(PermanentFailure):
             decoded(path)
@@ -230,7 +183,8 @@ def test_hostile_lengths_end_somewhere(tmp_path: Path) -> None:
 
 def test_a_view_reads_as_one_file(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(bytes(range(100)))
-    with View(tmp_path / "a", (b"head", (10, 20), (90, 100))) as view:
+    parts = (b"head", (10, 20), (90, 100))
+    with (tmp_path / "a").open("rb") as file, View(file.fileno(), parts) as view:
         whole = b"".join(iter(lambda: view.read(7), b""))
         assert whole == b"head" + bytes(range(10, 20)) + bytes(range(90, 100))
         assert view.seek(-3, 2) == len(whole) - 3

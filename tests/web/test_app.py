@@ -463,7 +463,9 @@ _VALUES = st.one_of(
 )
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(
+    max_examples=max(150, settings().max_examples), suppress_health_check=[HealthCheck.too_slow]
+)
 @given(
     name=st.one_of(st.sampled_from(sorted(ANSWERS)), st.text(string.printable, max_size=20)),
     parameters=st.lists(st.tuples(st.sampled_from(_NAMES), _VALUES), max_size=6),

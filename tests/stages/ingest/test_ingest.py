@@ -15,7 +15,7 @@ from fadae.archive.items import ArchiveSource
 from fadae.audio.decode import decode
 from fadae.config.job import Limits, Settings, WhichFailures
 from fadae.embedded.faults import ALWAYS, Fault, Kind, Where
-from fadae.embedded.items import HeldItem, folder_item
+from fadae.embedded.items import HeldItem, folder_item, hold
 from fadae.embedded.server import EmbeddedArchive
 from fadae.errors import FadaeError, NoInputError, OwnFaultError, TransientError, UsageError
 from fadae.records import FailureClass
@@ -25,6 +25,7 @@ from fadae.store.paths import pcm_path, source_path
 from fadae.store.staging import read_commit
 from fadae.summaries import IngestSummary
 from tests.audio.sounds import music, save
+from tests.audio.takeover import taken_over
 from tests.stages.ingest.conftest import NAMES, QUICK, Staged, committed
 
 
@@ -320,6 +321,57 @@ def test_an_outage_of_both_counts_each(
         source = ArchiveSource(items=("dark", "little-item"), url=archive.url, request_policy=QUICK)
         with pytest.raises(TransientError, match="8 downloads and 1 listings of 9 tried"):
             ingest(location, [source])
+
+
+def test_a_decoder_that_is_killed_costs_one_recording(
+    tmp_path: Path, location: Location, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, rate_hz in {"a.ogg": 22050, "b.ogg": 44100, "c.ogg": 22050}.items():
+        save(tmp_path / "music" / name, music(2, rate_hz), rate_hz)
+    taken_over(monkeypatch, tmp_path, "os.kill(os.getpid(), 31)", source_hz=44100)
+    summary = ingest(location, [FolderSource(str(tmp_path / "music"))])
+    assert (summary["ok"], summary["quarantined"], summary["failed"]) == (2, 1, 0)
+    (failure,) = summary["failures"]
+    assert failure["id"] == "music/b.ogg"
+    assert failure["reason"] == "the decoder crashed (SIGSYS)"
+
+
+HOSTILE_NAMES = [
+    "../../outside.ogg",
+    "/etc/passwd.ogg",
+    "..\\..\\outside.ogg",
+    "%2e%2e/%2e%2e/outside.ogg",
+    "x" * 300 + ".ogg",
+    "\u00e9.ogg",
+    "e\u0301.ogg",
+    "line\nbreak \x1b[31m.ogg",
+    "\u202egpj.ogg",
+    "-rf ~; $(reboot) | CON.ogg",
+]
+
+
+def test_hostile_names_stay_inside_and_apart(tmp_path: Path, location: Location) -> None:
+    files = [
+        hold(save(tmp_path / "music" / f"{seed}.ogg", music(1, seed=seed)), name)
+        for seed, name in enumerate(HOSTILE_NAMES)
+    ]
+    before = {path for path in tmp_path.rglob("*") if path.is_file()}
+    with EmbeddedArchive([HeldItem("names", {}, tuple(files))]) as archive:
+        source = ArchiveSource(items=("names",), url=archive.url, request_policy=QUICK)
+        summary = ingest(location, [source])
+    # A redirect of the first leads elsewhere, as dots in an address do, and there is no such file.
+    assert [failure["id"] for failure in summary["failures"]] == [f"names/{HOSTILE_NAMES[0]}"]
+    assert (summary["ok"], summary["quarantined"]) == (len(HOSTILE_NAMES) - 1, 1)
+    made = {path for path in tmp_path.rglob("*") if path.is_file()} - before
+    names = [path.relative_to(tmp_path / "workspace").as_posix() for path in made]
+    for name in names:
+        assert re.fullmatch(r"[A-Za-z0-9._/-]{1,120}", name), name
+        assert ".." not in name.split("/")
+    assert sum(name.endswith(".pcm") for name in names) == summary["ok"]
+    for name in HOSTILE_NAMES:
+        commit = committed(location, f"names/{name}")
+        assert commit.track.file == name
+        assert commit.track.title.isprintable()
 
 
 def test_a_fault_of_our_own_quarantines_nothing(
