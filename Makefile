@@ -23,7 +23,7 @@ ifeq ($(shell uname -s)$(wildcard /dev/nvidia* /dev/dxg),Linux)
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 endif
 
-.PHONY: demo test test-newest fuzz mutants soak sbom audit lint types layers docs k8s bench bench-gpu model compare clean
+.PHONY: demo test test-newest fuzz mutants simulate soak sbom audit lint types layers docs k8s bench bench-gpu model compare clean
 
 # $(call install,VENV,CONSTRAINT OPTIONS)
 define install
@@ -64,9 +64,8 @@ mutants: $(VENV)/.installed
 # All commands at once on an S3 server behind faults, their processes killed; then a quiet run, whose
 # bytes it must have: make soak [MINUTES=10] [SEED=0] [KEEP=FOLDER]. Linux only.
 MINUTES ?= 10
-SEED ?= 0
 soak: $(VENV)/.installed
-	$(BIN)/python -m tests.soak --minutes $(MINUTES) --seed $(SEED) $(if $(KEEP),--keep $(KEEP))
+	$(BIN)/python -m tests.soak --minutes $(MINUTES) --seed $(or $(SEED),0) $(if $(KEEP),--keep $(KEEP))
 
 # What is installed, tools for development included, as a CycloneDX document: build/sbom.json.
 sbom: $(VENV)/.installed $(TOOLS)/.installed
@@ -84,6 +83,12 @@ $(TOOLS)/.installed: constraints.txt constraints-3.13.txt
 	$(PYTHON) -m venv $(TOOLS)
 	$(TOOLS)/bin/python -m pip install --quiet -c $(CONSTRAINTS) cyclonedx-bom pip-audit
 	touch $@
+
+# Drivers, repairs, prunes and readers on one simulated bucket, interleaved request by request, with
+# kills and all that a bucket does: 10,000 times, FIRST=10000 for others; SEED=123 shows one.
+FIRST ?= 0
+simulate: $(VENV)/.installed
+	$(BIN)/python -m tests.simulation $(if $(SEED),$(SEED),--first $(FIRST))
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

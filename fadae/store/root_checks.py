@@ -63,6 +63,8 @@ def checked_root(location: Location, *, repair: bool) -> tuple[FrameStore | None
         store = FrameStore.of_root(location, FEATURES, stored)
         number = publication_number(store)
         _ = store.rows, store.recording_rows
+        if not store.is_sound:
+            raise DamagedError("its digest is another")
     except (ValueError, KeyError, TypeError, IndexError) as error:
         why = f"damaged ({error}): `fadae extract` publishes the plans again after --repair"
         found = _restored(location, version, why, repair)
@@ -78,8 +80,6 @@ def checked_root(location: Location, *, repair: bool) -> tuple[FrameStore | None
         return _restored(location, version, why, repair, store)
     if number in kept and not _is_kept(store, number):
         return _restored(location, version, "not what was published", repair, store)
-    if not store.is_sound:  # of a publication whose root was not kept yet
-        return store, [Found(Problem(ROOT, "not what was published, and was not kept"))]
     return store, []
 
 
@@ -91,8 +91,6 @@ def _is_kept(store: FrameStore, number: int) -> bool:
         )
         if kept.root == store.root or publication_number(kept) != number or not kept.is_sound:
             return True
-        if not store.is_sound:
-            return False
         plan = Plan.read(store.location, number - 1)
         lengths = (store.rows, store.recording_rows) if plan is None else _lengths(plan)
         return not kept.has_lengths(*lengths)
