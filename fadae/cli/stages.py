@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import functools
+import logging
+import os
 import shlex
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from fadae.cli.derive import picked
 from fadae.cli.output import Shown, Summary, plain
 from fadae.config import ExtractConfig, IngestConfig, Job, JobConfig, TrainConfig
+
+if TYPE_CHECKING:
+    from fadae.store import Location
+
+log = logging.getLogger("fadae.cli")
 
 DemoFolder = Annotated[Path, typer.Option("--to", help="Folder to write to.")]
 
@@ -34,7 +44,10 @@ def run(job: Job, ingest: IngestConfig, extract: ExtractConfig, train: TrainConf
         training = dataclasses.replace(training, launcher="local")
     config = JobConfig(ingest=ingest, extract=extract, train=training)
     location, sources = Location(job.workspace), sources_of(ingest)
-    with cluster_mapper(location, job.scheduler, job.workers) as mapper:
+    with (
+        served(job.metrics_port, job.metrics_host, location, training.run),
+        cluster_mapper(location, job.scheduler, job.workers) as mapper,
+    ):
         return pipeline.run(location, sources, config, mapper=mapper, generation=job.generation)
 
 
@@ -45,6 +58,8 @@ def ingest(
     scheduler: str | None = picked(Job, "scheduler"),
     workers: int | None = picked(Job, "workers"),
     generation: str | None = picked(Job, "generation"),
+    metrics_port: int | None = picked(Job, "metrics_port"),
+    metrics_host: str = picked(Job, "metrics_host"),
 ) -> Summary:
     """Fetch, decode and stage recordings."""
     from fadae.archive import sources_of
@@ -54,7 +69,10 @@ def ingest(
 
     location, sources = Location(workspace), sources_of(config)
     settings = config.settings(sample_rate, generations.checked(generation))
-    with cluster_mapper(location, scheduler, workers) as mapper:
+    with (
+        served(metrics_port, metrics_host, location),
+        cluster_mapper(location, scheduler, workers) as mapper,
+    ):
         summary = stage.ingest(location, sources, settings, mapper=mapper)
     generations.note_summary(location, generation, summary)
     return summary
@@ -66,6 +84,8 @@ def extract(
     scheduler: str | None = picked(Job, "scheduler"),
     workers: int | None = picked(Job, "workers"),
     generation: str | None = picked(Job, "generation"),
+    metrics_port: int | None = picked(Job, "metrics_port"),
+    metrics_host: str = picked(Job, "metrics_host"),
 ) -> Summary:
     """Extract features of all that is ingested and not yet extracted."""
     from fadae.cluster import cluster_mapper
@@ -74,7 +94,10 @@ def extract(
 
     location = Location(workspace)
     generations.checked(generation)
-    with cluster_mapper(location, scheduler, workers) as mapper:
+    with (
+        served(metrics_port, metrics_host, location),
+        cluster_mapper(location, scheduler, workers) as mapper,
+    ):
         summary = stage.extract(
             location,
             preset=config.preset,
@@ -94,6 +117,8 @@ def train(
     device: str = picked(Job, "device"),
     scheduler: str | None = picked(Job, "scheduler"),
     generation: str | None = picked(Job, "generation"),
+    metrics_port: int | None = picked(Job, "metrics_port"),
+    metrics_host: str = picked(Job, "metrics_host"),
 ) -> Summary:
     """Train an autoencoder on the features, from wherever the run stands."""
     from fadae.store import Location, generations
@@ -102,9 +127,28 @@ def train(
     location = Location(workspace)
     generations.checked(generation)
     job = Job(workspace=workspace, run=run, device=device, scheduler=scheduler)
-    summary = launch.train(location, trained(job, config))
+    config = trained(job, config)
+    with served(metrics_port, metrics_host, location, config.run):
+        summary = launch.train(location, config)
     generations.note_summary(location, generation, summary)
     return summary
+
+
+@contextlib.contextmanager
+def served(
+    port: int | None, host: str, location: Location, run: str | None = None
+) -> Iterator[None]:
+    """Serve /metrics in the block where a port is given; of the ranks of torchrun by the first."""
+    if port is None or os.environ.get("RANK", "0") != "0":
+        yield
+        return
+    from fadae import metrics
+    from fadae.query import training_samples
+
+    more = functools.partial(training_samples, location, run)
+    with metrics.serving(port, host, more) as address:
+        log.info("metrics at %s", address)
+        yield
 
 
 def trained(job: Job, config: TrainConfig) -> TrainConfig:
@@ -121,6 +165,8 @@ def reconstruct(
     scheduler: str | None = picked(Job, "scheduler"),
     workers: int | None = picked(Job, "workers"),
     generation: str | None = picked(Job, "generation"),
+    metrics_port: int | None = picked(Job, "metrics_port"),
+    metrics_host: str = picked(Job, "metrics_host"),
 ) -> Summary:
     """Write what a run makes of all features: codes, features, audio, scores."""
     from fadae.cluster import cluster_mapper
@@ -130,7 +176,10 @@ def reconstruct(
     location = Location(workspace)
     # --on-growth new may have trained another run than the one that was named.
     run = generations.noted(location, generation, "train").get("run", run)
-    with cluster_mapper(location, scheduler, workers) as mapper:
+    with (
+        served(metrics_port, metrics_host, location, run),
+        cluster_mapper(location, scheduler, workers) as mapper,
+    ):
         summary = stage.reconstruct(location, run, device=device, mapper=mapper)
     generations.note_summary(location, generation, summary)
     return summary

@@ -136,8 +136,8 @@ def job(
     """Return an Indexed Job of so many pods, each of which may fail `retries` times that count.
 
     Exit 75 and a lost node count nothing: what was done is in the workspace, and it runs again.
-    Exit 2 and 65 end the Job: the same command would end so again. No deadline holds: waiting is
-    no failure. With `own_end` it removes itself in time; else its owner does.
+    Exit 2, 65 and 66 end the Job: the same command would end so again. No deadline holds: waiting
+    is no failure. With `own_end` it removes itself in time; else its owner does.
     """
     spec = {**container.pod(config), "restartPolicy": "Never", **(pod or {})}
     return {
@@ -154,7 +154,7 @@ def job(
             **({"ttlSecondsAfterFinished": 3600 * config.keep_hours} if own_end else {}),
             "podFailurePolicy": {
                 "rules": [
-                    {"action": "FailJob", "onExitCodes": {"operator": "In", "values": [2, 65]}},
+                    {"action": "FailJob", "onExitCodes": {"operator": "In", "values": [2, 65, 66]}},
                     {"action": "Ignore", "onExitCodes": {"operator": "In", "values": [75]}},
                     {
                         "action": "Ignore",

@@ -168,6 +168,9 @@ HEALED: dict[str, Damage] = {
     "a root's number": written(
         f"{FEATURES}/zarr.json", lambda data: data.replace(b'"samples":', b'"samples":1', 1)
     ),
+    "a root's word": written(
+        f"{FEATURES}/zarr.json", lambda data: data.replace(b'"name"', b'"naie"', 1)
+    ),
     "a mark gone": gone(mark_path("n/1")),
     "staged samples cut": cut(pcm_path("a/1")),
 }
