@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 NEWEST := .venv-newest
+TOOLS := .venv-tools
 BIN := $(VENV)/bin
 # Processes that the tests run in, one more than two cores because some tests wait; pytest's own way
 # (`make test JOBS=0`) shows output as it comes.
@@ -22,7 +23,7 @@ ifeq ($(shell uname -s)$(wildcard /dev/nvidia* /dev/dxg),Linux)
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 endif
 
-.PHONY: demo test test-newest fuzz simulate lint types layers docs k8s bench bench-gpu model compare clean
+.PHONY: demo test test-newest fuzz mutants simulate soak sbom audit lint types layers docs k8s bench bench-gpu model compare clean
 
 # $(call install,VENV,CONSTRAINT OPTIONS)
 define install
@@ -55,6 +56,33 @@ test-newest:
 # answers, codes and documents among them. Its last line says how many ran.
 fuzz: $(VENV)/.installed
 	$(BIN)/python $(PYTEST) -m hypothesis --hypothesis-profile=fuzz
+
+# One line of fadae wrong at a time: do the nearest tests notice? WORDS="store/ bags" for some.
+mutants: $(VENV)/.installed
+	$(BIN)/python -m tests.mutants $(WORDS)
+
+# All commands at once on an S3 server behind faults, their processes killed; then a quiet run, whose
+# bytes it must have: make soak [MINUTES=10] [SEED=0] [KEEP=FOLDER]. Linux only.
+MINUTES ?= 10
+soak: $(VENV)/.installed
+	$(BIN)/python -m tests.soak --minutes $(MINUTES) --seed $(or $(SEED),0) $(if $(KEEP),--keep $(KEEP))
+
+# What is installed, tools for development included, as a CycloneDX document: build/sbom.json.
+sbom: $(VENV)/.installed $(TOOLS)/.installed
+	mkdir -p build
+	$(TOOLS)/bin/cyclonedx-py environment --pyproject pyproject.toml --mc-type library \
+		--output-reproducible --output-file build/sbom.json $(BIN)/python
+
+# Every pinned package against PyPI's database of known holes: fails for one that it does not know.
+audit: $(TOOLS)/.installed
+	$(TOOLS)/bin/pip-audit --strict --no-deps --disable-pip --progress-spinner off -r $(CONSTRAINTS) \
+		|| { echo "audit: a package has a hole, or no database answers for it: see above" >&2; exit 1; }
+
+# The tools of the two in an environment of their own: fadae needs none of what they bring.
+$(TOOLS)/.installed: constraints.txt constraints-3.13.txt
+	$(PYTHON) -m venv $(TOOLS)
+	$(TOOLS)/bin/python -m pip install --quiet -c $(CONSTRAINTS) cyclonedx-bom pip-audit
+	touch $@
 
 # Drivers, repairs, prunes and readers on one simulated bucket, interleaved request by request, with
 # kills and all that a bucket does: 10,000 times, FIRST=10000 for others; SEED=123 shows one.
@@ -105,4 +133,4 @@ compare: $(VENV)/.installed
 	$(BIN)/fadae compare -w $(COMPARED) --seconds 600 --limit 1000 --name recordings --to $(TO)
 
 clean:
-	rm -rf $(VENV) $(NEWEST) .mypy_cache .ruff_cache .pytest_cache build *.egg-info
+	rm -rf $(VENV) $(NEWEST) $(TOOLS) .mypy_cache .ruff_cache .pytest_cache build *.egg-info

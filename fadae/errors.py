@@ -50,6 +50,12 @@ class NoInputError(FadaeError):
     exit_code = 65
 
 
+class TooManyFailedError(FadaeError):
+    """More recordings are quarantined than `--fail-over` allows: look at them, then go on."""
+
+    exit_code = 66
+
+
 class CodeError(NoInputError):
     """Stored codes that no frame encodes to: damaged, or made by another model."""
 

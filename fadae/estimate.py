@@ -10,6 +10,10 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fadae.query import WorkspaceStatus
 
 SECONDS_PER_HOUR = 3600.0
 TYPICAL_HOURS = (1e3, 1e5, 1e7)
@@ -107,6 +111,15 @@ class StageEstimate:
     wall_hours: float
     bound_by: str
 
+    def scaled(self, share: float) -> StageEstimate:
+        """Return the cost of a share of the stage, 0 to 1."""
+        numbers = {
+            one.name: getattr(self, one.name) * share
+            for one in dataclasses.fields(self)
+            if one.name != "bound_by"
+        }
+        return StageEstimate(**numbers, bound_by=self.bound_by)
+
 
 @dataclass(frozen=True, slots=True)
 class Job:
@@ -124,6 +137,8 @@ class Job:
     train_frames: int = 500_000
     holdout: float = 0.5
     preset: str = "seed"
+    gpu_rate: float | None = None
+    """Frames learned a second by one GPU: the ranks are GPUs then, and their hours GPU hours."""
 
     @property
     def audio_seconds(self) -> float:
@@ -156,6 +171,33 @@ def estimate_workspace(job: Job, constants: Constants | None = None) -> Workspac
     1.47
     """
     return _Figures(job, constants or PRESETS[job.preset]).workspace()
+
+
+def expected_hours(status: WorkspaceStatus) -> float:
+    """Return the hours of audio of a workspace once all that is listed is ingested."""
+    ingest = status.stages["ingest"]
+    usable = max(ingest.done, (ingest.total or 0) - (ingest.failed or 0))
+    return status.audio_hours * usable / max(1, ingest.done)
+
+
+def remaining(status: WorkspaceStatus, job: Job) -> dict[str, StageEstimate]:
+    """Return what is left to do in a workspace, by stage; `job` is about all of its audio.
+
+    A stage's cost falls as what is done grows: in recordings, in blocks, in steps.
+    """
+    costs = estimate(job)
+    blocks = _Figures(job, PRESETS[job.preset]).blocks
+    whole = status.stages["ingest"]
+    is_ingested = whole.total is not None and whole.done + (whole.failed or 0) >= whole.total
+    left = {}
+    for name, cost in costs.items():
+        stage = status.stages[name]
+        done, total = stage.done + (stage.failed or 0), stage.total
+        if name in ("extract", "reconstruct") and not (is_ingested and total and done >= total):
+            total = math.ceil(max(blocks, total or 0))
+        share = max(0.0, 1 - done / total) if total else 1.0
+        left[name] = cost.scaled(share)
+    return left
 
 
 class _Figures:
@@ -225,7 +267,7 @@ class _Figures:
         shards = min(self.blocks, 2 * wanted / CHUNK_FRAMES)
         rows = min(self.frames, 2 * wanted)
         seen = wanted * (1 - job.holdout) * job.epochs
-        core_hours = seen / self.of.train_rate.value / SECONDS_PER_HOUR
+        core_hours = seen / (job.gpu_rate or self.of.train_rate.value) / SECONDS_PER_HOUR
         wall_hours = core_hours / job.ranks
         checkpoints = 1 + wall_hours * SECONDS_PER_HOUR / CHECKPOINT_SECONDS
         return StageEstimate(

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from typing import Protocol
 
+from fadae import metrics
 from fadae.logs import FIELDS_KEY
 
 log = logging.getLogger("fadae.progress")
@@ -107,18 +108,30 @@ class _Bar:
 @contextlib.contextmanager
 def track(label: str, total: int | None = None, unit: str = "items") -> Iterator[Progress]:
     """Show a stage's progress on stderr while the block runs."""
+    metrics.count("fadae_units_expected_total", label, total or 0)
     if sys.stderr.isatty():
         bar = _Bar(label, total, unit)
         try:
-            yield bar
+            yield _Counted(label, bar)
         finally:
             bar.stop()
     else:
         lines = _Lines(label, total, unit)
         try:
-            yield lines
+            yield _Counted(label, lines)
         finally:
             lines.write()
+
+
+class _Counted:
+    """Progress that Prometheus is told of too."""
+
+    def __init__(self, label: str, shown: Progress) -> None:
+        self._label, self._shown = label, shown
+
+    def advance(self, count: int = 1, **figures: object) -> None:
+        metrics.count("fadae_units_done_total", self._label, count)
+        self._shown.advance(count, **figures)
 
 
 def _shown(value: object) -> str:

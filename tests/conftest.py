@@ -11,7 +11,7 @@ from itertools import chain, groupby
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import Phase, settings
 
 from tests.s3 import S3Server, s3_server
 
@@ -21,9 +21,12 @@ for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[variable] = "1"
 
 # `make test` tries the same examples every time, on machines of any speed; `make fuzz` new ones.
+# `make mutants` asks whether there is an example that fails, not for the smallest one.
 settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.register_profile("fuzz", max_examples=2000, deadline=None, print_blob=True)
-settings.load_profile("repeatable")
+_UNSHRUNK = (Phase.explicit, Phase.generate)
+settings.register_profile("unshrunk", derandomize=True, deadline=None, phases=_UNSHRUNK)
+settings.load_profile(os.environ.get("FADAE_TEST_PROFILE", "repeatable"))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

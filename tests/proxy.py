@@ -7,9 +7,11 @@ import random
 import socket
 import struct
 import threading
+import time
 from collections import deque
 from collections.abc import Iterator
 
+DELAY_SECONDS = 1.0
 _THROTTLED = (
     b"<?xml version='1.0'?><Error><Code>SlowDown</Code>"
     b"<Message>Please reduce your request rate.</Message></Error>"
@@ -25,7 +27,7 @@ class FaultProxy:
 
     A fault hits whatever a client sends next, over all connections: `throttle` answers 503,
     `reset` closes with RST, `stall` stays silent with the connection open, `cut` forwards the
-    request, then resets within the answer.
+    request, then resets within the answer, `delay` forwards it after `DELAY_SECONDS`.
     """
 
     def __init__(self, target_port: int) -> None:
@@ -116,6 +118,8 @@ class FaultProxy:
                         return
                     if fault == "cut":
                         cut.set()
+                    if fault == "delay":
+                        time.sleep(DELAY_SECONDS)
                     server.sendall(data)
 
 

@@ -21,6 +21,8 @@ ROOMS = (
     "memory",
     "retry",
     "logs",
+    "tracing",
+    "metrics",
     "progress",
     "records",
     "summaries",
@@ -43,6 +45,7 @@ ROOMS = (
     "figures",
     "report",
     "estimate",
+    "prices",
     "prune",
     "check",
     "making",
@@ -51,9 +54,10 @@ ROOMS = (
     "cli",
 )
 # Ceilings are what was counted when the rooms were laid out; lower them, never raise them.
-# The plan's 112; options and store 4, byte codes 18, compare 9, index 5, storage 5, bands 1, 2; the
-# decoder's wall 2 and `fadae check` 1.
-MOST_MODULES = 163
+# The plan's 112; options and store 4, byte codes 18, compare 9, index 5, storage 5, bands 1, 2;
+# publications 4; the decoder's wall 2 and `fadae check` 1; seeing a long job 6 (metrics, tracing,
+# status and its looks, prices, their commands).
+MOST_MODULES = 169
 MOST_SKIPS = 10
 MOST_UNTYPED = 10  # `dict[str, Any]` outside the JSON edges
 JSON_EDGES = ("archive/", "embedded/", "store/zarr_internals", "config/options", "web/")

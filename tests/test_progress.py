@@ -36,3 +36,20 @@ def test_json_lines_carry_the_figures() -> None:
     record.__dict__[logs.FIELDS_KEY] = {"stage": "train", "done": 5}
     entry = json.loads(logs.JsonFormatter().format(record))
     assert (entry["message"], entry["stage"], entry["done"]) == ("half", "train", 5)
+
+
+def test_many_warnings_are_the_first_ones_and_counts(caplog: pytest.LogCaptureFixture) -> None:
+    now = 0.0
+    few = logs.FewWarnings(logging.getLogger("fadae.few"), "recordings failed", lambda: now)
+    for number in range(10_000):
+        now += 0.01
+        few.warn("failed %d", number, recording=f"a/{number}")
+    few.tell()
+    few.tell()
+    told = [record.getMessage() for record in caplog.records]
+    assert told[:10] == [f"failed {number}" for number in range(10)]
+    assert len(told) == 12
+    assert told[-1].endswith("more recordings failed, 10000 so far")
+    entries = [json.loads(logs.JsonFormatter().format(record)) for record in caplog.records]
+    assert entries[0]["recording"] == "a/0"
+    assert sum(entry.get("more", 1) for entry in entries) == entries[-1]["so_far"] == 10_000

@@ -20,6 +20,7 @@ from urllib3 import BaseHTTPResponse
 from urllib3.exceptions import HTTPError, LocationParseError, NewConnectionError
 from urllib3.util import Timeout
 
+from fadae import metrics
 from fadae.archive.rate_limit import CircuitBreaker, RequestPolicy, retry_after_seconds
 from fadae.archive.text import clean_text
 from fadae.errors import PermanentFailure, TransientFailure
@@ -81,6 +82,7 @@ def retry(attempt: Callable[[float], T], request_policy: RequestPolicy) -> T:
             resumed_seconds = time.monotonic() - started + pause
             if isinstance(error, BlockedFailure) or policy.is_spent(failures, resumed_seconds):
                 raise
+            metrics.count("fadae_retries_total", "archive")
             log.info("trying again in %.1f s: %s", pause, error)
         time.sleep(pause)
 

@@ -1,7 +1,8 @@
-"""The commands about a job: `verify`, `prune`, `wait`, `estimate`, `config`, `check`."""
+"""The commands about a job: `verify`, `prune`, `wait`, `config`, `check`."""
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import json
 import logging
@@ -36,19 +37,6 @@ Stages = Annotated[
 ]
 Timeout = Annotated[float, typer.Option(min=0, help="Seconds to wait in all; then exit 75.")]
 Every = Annotated[float, typer.Option(min=0.01, help="Seconds between two looks.")]
-
-EstimateHours = Annotated[
-    list[float] | None,
-    typer.Option(min=0.001, help="Hours of audio; repeatable. Default 1000, 100000, 10000000."),
-]
-EstimateWorkers = Annotated[int, typer.Option(min=1, help="Worker processes, one core each.")]
-EstimateRanks = Annotated[int, typer.Option(min=1, help="Ranks of the training, one core each.")]
-EstimateEpochs = Annotated[int, typer.Option(min=1, help="Times over the training frames.")]
-EstimateFrames = Annotated[int, typer.Option(min=1, help="Frames to train on.")]
-EstimatePreset = Annotated[str, typer.Option(help="seed or critical, for sizes.")]
-Markdown = Annotated[
-    bool, typer.Option("--markdown", help="Tables instead, with the constants' sources.")
-]
 
 
 def verify(
@@ -173,48 +161,6 @@ def _has_rows(location: Location, path: str) -> bool:
     return store is not None and store.rows > 0
 
 
-def estimate(
-    hours: EstimateHours = None,
-    workers: EstimateWorkers = 16,
-    downloads: int = picked(IngestConfig, "downloads"),
-    ranks: EstimateRanks = 1,
-    epochs: EstimateEpochs = 100,
-    max_frames: EstimateFrames = 500_000,
-    preset: EstimatePreset = "seed",
-    markdown: Markdown = False,
-) -> Summary | None:
-    """Estimate what every stage costs, and what the workspace takes in the end."""
-    import dataclasses
-
-    from fadae import estimate as costs
-    from fadae.errors import UsageError
-
-    if preset not in costs.PRESETS:
-        raise UsageError(f"--preset {preset}: one of {', '.join(costs.PRESETS)}")
-    jobs = [
-        costs.Job(
-            audio_hours=amount,
-            workers=workers,
-            downloads=downloads,
-            ranks=ranks,
-            epochs=epochs,
-            train_frames=max_frames,
-            preset=preset,
-        )
-        for amount in hours or costs.TYPICAL_HOURS
-    ]
-    if markdown:
-        print(costs.table(jobs), costs.sources(costs.PRESETS[preset]), sep="\n\n")
-        return None
-    return {
-        f"{job.audio_hours:g} h": {
-            **{stage: dataclasses.asdict(cost) for stage, cost in costs.estimate(job).items()},
-            "workspace": dataclasses.asdict(costs.estimate_workspace(job)),
-        }
-        for job in jobs
-    }
-
-
 Kubernetes = Annotated[
     bool, typer.Option("--kubernetes", help="Print the data of a ConfigMap instead.")
 ]
@@ -253,7 +199,6 @@ def config(
 
 def check() -> Summary:
     """Say whether this machine can do the work: one line a check, with what to do about it."""
-    import dataclasses
 
     from fadae.check import run_checks
     from fadae.errors import TransientError, UsageError

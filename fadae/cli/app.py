@@ -6,21 +6,22 @@ first two stages load no torch.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Annotated
 
 import typer
 
 from fadae._version import __version__
-from fadae.cli.admin import check, config, estimate, prune, verify, wait
+from fadae.cli.admin import check, config, prune, verify, wait
 from fadae.cli.coding import decode, encode
 from fadae.cli.comparing import compare
 from fadae.cli.output import Summary, reporting
+from fadae.cli.progress import estimate, status
 from fadae.cli.reading import generate, info, log, query, report, serve
 from fadae.cli.stages import demo, extract, ingest, reconstruct, run, train
 
 # In the order `fadae --help` shows them.
-COMMANDS: tuple[Callable[..., Summary | None], ...] = (
+COMMANDS: tuple[Callable[..., Summary | Iterator[Summary] | None], ...] = (
     run,
     demo,
     ingest,
@@ -31,6 +32,7 @@ COMMANDS: tuple[Callable[..., Summary | None], ...] = (
     decode,
     compare,
     generate,
+    status,
     info,
     query,
     report,

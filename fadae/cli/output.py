@@ -8,7 +8,7 @@ import json
 import logging
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import FrameType
 from typing import Annotated, Any, NoReturn
 
@@ -43,11 +43,14 @@ class Shown(dict[str, object]):
         self.text = text
 
 
-def reporting(command: Callable[..., Summary | None]) -> Callable[..., None]:
+def reporting(
+    command: Callable[..., Summary | Iterator[Summary] | None],
+) -> Callable[..., None]:
     """Return the command as typer runs it: with --json and --log-format, and its end handled.
 
-    The command returns its summary, or None when it has printed its own result. A FadaeError
-    becomes one line on stderr and its exit code; the summary it carries is printed all the same.
+    The command returns its summary, or None when it has printed its own result; one that watches
+    yields summaries. A FadaeError becomes one line on stderr and its exit code; the summary it
+    carries is printed all the same.
     """
 
     command = derived(command, SECTIONS)
@@ -59,13 +62,17 @@ def reporting(command: Callable[..., Summary | None]) -> Callable[..., None]:
         logs.set_up(log_format)
         signal.signal(signal.SIGTERM, _terminated)
         try:
-            summary = command(*arguments, **options)
+            result = command(*arguments, **options)
+            for summary in result if isinstance(result, Iterator) else (result,):
+                _print_summary(summary, json)
         except FadaeError as error:
             _print_summary(error.summary, json)
             one_line = " ".join(str(error).split())
             print(f"fadae: {one_line}", file=sys.stderr)
             raise typer.Exit(error.exit_code) from None
-        _print_summary(summary, json)
+        finally:
+            # What is left waits for threads: a signal then ends the process, without a trace.
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
     _add_options(run, command)
     return run

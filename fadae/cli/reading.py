@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -67,6 +68,14 @@ AllowHost = Annotated[
     typer.Option(
         metavar="NAME",
         help="Answer browsers that ask for this host name; repeatable. --host 0.0.0.0 needs one.",
+    ),
+]
+TokenFile = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Answer only who shows the token in this file, or in the variable FADAE_TOKEN: open "
+        "the page's address with ?token=TOKEN, or send Authorization: Bearer TOKEN.",
     ),
 ]
 Port = Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")]
@@ -292,6 +301,7 @@ def serve(
     host: Host = "127.0.0.1",
     port: Port = 8642,
     allow_host: AllowHost = None,
+    token_file: TokenFile = None,
     open_page: Open = False,
 ) -> Summary:
     """Open the listening room: a page in the browser to search, see and hear a workspace."""
@@ -306,5 +316,22 @@ def serve(
         if open_page:
             typer.launch(url)
 
-    serve_room(workspace, host=host, port=port, allow_hosts=allow_host or (), ready=ready)
+    serve_room(
+        workspace,
+        host=host,
+        port=port,
+        allow_hosts=allow_host or (),
+        token=_token(token_file),
+        ready=ready,
+    )
     return {"address": address}
+
+
+def _token(file: Path | None) -> str | None:
+    """Return the token of a file, else of the environment: a command line is for all to read."""
+    if file is None:
+        return os.environ.get("FADAE_TOKEN")
+    try:
+        return file.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"cannot read the token in {file}: {error}") from None

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import functools
+import logging
+import os
 import shlex
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from fadae.cli.derive import picked
 from fadae.cli.output import Shown, Summary, plain
 from fadae.config import ExtractConfig, IngestConfig, Job, JobConfig, TrainConfig
+
+if TYPE_CHECKING:
+    from fadae.store import Location
+
+log = logging.getLogger("fadae.cli")
 
 DemoFolder = Annotated[Path, typer.Option("--to", help="Folder to write to.")]
 
@@ -34,7 +44,10 @@ def run(job: Job, ingest: IngestConfig, extract: ExtractConfig, train: TrainConf
         training = dataclasses.replace(training, launcher="local")
     config = JobConfig(ingest=ingest, extract=extract, train=training)
     location, sources = Location(job.workspace), sources_of(ingest)
-    with cluster_mapper(location, job.scheduler, job.workers) as mapper:
+    with (
+        served(job.metrics_port, job.metrics_host, location, training.run),
+        cluster_mapper(location, job.scheduler, job.workers) as mapper,
+    ):
         return pipeline.run(location, sources, config, mapper=mapper)
 
 
@@ -44,6 +57,8 @@ def ingest(
     sample_rate: int = picked(ExtractConfig, "sample_rate"),
     scheduler: str | None = picked(Job, "scheduler"),
     workers: int | None = picked(Job, "workers"),
+    metrics_port: int | None = picked(Job, "metrics_port"),
+    metrics_host: str = picked(Job, "metrics_host"),
 ) -> Summary:
     """Fetch, decode and stage recordings."""
     from fadae.archive import sources_of
@@ -52,7 +67,10 @@ def ingest(
     from fadae.store import Location
 
     location, sources = Location(workspace), sources_of(config)
-    with cluster_mapper(location, scheduler, workers) as mapper:
+    with (
+        served(metrics_port, metrics_host, location),
+        cluster_mapper(location, scheduler, workers) as mapper,
+    ):
         return stage.ingest(location, sources, config.settings(sample_rate), mapper=mapper)
 
 
@@ -61,6 +79,8 @@ def extract(
     workspace: str = picked(Job, "workspace"),
     scheduler: str | None = picked(Job, "scheduler"),
     workers: int | None = picked(Job, "workers"),
+    metrics_port: int | None = picked(Job, "metrics_port"),
+    metrics_host: str = picked(Job, "metrics_host"),
 ) -> Summary:
     """Extract features of all that is ingested and not yet extracted."""
     from fadae.cluster import cluster_mapper
@@ -68,7 +88,10 @@ def extract(
     from fadae.store import Location
 
     location = Location(workspace)
-    with cluster_mapper(location, scheduler, workers) as mapper:
+    with (
+        served(metrics_port, metrics_host, location),
+        cluster_mapper(location, scheduler, workers) as mapper,
+    ):
         return stage.extract(
             location,
             preset=config.preset,
@@ -85,13 +108,34 @@ def train(
     run: str | None = picked(Job, "run"),
     device: str = picked(Job, "device"),
     scheduler: str | None = picked(Job, "scheduler"),
+    metrics_port: int | None = picked(Job, "metrics_port"),
+    metrics_host: str = picked(Job, "metrics_host"),
 ) -> Summary:
     """Train an autoencoder on the features, from wherever the run stands."""
     from fadae.store import Location
     from fadae.training import launch
 
     job = Job(workspace=workspace, run=run, device=device, scheduler=scheduler)
-    return launch.train(Location(workspace), trained(job, config))
+    location, config = Location(workspace), trained(job, config)
+    with served(metrics_port, metrics_host, location, config.run):
+        return launch.train(location, config)
+
+
+@contextlib.contextmanager
+def served(
+    port: int | None, host: str, location: Location, run: str | None = None
+) -> Iterator[None]:
+    """Serve /metrics in the block where a port is given; of the ranks of torchrun by the first."""
+    if port is None or os.environ.get("RANK", "0") != "0":
+        yield
+        return
+    from fadae import metrics
+    from fadae.query import training_samples
+
+    more = functools.partial(training_samples, location, run)
+    with metrics.serving(port, host, more) as address:
+        log.info("metrics at %s", address)
+        yield
 
 
 def trained(job: Job, config: TrainConfig) -> TrainConfig:
@@ -107,6 +151,8 @@ def reconstruct(
     device: str = picked(Job, "device"),
     scheduler: str | None = picked(Job, "scheduler"),
     workers: int | None = picked(Job, "workers"),
+    metrics_port: int | None = picked(Job, "metrics_port"),
+    metrics_host: str = picked(Job, "metrics_host"),
 ) -> Summary:
     """Write what a run makes of all features: codes, features, audio, scores."""
     from fadae.cluster import cluster_mapper
@@ -114,7 +160,10 @@ def reconstruct(
     from fadae.store import Location
 
     location = Location(workspace)
-    with cluster_mapper(location, scheduler, workers) as mapper:
+    with (
+        served(metrics_port, metrics_host, location, run),
+        cluster_mapper(location, scheduler, workers) as mapper,
+    ):
         return stage.reconstruct(location, run, device=device, mapper=mapper)
 
 

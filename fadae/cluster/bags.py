@@ -9,13 +9,13 @@ import math
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from typing import Any, TypeVar
 
 import dask.bag
 from distributed import CancelledError, Client, KilledWorker, as_completed, futures_of
 
-from fadae import logs, progress
+from fadae import logs, progress, tracing
 from fadae.cluster.client import no_shared_workspace, read_token, worker_name
 from fadae.errors import TransientError, UsageError
 from fadae.memory import keep_freed_memory
@@ -62,9 +62,9 @@ def map_bag(
     _check_importable(function)
     if total is None and isinstance(values, Sized):
         total = len(values)
-    stage = _Stage(client, label, function)
     bags = _bags(iter(values), partition_size, total)
-    with progress.track(label, total, unit) as shown:
+    with tracing.stage(label) as span, progress.track(label, total, unit) as shown:
+        stage = _Stage(client, label, function, span)
         for results in _partitions(client, stage, bags, retries):
             for result in results:
                 shown.advance()
@@ -74,18 +74,28 @@ def map_bag(
 class _Stage:
     """What a task calls on its partition; `__name__` is what the dashboard shows."""
 
-    def __init__(self, client: Client, label: str, function: Callable[[Any], Any]) -> None:
+    def __init__(
+        self,
+        client: Client,
+        label: str,
+        function: Callable[[Any], Any],
+        span: Mapping[str, str],
+    ) -> None:
         # On this machine the workers share the driver's terminal: its progress bar stays whole.
         quiet = client.cluster is not None and sys.stderr.isatty()
         self.__name__ = label
-        self._function = function
+        self._function, self._span = function, span
         self._workspace: tuple[str, str] | None = getattr(client, "fadae_workspace", None)
         self._log_format = logs.current_format()
         self._log_level = logging.WARNING if quiet else logging.INFO
 
     def __call__(self, partition: _Partition) -> list[Any]:
         _prepare_worker(self._workspace, self._log_format, self._log_level)
-        return [self._function(value) for value in partition.values]
+        return [self._result(value) for value in partition.values]
+
+    def _result(self, value: Any) -> Any:
+        with tracing.task(self.__name__, self._span):
+            return self._function(value)
 
 
 @functools.lru_cache(maxsize=16)
@@ -103,23 +113,23 @@ def _partitions(
 ) -> Iterator[list[Any]]:
     """Yield the partitions' results; the next bag starts before the last one's tail has ended."""
     finished = as_completed(with_results=True, raise_errors=True, loop=client.loop)
-    running = low_water = 0
+    running, low_water = set[Any](), 0
     try:
         while True:
-            while running <= low_water:
+            while len(running) <= low_water:
                 bag = next(bags, None)
                 if bag is None:
                     break
                 futures = _submit(client, stage, bag, retries)
                 finished.update(futures)
-                running += len(futures)
+                running.update(futures)
                 low_water = 2 * _threads(client)
             if not running:
                 return
             future, results = next(finished)
             if isinstance(results, CancelledError):  # given, not raised, whatever raise_errors says
                 raise results
-            running -= 1
+            running.discard(future)
             future.release()
             yield results
     except CancelledError as error:  # Dask's: the futures went with the scheduler
@@ -132,7 +142,8 @@ def _partitions(
             "memory, then run the same command again"
         ) from error
     finally:
-        finished.clear()  # what is not yet finished is no longer wanted
+        for unwanted in running:  # only dropped, they would be kept by what watches them
+            unwanted.release()
 
 
 def _submit(client: Client, stage: _Stage, parts: list[list[Any]], retries: int) -> list[Any]:

@@ -7,11 +7,12 @@ import logging
 import os
 import uuid
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import dask
 from distributed import Client, LocalCluster, get_worker
+from distributed.comm import CommClosedError
 from distributed.versions import VersionMismatchWarning
 
 from fadae._version import __version__
@@ -27,6 +28,7 @@ ALLOWED_FAILURES = 20
 # Packages whose differing versions break a job rather than merely differ; Python by its minor.
 _MUST_AGREE = ("python", "dask", "distributed")
 _MARKER = ".cluster-"
+STARTS = 3  # of a cluster here; what fails each time is no passing loss of a worker
 
 
 @contextlib.contextmanager
@@ -103,16 +105,25 @@ def _local_cluster(
         # It looks at all threads a hundred times a second, for a page of the dashboard.
         "distributed.worker.profile.enabled": False,
     }
-    with (
-        dask.config.set(settings),
-        LocalCluster(
-            host="127.0.0.1",
-            dashboard_address="127.0.0.1:0",
-            silence_logs=logging.ERROR,
-            **shape,
-        ) as cluster,
-    ):
+    with dask.config.set(settings), _started(shape) as cluster:
         yield cluster
+
+
+def _started(shape: Mapping[str, object]) -> LocalCluster:
+    """Return a cluster here; one whose worker is lost while it starts is started anew."""
+    for left in reversed(range(STARTS)):
+        try:
+            return LocalCluster(
+                host="127.0.0.1",
+                dashboard_address="127.0.0.1:0",
+                silence_logs=logging.ERROR,
+                **shape,
+            )
+        except RuntimeError as error:  # "Nanny failed to start"
+            if not left:
+                raise
+            log.warning("a worker was lost while the cluster started (%s); starting again", error)
+    raise AssertionError
 
 
 @contextlib.contextmanager
@@ -154,7 +165,8 @@ def raise_allowed_failures(count: int, dask_scheduler: Any = None) -> None:
 
 def _check_versions(client: Client) -> None:
     """Refuse a scheduler or workers whose Python, Dask or fadae differ from this client's."""
-    found = client.get_versions()
+    with _sure_of_scheduler():
+        found = client.get_versions()
     here = _versions(found["client"])
     others = {"the scheduler": found["scheduler"]}
     others |= {f"worker {address}": info for address, info in found["workers"].items()}
@@ -162,13 +174,33 @@ def _check_versions(client: Client) -> None:
         _compare(who, _versions(info), here)
     # By a builtin's name: a function of ours could not even be unpickled where fadae is missing.
     # Not by the installed package's metadata: a checkout on the path has none.
-    for address, version in client.run(eval, _FADAE_VERSION, on_error="return").items():
+    for address, version in _answers(client, eval, _FADAE_VERSION).items():
         if isinstance(version, ImportError):
             raise UsageError(
                 f"worker {address} cannot import fadae ({version}); install fadae "
                 f"{__version__} in its environment"
             )
         _compare(f"worker {address}", {"fadae": str(version)}, {"fadae": __version__})
+
+
+def _answers(client: Client, function: Callable[..., Any], *given: str) -> Mapping[str, Any]:
+    """Return what a function gives on each worker, or the exception it raises there.
+
+    A worker that is lost meanwhile has no say; the one in its place is checked when it joins.
+    """
+    with _sure_of_scheduler():
+        found: Mapping[str, Any] = client.run(function, *given, on_error="return")
+    return {address: one for address, one in found.items() if not isinstance(one, CommClosedError)}
+
+
+@contextlib.contextmanager
+def _sure_of_scheduler() -> Iterator[None]:
+    try:
+        yield
+    except (OSError, TimeoutError) as error:
+        raise TransientError(
+            f"lost the Dask scheduler ({error}); run the same command again"
+        ) from error
 
 
 _FADAE_VERSION = "__import__('fadae').__version__"
@@ -205,7 +237,10 @@ def _token(location: Location) -> Iterator[str]:
 
 def _check_workspace(client: Client, location: Location, token: str) -> None:
     """Refuse workers that do not see the driver's workspace: there is no shared disk."""
-    seen: dict[str, bool] = client.run(read_token, location.url, token)
+    seen = _answers(client, read_token, location.url, token)
+    for error in seen.values():
+        if isinstance(error, BaseException):
+            raise error
     blind = sorted(address for address, sees in seen.items() if not sees)
     if blind:
         raise no_shared_workspace(location.url, blind[0], len(blind), len(seen))

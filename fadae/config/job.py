@@ -73,6 +73,8 @@ class Settings:
     keep_damaged: bool = False
     retry: WhichFailures = WhichFailures.TRANSIENT
     refresh: bool = False
+    fail_over: float | None = None
+    """End when more than this share of a selection is quarantined, 0 to 1."""
     limits: Limits = field(default_factory=Limits)
 
 
@@ -95,6 +97,12 @@ class Job:
     )
     workers: int | None = option(
         None, minimum=1, help="Workers of the cluster here; default one a core."
+    )
+    metrics_port: int | None = option(
+        None, minimum=0, maximum=65535, help="Port to serve /metrics for Prometheus on; 0: any."
+    )
+    metrics_host: str = option(
+        "127.0.0.1", help="Address to serve /metrics on; the default is this computer only."
     )
 
 
@@ -143,6 +151,12 @@ class IngestConfig:
         help="Which recordings that failed before to try again.",
     )
     refresh: bool = option(False, help="List the selection again.")
+    fail_over: str | None = option(
+        None,
+        unit="PERCENT",
+        help="End with exit code 66 when more than this share of the recordings is quarantined, "
+        "as 5%, once 50 have been tried.",
+    )
     max_hours: float = option(4.0, above=0, unit="hours", help="Longest recording.")
     max_channels: int = option(32, minimum=1, help="Most channels of a recording.")
     max_rate: int = option(
@@ -153,6 +167,7 @@ class IngestConfig:
     def __post_init__(self) -> None:
         """Refuse what cannot be meant."""
         check(self)
+        share_of(self.fail_over)
 
     def settings(self, rate_hz: int) -> Settings:
         """Return how to ingest at a sample rate, whatever the selection."""
@@ -170,8 +185,26 @@ class IngestConfig:
             keep_damaged=self.keep_damaged,
             retry=WhichFailures(self.retry),
             refresh=self.refresh,
+            fail_over=share_of(self.fail_over),
             limits=limits,
         )
+
+
+def share_of(percent: str | None) -> float | None:
+    """Return the share that a text of percents says, 0 to 1; None for none.
+
+    >>> share_of("5%"), share_of("12.5"), share_of(None)
+    (0.05, 0.125, None)
+    """
+    if not percent:
+        return None
+    try:
+        share = float(percent.strip().removesuffix("%")) / 100
+    except ValueError:
+        share = -1.0
+    if not 0 <= share < 1:
+        raise UsageError(f"--fail-over {percent}: expected percents from 0 to below 100, as 5%")
+    return share
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,6 +8,12 @@ if TYPE_CHECKING:
     from fadae.query.history import PublicationLine, trained_on
     from fadae.query.recordings import Recording, Recordings
     from fadae.query.runs import ORIGINAL, TRANSFORM
+    from fadae.query.status import (
+        WorkspaceStatus,
+        samples,
+        status_of,
+        training_samples,
+    )
     from fadae.query.workspace import Workspace, open
 else:
     __getattr__ = lazily(
@@ -16,6 +22,12 @@ else:
             "fadae.query.history": ["PublicationLine", "trained_on"],
             "fadae.query.recordings": ["Recording", "Recordings"],
             "fadae.query.runs": ["ORIGINAL", "TRANSFORM"],
+            "fadae.query.status": [
+                "WorkspaceStatus",
+                "samples",
+                "status_of",
+                "training_samples",
+            ],
             "fadae.query.workspace": ["Workspace", "open"],
         },
     )
@@ -27,6 +39,10 @@ __all__ = [
     "Recording",
     "Recordings",
     "Workspace",
+    "WorkspaceStatus",
     "open",
+    "samples",
+    "status_of",
     "trained_on",
+    "training_samples",
 ]

@@ -119,6 +119,7 @@ def _settle(store: FrameStore, stale: list[str], keep_staging: bool, mapper: Map
 
 def fill(plan: Plan, mapper: Mapper) -> int:
     """Write all blocks of a plan that are not there yet; return how many this call wrote."""
+    plan.location.ensure_conditions()  # of publication, before hours of work
     transform = transform_from_config(plan.header.transform)
     FrameStore.create(
         plan.location,

@@ -102,10 +102,11 @@ def reconstruct(
     features = FeatureSet.open(location)
     run = chosen_run(location) if run is None else run
     model_sha256 = _model_sha256(location, run)
-    store = _begin(location, run, features, model_sha256)
+    features, store = _begin(location, run, features, model_sha256)
     blocks = range(blocks_of(store.rows), blocks_of(features.rows))
     written: list[bool] = []
     if blocks:  # else no cluster need start
+        location.ensure_conditions()  # of publication, before hours of work
         prepared = _prepare(location, run, model_sha256, device, features, store, mapper)
         tasks = _tasks(location, run, model_sha256, device, features, blocks, prepared)
         written += mapper(
@@ -261,13 +262,23 @@ def _padded(rows: Array, fill: Any) -> Array:
     return block
 
 
-def _begin(location: Location, run: str, features: FeatureSet, model_sha256: str) -> FrameStore:
-    """Return the run's store: as it is if this model made it of these features, else a new one."""
+def _begin(
+    location: Location, run: str, features: FeatureSet, model_sha256: str
+) -> tuple[FeatureSet, FrameStore]:
+    """Return the features and the run's store: the one this model made of them, or a new one.
+
+    What another driver has made of features published since is no reason to start over: then
+    they are those.
+    """
     path = reconstruction_path(run)
-    with contextlib.suppress(FileNotFoundError):
-        store = FrameStore.open(location, path)
+    store = FrameStore.find(location, path)
+    if store is not None:
+        if not _is_bound(store, features, model_sha256):
+            features = FeatureSet.open(location)
         if _is_bound(store, features, model_sha256):
-            return store
+            return features, store
+        if _model_sha256(location, run) != model_sha256:  # and another driver has begun with it
+            raise TransientError(f"run {run!r} was trained again meanwhile; reconstruct again")
         log.info("run %s or the features are new since it was reconstructed: starting over", run)
     location.delete(path)  # what another model left, or a deletion cut short
     from fadae.stages.resynthesis import loaded_codec
@@ -280,7 +291,7 @@ def _begin(location: Location, run: str, features: FeatureSet, model_sha256: str
         )
     specs = reconstruction_specs(features, codec.code, codec.prepares)
     attrs = reconstruction_attrs(features, run, model_sha256)
-    return FrameStore.create(location, path, specs, attrs)
+    return features, FrameStore.create(location, path, specs, attrs)
 
 
 def _span(features: FeatureSet, row: int) -> Span:

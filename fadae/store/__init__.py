@@ -37,7 +37,7 @@ if TYPE_CHECKING:
         reconstruction_path,
         source_path,
     )
-    from fadae.store.plan import BlockTask, Part, Plan, create_plan
+    from fadae.store.plan import BlockTask, Part, Plan, create_plan, plan_header
     from fadae.store.publication import publish, published_plans
     from fadae.store.published import PublishedRecordings
     from fadae.store.reconstruction import (
@@ -96,7 +96,7 @@ else:
                 "reconstruction_path",
                 "source_path",
             ],
-            "fadae.store.plan": ["BlockTask", "Part", "Plan", "create_plan"],
+            "fadae.store.plan": ["BlockTask", "Part", "Plan", "create_plan", "plan_header"],
             "fadae.store.index_objects": ["ROWS_PER_PACK", "RecordingRow"],
             "fadae.store.history": [
                 "Publication",
@@ -193,6 +193,7 @@ __all__ = [
     "open_publication",
     "paths",
     "pcm_path",
+    "plan_header",
     "publication_number",
     "publication_numbers",
     "publications",

@@ -157,7 +157,16 @@ def check_page(page: LedgerPage) -> PageReport:
     paths = [staged(page.prefix, name) for name in names]
     problems, spare, recordings = list[Problem](), list[Problem](), 0
     broken, unstaged = list[str](), list[str]()
-    for path, data in zip(paths, page.location.read_many(paths), strict=True):
+
+    def read(path: str) -> bytes | None:
+        try:
+            return page.location.read_bytes(path)
+        except FileNotFoundError:  # removed by another repair since it was listed
+            return None
+
+    for path, data in zip(paths, page.location.concurrently(read, paths), strict=True):
+        if data is None:
+            continue
         try:
             commit = Commit.from_json(data)
         except (ValueError, KeyError, TypeError) as error:

@@ -24,6 +24,9 @@ log = logging.getLogger("fadae.store")
 
 SINGLE_DRIVER = "FADAE_SINGLE_DRIVER"  # set where a bucket has no conditional writes, see below
 _NO_LOCKS = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
+# A condition that does not hold; on AWS also one that another write is under way to break.
+_REFUSED = {"PreconditionFailed", "412", "ConditionalRequestConflict"}
+_UNKNOWN = {"NotImplemented", "501"}
 _in_process = threading.RLock()
 
 
@@ -89,24 +92,28 @@ async def s3_replace(fs: Any, path: str, data: bytes, version: str | None) -> bo
     except PermissionError:
         raise
     except OSError as error:
-        if _is_refused(error):
+        if _code(error) in _REFUSED:
             return False
         raise
     fs.invalidate_cache(path)
     return True
 
 
-def _is_refused(error: OSError) -> bool:
-    """Return whether the condition did not hold: 412, as s3fs tells it."""
+def _code(error: OSError) -> str:
+    """Return what a bucket answered: s3fs keeps it as the cause."""
     cause: Any = error.__cause__ or error.__context__
-    code = getattr(cause, "response", {}).get("Error", {}).get("Code", "")
-    return str(code) in ("PreconditionFailed", "412")
+    return str(getattr(cause, "response", {}).get("Error", {}).get("Code", ""))
 
 
 async def s3_has_conditions(fs: Any, path: str) -> bool:
     """Return whether a bucket keeps to If-Match: it must not make an object that replaces none."""
-    if not await s3_replace(fs, path, b"", '"00000000000000000000000000000000"'):
-        return True
+    try:
+        if not await s3_replace(fs, path, b"", '"00000000000000000000000000000000"'):
+            return True
+    except OSError as error:
+        if _code(error) not in _UNKNOWN:
+            raise
+        return False
     await fs._rm_file(path)
     return False
 

@@ -9,6 +9,7 @@ dataset or the new one, never a part of one.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
@@ -145,9 +146,14 @@ class FrameStore:
         Every object is created exclusively and the root last, so that a second driver, however
         late, never sets a published group back.
         """
-        for name, data in new_group(list(specs), attrs).items():
+        for name, data in cls.new_objects(specs, attrs).items():
             location.create_exclusive(f"{path}/{name}", data)
         return cls.open(location, path)
+
+    @staticmethod
+    def new_objects(specs: Iterable[ArraySpec], attrs: Mapping[str, Any]) -> dict[str, bytes]:
+        """Return the objects of a new group by their paths below it, the root last."""
+        return new_group(list(specs), attrs)
 
     @property
     def attrs(self) -> Mapping[str, Any]:
@@ -248,6 +254,13 @@ class FrameStore:
     def has_block(self, block: int, under: str) -> bool:
         """Return whether a block is complete under its own plan."""
         return self.location.exists(self._mark(block, under))
+
+    def block_written_seconds(self, block: int, under: Iterable[str]) -> float | None:
+        """Return when a block was completed under one of some plans, in s since 1970, or None."""
+        for token in under:
+            with contextlib.suppress(FileNotFoundError):
+                return self.location.modified_seconds(self._mark(block, token))
+        return None
 
     def forget_block(self, block: int, under: str) -> None:
         """Take a block for unwritten: the next writer computes it again."""

@@ -277,10 +277,11 @@ class Location:
                 return self._link_exclusive(path, data)
         full = self.full(path)
         if not self._fs.async_impl:
-            if self._fs.exists(full):
-                return False
-            self._fs.pipe_file(full, data)
-            return True
+            with conditional.locked(None):
+                if self._fs.exists(full):
+                    return False
+                self._fs.pipe_file(full, data)
+                return True
 
         async def create() -> bool:
             try:
@@ -327,14 +328,12 @@ class Location:
         On a remote filesystem False may also mean that an earlier attempt of this very call
         succeeded and its answer was lost: go by what the object holds.
         """
+        self.ensure_conditions()
         if self._is_s3:
-            self._ensure_conditions()
             replace = functools.partial(
                 conditional.s3_replace, self._fs, self.full(path), data, version
             )
             return self._wait(replace, f"replace {path}", len(data))
-        if not (self.is_local or self.is_in_process):
-            self._ensure_conditions()
         lock = None
         if self.is_local:
             lock = Path(self.full(LOCK))
@@ -348,9 +347,9 @@ class Location:
     def _is_s3(self) -> bool:
         return self.protocol in ("s3", "s3a")
 
-    def _ensure_conditions(self) -> None:
+    def ensure_conditions(self) -> None:
         """Raise AccessError where two drivers could overwrite each other; asked once a process."""
-        if self.url not in _conditional:
+        if self.url not in _conditional and not (self.is_local or self.is_in_process):
             has = functools.partial(
                 conditional.s3_has_conditions, self._fs, self.full(f"{PARTIAL}{uuid.uuid4().hex}")
             )

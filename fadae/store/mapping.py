@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sized
 from typing import Any, Protocol, TypeVar
 
-from fadae import progress
+from fadae import progress, tracing
 
 Value = TypeVar("Value")
 Result = TypeVar("Result")
@@ -44,8 +44,9 @@ def map_serially(
     """
     if total is None and isinstance(values, Sized):
         total = len(values)
-    with progress.track(label, total, unit) as shown:
+    with tracing.stage(label) as span, progress.track(label, total, unit) as shown:
         for value in values:
-            result = function(value)
+            with tracing.task(label, span):
+                result = function(value)
             shown.advance()
             yield result

@@ -31,6 +31,8 @@ from fadae.store.published import PublishedRecordings
 from fadae.store.staging import LedgerRuns, encoded
 from fadae.transform import Transform
 
+_HEADER_BYTES = 2**18
+
 
 @dataclass(frozen=True, slots=True)
 class Part:
@@ -79,6 +81,17 @@ class PlanHeader:
     start_row: int  # a block's boundary
     stop_row: int  # the published length of the frame axis after this plan
     fadae_version: str
+
+
+def plan_header(location: Location, number: int) -> PlanHeader | None:
+    """Return the header of plan `number` from its first bytes alone; None where there is none."""
+    try:
+        with _sound(number):
+            data = location.read_bytes(plan_path(number), 0, _HEADER_BYTES)
+            line = zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(data, _HEADER_BYTES)
+            return PlanHeader(**json.loads(line.partition(b"\n")[0]))
+    except FileNotFoundError:
+        return None
 
 
 @dataclass(frozen=True)

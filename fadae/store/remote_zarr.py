@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import zarr.storage
 
+from fadae import metrics
 from fadae.errors import AccessError, StorageError
 from fadae.retry import RetryPolicy
 
@@ -79,6 +80,7 @@ async def retry_async(call: Callable[[], Awaitable[T]], *, what: str, size_bytes
                 notice.last = f", last {error!r}"
                 if elapsed > quiet_seconds:
                     notice.tell()
+            metrics.count("fadae_retries_total", "storage")
             await asyncio.sleep(POLICY.pause_seconds(failures))
 
 

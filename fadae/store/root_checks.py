@@ -17,7 +17,7 @@ import numpy as np
 from fadae.errors import FadaeError
 from fadae.records import canonical_json
 from fadae.store.checks import Problem, check_array
-from fadae.store.features import FeatureSet, feature_specs
+from fadae.store.features import FeatureSet, feature_attrs, feature_specs
 from fadae.store.frames import SEAL, DamagedError, FrameStore, OvertakenError
 from fadae.store.history import (
     history_path,
@@ -50,7 +50,8 @@ def checked_root(location: Location, *, repair: bool) -> tuple[FrameStore | None
     """Return features.zarr as published, None where it cannot be told, and what is wrong.
 
     A root that is missing, damaged, or older than one whose publication was kept, is repaired
-    from the history. Without one, a damaged root is removed: extraction publishes its plans again.
+    from the history. Without one, extraction publishes the plans again, after a damaged root gave
+    way to one without rows. Nothing is removed: a driver may have published meanwhile.
     """
     try:
         stored, version = location.read_version(ROOT)
@@ -65,10 +66,10 @@ def checked_root(location: Location, *, repair: bool) -> tuple[FrameStore | None
         if not store.is_sound:
             raise DamagedError("its digest is another")
     except (ValueError, KeyError, TypeError, IndexError) as error:
-        why = f"damaged ({error}): `fadae extract` publishes it again once --repair has removed it"
+        why = f"damaged ({error}): `fadae extract` publishes the plans again after --repair"
         found = _restored(location, version, why, repair)
         if repair and not any(one.repaired for one in found[1]):
-            location.delete(ROOT)
+            _begin_again(location, version)
         return found
     kept = publication_numbers(location)
     if kept and not kept[-1] <= number <= kept[-1] + 1:
@@ -117,6 +118,16 @@ def _restored(
         location.replace(ROOT, root, version)  # whoever was quicker has published since
         return FrameStore.open(location, FEATURES), [Found(problem, repaired=True)]
     return store, [Found(problem)]
+
+
+def _begin_again(location: Location, version: str) -> None:
+    """Put a root without rows in place of a version of it, for the transform of plan 0."""
+    with contextlib.suppress(FadaeError):  # a plan that is damaged too is named of itself
+        if plan := Plan.read(location, 0):
+            about = (plan.header.transform, plan.header.dtype)
+            specs = feature_specs(transform_from_config(about[0]), about[1])
+            root = FrameStore.new_objects(specs, feature_attrs(*about))["zarr.json"]
+            location.replace(ROOT, root, version)
 
 
 def restore_lost_root(location: Location) -> FrameStore | None:
@@ -286,22 +297,17 @@ def check_fixed(store: FrameStore, *, repair: bool) -> Iterator[Found]:
     """Yield the arrays of bands that are missing, damaged, or not those of the transform."""
     attrs = FeatureSet(store).attrs
     specs = feature_specs(transform_from_config(attrs["transform"]), attrs["dtype"])
-    wrong = dict[str, list[Problem]]()
+    right = FrameStore.new_objects(specs, attrs) if repair else {}
     for spec in specs:
         if spec.values is None:
             continue
+        path = store.object_paths(spec.name)[0]
+        version = _version(store, spec.name, 0) if repair else None
         problems = check_array(store, spec.name)
         if not problems and not np.allclose(store.read(spec.name), spec.values, rtol=1e-9, atol=0):
-            path = store.object_paths(spec.name)[0]
             problems = [Problem(path, "is not what the transform says")]
-        if problems:
-            wrong[spec.name] = problems
-    if wrong and repair:
-        for name in wrong:
-            store.location.delete_many(store.object_paths(name))
-        # Creation leaves alone what is there: it fills in what is missing.
-        FrameStore.create(store.location, FEATURES, specs, attrs)
-    for problems in wrong.values():
+        if problems and repair:
+            store.location.replace(path, right[path.removeprefix(f"{FEATURES}/")], version)
         yield from (Found(problem, repair) for problem in problems)
 
 

@@ -30,7 +30,7 @@ from fadae.records import (
     finite,
     sha256_hex,
 )
-from fadae.store import FeatureSet, Location, paths, publication_number
+from fadae.store import FeatureSet, Location, keep_root, paths, publication_number
 from fadae.summaries import TrainSummary
 
 log = logging.getLogger("fadae.training")
@@ -216,6 +216,8 @@ class Run:
         }
         if recorded != document:
             self.write("config.json", document)
+        if recorded is None:  # `prune` may have looked before this run named it
+            keep_root(dataset.features.store)
 
     def _check_recipe(self, recorded: RunConfig, config: TrainConfig) -> None:
         changed = changed_settings(dict(recorded["recipe"]), config.recipe())

@@ -6,6 +6,7 @@ work, and a request that finds too many others waiting is told to come again.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from collections.abc import AsyncIterator, Callable, Iterable
@@ -23,13 +24,13 @@ from starlette.responses import FileResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from fadae import figures
+from fadae import figures, metrics
 from fadae.audio.write import encode
 from fadae.compare import table
 from fadae.errors import FadaeError, NoInputError, UnknownNameError, UsageError
 from fadae.query import ORIGINAL
 from fadae.records import finite
-from fadae.web.guard import Guard, refuse
+from fadae.web.guard import Guard, checked_token, refuse
 from fadae.web.parameters import Parameters
 from fadae.web.pictures import Raster
 from fadae.web.session import WorkspaceSession
@@ -49,17 +50,22 @@ MOST_WAITING = 48
 Answer = Callable[[WorkspaceSession, Parameters], Response]
 
 
-def create_app(session: WorkspaceSession, hosts: Iterable[str]) -> Starlette:
-    """Return the ASGI app of a room; `hosts` are the names it answers to."""
+def create_app(
+    session: WorkspaceSession, hosts: Iterable[str], token: str | None = None
+) -> Starlette:
+    """Return the ASGI app of a room: `hosts` are the names it answers to, `token` opens it."""
     desk = _Desk(session)
+    if token is not None:
+        token = checked_token(token)  # here: Starlette makes its middleware when it is asked first
     routes = [
         Route("/", _page),
+        Route("/metrics", desk.answering(_metrics)),
         *(Route(f"/api/{name}", desk.answering(answer)) for name, answer in ANSWERS.items()),
         Mount("/static", StaticFiles(directory=STATIC)),
     ]
     return Starlette(
         routes=routes,
-        middleware=[Middleware(Guard, hosts=hosts)],
+        middleware=[Middleware(Guard, hosts=hosts, token=token)],
         exception_handlers={HTTPException: _refused},
         lifespan=desk.lifespan,
     )
@@ -98,6 +104,8 @@ class _Desk:
                 return await anyio.to_thread.run_sync(
                     self._answer, answer, request, limiter=self.threads
                 )
+            except asyncio.CancelledError:  # the server closes and has waited long enough
+                return refuse(503, "the listening room is closing")
             finally:
                 self.waiting -= 1
 
@@ -230,6 +238,11 @@ ANSWERS: dict[str, Answer] = {
     "curves": _curves,
     "comparison": _comparison,
 }
+
+
+def _metrics(session: WorkspaceSession, given: Parameters) -> Response:
+    given.done()
+    return Response(session.metrics(), media_type=metrics.CONTENT_TYPE)
 
 
 def _json(value: dict[str, Any]) -> Response:

@@ -5,9 +5,13 @@ from __future__ import annotations
 import ipaddress
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable
+from secrets import compare_digest
+from urllib.parse import parse_qsl, urlencode
 
 from starlette.datastructures import MutableHeaders
+from starlette.requests import HTTPConnection
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -26,25 +30,31 @@ SECURITY_HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
+MOST_REQUESTS = 16  # of one client, under way; browsers have six
 _LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 # A Host header (RFC 9110, 7.2): a name or IPv4 address, or an IPv6 address in brackets; a port.
 _HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+))(?::[0-9]{0,5})?")
+# What a link, a header (RFC 6750) and a cookie can all carry as it stands.
+_TOKEN = re.compile(r"[A-Za-z0-9._~-]{16,512}")
 
 
 class Guard:
-    """Middleware: GET and HEAD only, known host names only, safe headers.
+    """Middleware: GET and HEAD only, known host names only, few requests at a time of one client,
+    the token where there is one (`checked_token`), safe headers.
 
     The host check stops another site's page from reading this server through a name of its own
     that resolves to this address (DNS rebinding).
     """
 
-    def __init__(self, app: ASGIApp, hosts: Iterable[str]) -> None:
-        """Take the app to guard and the host names that may be asked for."""
+    def __init__(self, app: ASGIApp, hosts: Iterable[str], token: str | None = None) -> None:
+        """Take the app to guard, the host names that may be asked for, and what visitors show."""
         self.app = app
         self.hosts = frozenset(hosts)
+        self._token = None if token is None else token.encode()
+        self._under_way: Counter[str] = Counter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request, or refuse it with 400, 403 or 405."""
+        """Answer a request, or refuse it with 401, 403, 405 or 429."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
@@ -56,11 +66,16 @@ class Guard:
                 headers.setdefault("Cache-Control", "no-store")
             await send(message)
 
-        refusal = self._refusal(scope)
-        answer = self.app if refusal is None else refusal
-        await answer(scope, receive, send_guarded)
+        client = client_of(scope["client"][0] if scope.get("client") else "")
+        answer = self._refusal(scope, client) or self._login(scope) or self.app
+        self._under_way[client] += 1
+        try:
+            await answer(scope, receive, send_guarded)
+        finally:
+            self._under_way[client] -= 1
+            self._under_way += Counter()  # forgets who has none
 
-    def _refusal(self, scope: Scope) -> Response | None:
+    def _refusal(self, scope: Scope, client: str) -> Response | None:
         if scope["method"] not in ("GET", "HEAD"):
             return refuse(
                 405, "the listening room only reads: use GET or HEAD", {"Allow": "GET, HEAD"}
@@ -68,13 +83,78 @@ class Guard:
         given = [value for name, value in scope["headers"] if name == b"host"]
         if len(given) != 1 or host_name(given[0].decode("latin-1")) not in self.hosts:
             return refuse(403, "this host name is not served here: see `fadae serve --allow-host`")
+        if self._under_way[client] >= MOST_REQUESTS:
+            reason = f"{MOST_REQUESTS} requests from your address are under way; try again"
+            return refuse(429, reason, {"Retry-After": "1"})
         return None
+
+    def _login(self, scope: Scope) -> Response | None:
+        """Return what comes in the app's place: a login, or a refusal where the token is missing.
+
+        A login link, /?token=..., leaves the token in a cookie, which no script can read, and leads
+        on to the same address without it.
+        """
+        if self._token is None:
+            return None
+        asked = HTTPConnection(scope)
+        # A browser sends a host's cookies to all its ports: two rooms there need two names.
+        cookie = f"fadae-{(scope.get('server') or ('', ''))[1]}"
+        query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+        linked = next((value for name, value in query if name == "token"), None)
+        if scope["path"] == "/" and linked is not None and self._opens(linked):
+            rest = urlencode([pair for pair in query if pair[0] != "token"])
+            answer = Response(None, 303, {"Location": f"/?{rest}" if rest else "/"})
+            secure = scope.get("scheme") == "https"
+            # Lax, not strict: else a link in a message would open the page without its cookie.
+            answer.set_cookie(cookie, linked, secure=secure, httponly=True, samesite="lax")
+            return answer
+        kind, _, sent = asked.headers.get("authorization", "").partition(" ")
+        shown = sent.strip() if kind.lower() == "bearer" else asked.cookies.get(cookie, "")
+        if self._opens(shown):
+            return None
+        reason = "show the token: open /?token=TOKEN in a browser, or send Authorization: Bearer"
+        return refuse(401, reason, {"WWW-Authenticate": "Bearer"})
+
+    def _opens(self, shown: str) -> bool:
+        return self._token is not None and compare_digest(shown.encode("utf-8"), self._token)
 
 
 def refuse(status: int, reason: str, headers: dict[str, str] | None = None) -> Response:
     """Return a refusal as {"error": reason}."""
     body = json.dumps({"error": reason})
     return Response(body, status, headers, media_type="application/json")
+
+
+def checked_token(text: str) -> str:
+    """Return a token for visitors to show; raises UsageError, which never repeats it.
+
+    >>> checked_token("correct-horse-battery\\n")
+    'correct-horse-battery'
+    """
+    token = text.strip()
+    if _TOKEN.fullmatch(token) is None:
+        raise UsageError(
+            "the token of FADAE_TOKEN or --token-file: 16 to 512 letters, digits, '.', '_', '~' "
+            "and '-', as `openssl rand -hex 32` makes one"
+        )
+    return token
+
+
+def client_of(host: str) -> str:
+    """Return whom limits take for one client: an IPv4 address, or a network of IPv6, a /64.
+
+    >>> client_of("192.168.0.7"), client_of("::ffff:192.168.0.7"), client_of("fd00::1:2:3:4")
+    ('192.168.0.7', '192.168.0.7', 'fd00::/64')
+    """
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:  # whatever a proxy calls it
+        return host
+    if address.version == 4:
+        return str(address)
+    if address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    return str(ipaddress.ip_network((int(address), 64), strict=False))
 
 
 def host_name(host: str) -> str | None:

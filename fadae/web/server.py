@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
+import logging
 import signal
 import socket
 from collections.abc import Callable, Iterable, Iterator
@@ -21,10 +22,15 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from fadae.errors import UsageError
 from fadae.store import Location
 from fadae.web.app import create_app
-from fadae.web.guard import hosts_for
+from fadae.web.guard import client_of, hosts_for
 from fadae.web.session import WorkspaceSession
 
+log = logging.getLogger("fadae.web")
+
+_ADVICE = "FADAE_TOKEN or --token-file ask visitors for a token"
+
 MOST_CONNECTIONS = 128
+MOST_OF_A_CLIENT = 64  # of them
 REQUEST_SECONDS = 15.0  # for the next whole request, and for taking some of an answer
 
 
@@ -33,17 +39,24 @@ class BoundedConnection(H11Protocol):
 
     - still without its next whole request after `REQUEST_SECONDS`,
     - not taking any of its answer for as long, or
-    - waiting for a request the longest when a new connection finds `MOST_CONNECTIONS` others.
+    - waiting for a request the longest when a new connection finds `MOST_CONNECTIONS` others, or
+      `MOST_OF_A_CLIENT` from its own address.
+
+    One that finds so many from its own address, all of them busy, is cut itself.
     """
 
+    _from = ""  # which address
     _due: asyncio.TimerHandle | None = None
     _waiting_since = 0.0
     _unsent = 0  # bytes of an answer, at the last look
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Make room for the connection and let its answers leave at once."""
-        self._make_room()
         super().connection_made(transport)
+        self._from = client_of(self.client[0] if self.client else "")
+        if not self._has_room():
+            self._cut()
+            return
         # asyncio does this only for sockets made with proto=IPPROTO_TCP; without it the body of a
         # small answer waits 40 ms for the acknowledgement of its headers (Nagle).
         opened = transport.get_extra_info("socket")
@@ -51,11 +64,20 @@ class BoundedConnection(H11Protocol):
             opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._wait()
 
-    def _make_room(self) -> None:
-        waiting = [c for c in self.connections if isinstance(c, BoundedConnection) and c._waits()]
-        waiting.sort(key=lambda connection: connection._waiting_since)
-        for connection in waiting[: max(0, len(self.connections) - MOST_CONNECTIONS + 1)]:
-            connection._cut()
+    def _has_room(self) -> bool:
+        """Cut those that wait the longest for this one's sake; return whether there is room now."""
+        for source, most in ((self._from, MOST_OF_A_CLIENT), (None, MOST_CONNECTIONS)):
+            others = [one for one in self._others() if source in (None, one._from)]
+            waiting = sorted(
+                (one for one in others if one._waits()), key=lambda one: one._waiting_since
+            )
+            for one in waiting[: max(0, len(others) - most + 1)]:
+                one._cut()
+        return sum(one._from == self._from for one in self._others()) < MOST_OF_A_CLIENT
+
+    def _others(self) -> list[BoundedConnection]:
+        every = [one for one in self.connections if isinstance(one, BoundedConnection)]
+        return [one for one in every if one is not self]
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop watching."""
@@ -100,12 +122,14 @@ def serve(
     host: str = "127.0.0.1",
     port: int = 8642,
     allow_hosts: Iterable[str] = (),
+    token: str | None = None,
     ready: Callable[[str], None] = lambda address: None,
     storage_options: dict[str, Any] | None = None,
 ) -> None:
     """Serve a workspace until SIGINT or SIGTERM; `ready` is called with the page's address.
 
     allow_hosts: names, besides that of the address, by which browsers may reach the page.
+    token: what all visitors must show, also on this computer: a proxy's come from there.
     Port 0 takes a free one. Raises UsageError where there is no workspace, the address cannot be
     had, or it has no name of its own ("0.0.0.0") and none is allowed.
     """
@@ -113,8 +137,10 @@ def serve(
     location = Location(url, storage_options)
     if not location.names(""):
         raise UsageError(f"no workspace at {location.url}: `fadae ingest` makes one")
-    config = server_config(create_app(WorkspaceSession(location), hosts))
+    config = server_config(create_app(WorkspaceSession(location), hosts, token))
     with _listening(host, port) as listener:
+        if token is None and not ipaddress.ip_address(listener.getsockname()[0]).is_loopback:
+            log.warning("whoever reaches this address sees and hears the workspace: %s", _ADVICE)
         ready(_address(host, listener.getsockname()[1]))
         with _stopping_quietly():
             uvicorn.Server(config).run(sockets=[listener])

@@ -20,16 +20,25 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
+from fadae import metrics
 from fadae.arrays import Float32
 from fadae.compare import Comparison, result
 from fadae.errors import NoInputError, UsageError, unknown
-from fadae.query import ORIGINAL, TRANSFORM, Workspace
+from fadae.query import (
+    ORIGINAL,
+    TRANSFORM,
+    Workspace,
+    samples,
+    status_of,
+    training_samples,
+)
 from fadae.store import Location, paths
 from fadae.training import Role, pca_remark, run_summary
 from fadae.transform import mu_law
 from fadae.web import pictures
 from fadae.web.pictures import Raster
 
+STATUS_SECONDS = 30.0  # how long a look at a job's progress is kept: it takes many requests
 LOOK_SECONDS = 5.0  # how long a change of the workspace may go unseen
 _KEPT = 64
 _Value = TypeVar("_Value")
@@ -48,7 +57,8 @@ class WorkspaceSession:
         self.location = location
         self._look_seconds = look_seconds
         self._lock = threading.Lock()
-        self._looked = -float("inf")
+        self._looked = self._status_looked = -float("inf")
+        self._status_lock, self._metrics = threading.Lock(), b""
         self._state = ""
         self._workspace = Workspace(location)
         self._kept: OrderedDict[Hashable, Future[Any]] = OrderedDict()
@@ -65,6 +75,19 @@ class WorkspaceSession:
                     self._kept.clear()
                 self._looked = time.monotonic()
             return self._workspace, self._state
+
+    def metrics(self) -> bytes:
+        """Return how far the job is, for Prometheus; looked at anew every `STATUS_SECONDS`.
+
+        Raises UsageError where its package is missing.
+        """
+        with self._status_lock:
+            if time.monotonic() - self._status_looked >= STATUS_SECONDS:
+                told = samples(status_of(self.location))
+                training = training_samples(self.location, None)
+                self._metrics = metrics.text([*told, *training])
+                self._status_looked = time.monotonic()
+            return self._metrics
 
     def _look(self) -> str:
         """Return a hash of what says that rows, runs or reconstructions have come or gone."""

@@ -110,6 +110,52 @@ def test_every_way_to_send_a_body_is_understood(tmp_path: Path, answer: list[Ste
     assert len(recorded.requests) == 3
 
 
+def part(start: int, stop: int, told: str = "2048", begin: int | None = None) -> bytes:
+    """Return BODY[start:stop] as an answer to a Range, said to begin elsewhere or not."""
+    first = start if begin is None else begin
+    return (
+        b"HTTP/1.1 206 Partial Content\r\n"
+        b"Content-Range: bytes %d-%d/%b\r\n"
+        % (first, stop - 1, told.encode())
+        + b"Content-Length: %d\r\n\r\n" % (stop - start)
+        + BODY[start:stop]
+    )
+
+
+BROKEN: list[Step] = [OK + LENGTH + BODY[:700], CLOSE]
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        [BROKEN, [part(800, 2048, "*")], [WHOLE]],
+        [BROKEN, [part(600, 2048)], [WHOLE]],
+        [BROKEN, [part(700, 1000)], [part(1000, 2048)]],
+        [BROKEN, [part(700, 1000)], [part(900, 2048)], [WHOLE]],
+    ],
+    ids=["later", "earlier", "by parts", "by parts, earlier"],
+)
+def test_a_part_counts_only_where_the_last_one_ended(
+    tmp_path: Path, answers: list[Sequence[Step]]
+) -> None:
+    """Without a size and a checksum to tell, as items of the archive's early years are."""
+    with playing(*answers) as recorded:
+        ArchiveClient(recorded.url, request_policy=FAST).download(
+            Track("item", "a.ogg"), tmp_path / "file"
+        )
+    assert (tmp_path / "file").read_bytes() == BODY
+    assert len(recorded.requests) == len(answers)
+
+
+def test_a_file_that_begins_anew_and_is_shorter_ends_where_it_ends(tmp_path: Path) -> None:
+    shorter = OK + b"Content-Length: 100\r\n\r\n" + BODY[-100:]
+    with playing(BROKEN, [shorter]) as recorded:
+        ArchiveClient(recorded.url, request_policy=FAST).download(
+            Track("item", "a.ogg"), tmp_path / "file"
+        )
+    assert (tmp_path / "file").read_bytes() == BODY[-100:]
+
+
 @pytest.mark.parametrize(
     ("answer", "requests"),
     [

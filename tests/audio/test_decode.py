@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fadae.audio import write
+from fadae.audio import ogg, write
 from fadae.audio.decode import decode
 from fadae.audio.pcm import to_pcm
 from fadae.audio.protocol import Source
@@ -93,6 +93,30 @@ def test_a_flipped_byte_is_noticed(tmp_path: Path, format: str) -> None:
     data[len(data) // 2] ^= 0x55
     path.write_bytes(data)
     with pytest.raises(PermanentFailure, match="damaged"):
+        decoded(path)
+
+
+def test_nothing_is_heard_after_damage(tmp_path: Path) -> None:
+    first, second, third = (write.encode(music(s), 22050, "ogg") for s in (2, 1, 3))
+    (start, _), *_ = ogg.pages(second)
+    mute = second[: start + 28] + b"nobody" + second[start + 34 :]  # no codec's name
+    (tmp_path / "a.ogg").write_bytes(first + ogg.with_fixed_serial(mute) + third)
+    source = Source()
+    assert len(decoded(tmp_path / "a.ogg", keep_damaged=True, source=source)) == 2 * 11025
+    assert "part 2 of 3" in str(source.damage)
+
+
+def test_damage_is_noticed_where_no_length_is_promised(tmp_path: Path) -> None:
+    """A FLAC that was recorded as it came says of its length that it is unknown: 0."""
+    path = save(tmp_path / "a.flac", music(5))
+    data = bytearray(path.read_bytes())
+    data[21] &= 0xF0  # the number of samples: the last 36 of the 64 bits from here on
+    data[22:26] = bytes(4)
+    path.write_bytes(data)
+    assert len(decoded(path)) == 5 * 11025
+    data[-50] ^= 0x55  # in the last frame; of one before it FFmpeg says nothing
+    path.write_bytes(data)
+    with pytest.raises(PermanentFailure, match="damaged after"):
         decoded(path)
 
 

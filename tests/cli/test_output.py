@@ -1,6 +1,7 @@
 """Every command ends the same way: summary, one line for an error, an exit code."""
 
 import json
+import signal
 
 import pytest
 import typer
@@ -71,3 +72,10 @@ def test_control_characters_do_not_reach_the_terminal() -> None:
 
 def test_an_unknown_log_format_is_a_usage_error() -> None:
     assert run(None, "--log-format", "xml")[0] == 2
+
+
+def test_a_signal_after_the_end_is_the_systems() -> None:
+    """A command that only waits for its threads ends by it, without a trace."""
+    for error in (None, NoInputError("nothing")):
+        run(error)
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL

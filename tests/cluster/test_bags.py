@@ -1,15 +1,17 @@
 """Bags over a cluster here: all results, bounded graphs, retries, named tasks."""
 
+import asyncio
 import functools
 import itertools
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import dask
 import pytest
-from distributed import Client
+from distributed import Client, Future
 
 from fadae.cluster import bags, cluster_mapper
 from fadae.cluster.bags import map_bag
@@ -48,6 +50,62 @@ def test_values_are_drawn_as_needed(client: Client, monkeypatch: pytest.MonkeyPa
         next(results)
     assert next(counter) <= 30
     results.close()  # type: ignore[attr-defined]  # a generator, told as an iterator
+
+
+def test_the_next_bag_is_sent_before_workers_run_out_of_the_last(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bags, "PARTITIONS_A_BAG", 3)
+    counter = itertools.count()
+    drawn = (next(counter) for _ in range(10_000))
+    results = map_bag(client, work.square, drawn, label="ahead")
+    next(results)
+    assert next(counter) > 3
+    results.close()  # type: ignore[attr-defined]
+
+
+def held(client: Client, label: str) -> list[tuple[str, int]]:
+    """The keys of a stage's tasks that the client wants, once it has done what it was told to."""
+    client.sync(asyncio.sleep, 0)
+    return [key for key in list(client.futures) if label in str(key)]
+
+
+def test_a_result_that_is_handed_on_is_let_go(client: Client) -> None:
+    results = map_bag(client, work.square, range(9), label="handed on")
+    for left in reversed(range(9)):
+        next(results)
+        assert len(held(client, "handed on")) == left
+
+
+@pytest.fixture
+def waiting(client: Client, tmp_path: Path) -> Iterator[Callable[[str], Iterator[str]]]:
+    """Start a stage of nine tasks: one is done, the others wait for the end of the test."""
+
+    def start(label: str) -> Iterator[str]:
+        gates = [str(tmp_path / "gate")] * 9
+        results = map_bag(client, work.all_wait_but_the_first, gates, label=label)
+        assert next(results) == "the first"
+        assert len(held(client, label)) == 8
+        return results
+
+    yield start
+    (tmp_path / "gate").touch()
+
+
+def test_what_nobody_waits_for_is_not_worked_on(
+    client: Client, waiting: Callable[[str], Iterator[str]]
+) -> None:
+    waiting("left alone").close()  # type: ignore[attr-defined]
+    assert held(client, "left alone") == []
+
+
+def test_a_scheduler_that_forgets_the_tasks_is_lost(
+    client: Client, waiting: Callable[[str], Iterator[str]]
+) -> None:
+    results = waiting("forgotten")
+    client.cancel([Future(key, client) for key in held(client, "forgotten")])
+    with pytest.raises(TransientError, match="forgotten: lost the Dask scheduler"):
+        list(results)
 
 
 def test_tasks_are_named_in_the_dashboard(client: Client) -> None:
@@ -101,6 +159,24 @@ def test_memory_serves_threads_of_this_process() -> None:
         ]
     with pytest.raises(UsageError, match="this process only"), connect("tcp://x:1", 1, location):
         pass
+
+
+def test_a_worker_lost_while_the_cluster_starts_or_is_checked_costs_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first is lost as it starts, the next as it looks for the workspace."""
+    (tmp_path / "workspace").mkdir()
+    starting, looking = tmp_path / "starting", tmp_path / "looking"
+    preload = f"import tests.cluster.work as w; w.kills_its_worker_once({str(starting)!r})"
+    look = functools.partial(work.looks_or_dies, str(looking))
+    monkeypatch.setattr("fadae.cluster.client.read_token", look)
+    location = Location(str(tmp_path / "workspace"))
+    with (
+        dask.config.set({"distributed.worker.preload": [preload]}),
+        connect(None, 1, location) as client,
+    ):
+        assert sorted(map_bag(client, work.square, [1, 2], label="square")) == [1, 4]
+    assert starting.exists() and looking.exists()
 
 
 def test_a_missing_scheduler_is_transient(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

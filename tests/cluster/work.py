@@ -9,7 +9,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+from fadae.cluster.client import read_token
 from fadae.store.location import Location
+from tests.hangs import wait_until
 
 log = logging.getLogger("fadae.tests")
 
@@ -46,6 +48,21 @@ def kills_its_worker_once(marker: str) -> str:
         Path(marker).touch()
         os.kill(os.getpid(), signal.SIGKILL)
     return "survived"
+
+
+def all_wait_but_the_first(gate: str) -> str:
+    """Return at once to the first who asks, to the others when the file `gate` is there."""
+    try:
+        Path(f"{gate}.asked").touch(exist_ok=False)
+    except FileExistsError:
+        wait_until(Path(gate).exists)
+        return "another"
+    return "the first"
+
+
+def looks_or_dies(marker: str, url: str, token: str) -> bool:
+    kills_its_worker_once(marker)
+    return read_token(url, token)
 
 
 def always_fails(number: int) -> int:

@@ -73,6 +73,17 @@ def test_a_cached_set_is_read_once_a_run() -> None:
     assert store.reads[wanted].mean() < 1.3
 
 
+def test_the_cache_keeps_no_more_than_its_budget() -> None:
+    store, order = Store(), an_order()
+    row_bytes = store.data[0].nbytes
+    reader = UnitReader(store, order, 1000 * row_bytes, ROWS)
+    for _ in range(3):
+        for unit in order.units.tolist():
+            reader.unit(unit)
+    kept = store.reads[order.rows.within(0, ROWS)] == 1
+    assert 900 < kept.sum() <= 1000
+
+
 @pytest.mark.parametrize("share", [0.05, 0.3, 0.8])
 def test_a_sample_reads_at_most_twice_what_it_uses(share: float) -> None:
     whole = RowSet.of([0, 1500, 4096], [1000, 4000, ROWS], key=5)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fadae.data.order import DataOrder, lanes_of
+from fadae.data.order import DataOrder, Piece, Window, lanes_of
 from fadae.data.rows import RowSet
 
 
@@ -34,6 +34,23 @@ def test_epochs_and_seeds_differ_and_repeat() -> None:
     assert order_of().batch(0, 3).tolist() == batch
     assert order_of().batch(1, 3).tolist() != batch
     assert order_of(seed=1).batch(0, 3).tolist() != batch
+
+
+def test_units_their_parts_and_windows_are_each_shuffled_by_seed_and_epoch() -> None:
+    def found(seed: int, epoch: int) -> tuple[list[int], list[int], list[int]]:
+        order = order_of(40_000, seed=seed)
+        unit, rows = int(order.units[0]), int(order.counts[0])
+        window = Window(0, rows, (Piece(unit, 0, rows),))
+        return (
+            [piece.unit for window in order.windows(epoch, 0) for piece in window.pieces],
+            sorted(order.piece_rows(epoch, Piece(unit, 0, rows // 2)).tolist()),
+            order.window_order(epoch, window).tolist(),
+        )
+
+    for units, part, window in (found(0, 1), found(1, 0)):
+        assert units != found(0, 0)[0]
+        assert part != found(0, 0)[1]
+        assert window != found(0, 0)[2] and sorted(window) == sorted(found(0, 0)[2])
 
 
 def test_a_batch_mixes_rows_from_all_over() -> None:

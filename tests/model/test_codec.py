@@ -13,12 +13,13 @@ import safetensors.torch
 import torch
 from numpy.typing import NDArray
 
-from fadae.errors import NoInputError, UsageError
+from fadae.errors import CodeError, NoInputError, UsageError
 from fadae.model.codec import Codec, Codes
 from fadae.model.companding import compand, expand
 from fadae.model.dense import Dense
 from fadae.store.location import Location
 from fadae.transform.companding import compand as compand_in_numpy
+from tests.model.toy import Toy
 
 SIZE = 512
 CONFIG: Any = {
@@ -66,6 +67,8 @@ def test_a_slice_of_codes_decodes_to_the_slice(codec: Codec) -> None:
     part = codes.between(2.5, 3.1)
     assert part.time_seconds.tolist() == [2.5, 2.75, 3.0]
     np.testing.assert_allclose(codec.decode(part), codec.decode(codes)[2:5], rtol=1e-5, atol=1e-7)
+    # A hop that ends where the stretch begins is not in it, nor is one that begins where it ends.
+    assert codes.between(2.5, 3.0).time_seconds.tolist() == [2.5, 2.75]
     assert len(codes.between(100, 101)) == 0
     with pytest.raises(UsageError, match="without a step"):
         codes[::2]
@@ -90,6 +93,31 @@ def test_silence_stays_silent_in_scale_and_padding_stays_padding(codec: Codec) -
     assert codes.scale[1] == 1
     assert np.isnan(codes.scale[2])
     assert np.isfinite(np.delete(codec.decode(codes), 2, axis=0)).all()
+
+
+def test_rows_that_were_lost_are_silence_in_whole_numbers() -> None:
+    codec = Codec(Toy(SIZE, 5), CONFIG)
+    raw = coefficients()
+    raw[1], raw[2], raw[3, 7] = 0, np.nan, np.inf
+    sound = np.delete(raw, [1, 2, 3], axis=0)
+    assert codec.prepare(raw) == codec.prepare(sound)
+    codes = codec.encode(raw)
+    assert codes.code_bytes is not None
+    assert np.flatnonzero(codes.code_bytes == 0).tolist() == [1, 2, 3]
+    assert not codec.decode(codes)[1:4].any()
+    np.testing.assert_array_equal(
+        np.delete(codec.decode(codes), [1, 2, 3], axis=0), codec.reconstruct(sound)
+    )
+
+
+@pytest.mark.parametrize("length", [-1, 1, 17])
+def test_codes_that_do_not_end_where_they_say_are_damaged(length: int) -> None:
+    codec = Codec(Toy(SIZE, 5), CONFIG)
+    codes = codec.encode(coefficients())
+    assert codes.code_bytes is not None
+    codes.code_bytes[4] = length
+    with pytest.raises(CodeError, match=f"code of frame 4 does not end after {length} of 16"):
+        codec.decode(codes)
 
 
 def test_read_only_and_empty_input(codec: Codec) -> None:

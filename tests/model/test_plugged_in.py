@@ -15,6 +15,7 @@ import pytest
 import fadae as library
 from fadae.errors import CodeError, UsageError
 from fadae.model.codec import Codec
+from fadae.stages.extract import extract
 from fadae.stages.reconstruct import prepare_recordings, reconstruct, reconstruct_shard
 from fadae.store.frames import FrameStore
 from fadae.store.location import Location
@@ -24,6 +25,7 @@ from fadae.training.run import open_dataset
 from tests.command import fadae, summary
 from tests.forks import train_forked
 from tests.stages.test_reconstruct import killed_after, objects
+from tests.store.staged import stage
 from tests.synthetic import RATE_HZ, music, write_features
 from tests.training.small import metrics_of, model_hash, small
 from tests.web.conftest import serving
@@ -178,11 +180,16 @@ def test_an_interrupted_run_ends_with_the_same_bytes(done: Any, tmp_path: Path) 
 
 def test_growth_prepares_new_recordings_only(tmp_path: Path) -> None:
     location = Location(str(tmp_path))
-    write_features(location, {SHORT: music(9.3, seed=1), LONG: music(20, seed=2)})
+    short = music(9.3, seed=1)
+    for name, pcm in {SHORT: short, LONG: music(20, seed=2)}.items():
+        stage(location, name, pcm)
+    extract(location)
     train(location, small(**SETTINGS, max_steps=1))
     reconstruct(location)
     before = FrameStore.open(location, "reconstructions/default.zarr").read(PREPARED)
-    write_features(location, {"c/more.ogg": music(12, seed=5) // 20})
+    stage(location, "c/more.ogg", music(12, seed=5) // 20)
+    stage(location, "d/again.ogg", short)  # in a plan of its own, after the one it repeats
+    extract(location)
     asked = []
 
     def mapper(function: Any, values: Any, **options: Any) -> Iterator[Any]:
@@ -196,6 +203,8 @@ def test_growth_prepares_new_recordings_only(tmp_path: Path) -> None:
     assert asked == [(prepare_recordings, 1), (reconstruct_shard, 1)]
     after = FrameStore.open(location, "reconstructions/default.zarr").read(PREPARED)
     np.testing.assert_array_equal(after[:2], before)
+    rows = library.open(location.url)
+    assert after[rows.recording("d/again.ogg").row] == after[rows.recording(SHORT).row]
     assert after[2] < before.max()
 
 

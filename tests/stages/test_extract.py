@@ -184,8 +184,12 @@ def test_names_that_are_no_text_are_extracted_once(tmp_path: Path) -> None:
     assert r"a/caf\udce9.ogg" in FeatureSet.open(location).recordings.id
 
 
-def test_lost_pcm_is_named(location: Location) -> None:
-    next((folder(location) / "staging").rglob("z_9-*.pcm")).unlink()
+@pytest.mark.parametrize("how", ["gone", "cut"])
+def test_lost_pcm_is_named(location: Location, how: str) -> None:
+    path = next((folder(location) / "staging").rglob("z_9-*.pcm"))
+    path.write_bytes(path.read_bytes()[:-2])
+    if how == "gone":
+        path.unlink()
     with pytest.raises(NoInputError, match="z/9"):
         extract(location)
 

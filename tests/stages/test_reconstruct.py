@@ -19,6 +19,7 @@ from fadae import scores
 from fadae.errors import NoInputError, TransientError, UsageError
 from fadae.model.companding import compand
 from fadae.records import finite
+from fadae.stages import resynthesis
 from fadae.stages.reconstruct import ReconstructTask, reconstruct, reconstruct_shard
 from fadae.store.features import NO_SAMPLE, FeatureSet
 from fadae.store.frames import FrameStore
@@ -289,6 +290,41 @@ def test_another_model_starts_anew_and_old_tasks_write_nothing(tmp_path: Path) -
     with pytest.raises(TransientError, match="trained again"):
         reconstruct_shard(caught[0])
     assert objects(location) == before
+
+
+def test_a_task_that_another_model_overtakes_writes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    location = Location(str(tmp_path))
+    write_features(location, {SHORT: music(9.3, seed=1)})
+    write_run(location)
+    real, made = resynthesis.resynthesize, list[dict[str, str]]()
+
+    def overtaken(*arguments: Any) -> Any:
+        monkeypatch.setattr(resynthesis, "resynthesize", real)
+        write_run(location, seed=1)
+        reconstruct(location)
+        made.append(objects(location))
+        return real(*arguments)
+
+    monkeypatch.setattr(resynthesis, "resynthesize", overtaken)
+    with pytest.raises(TransientError, match="trained again"):
+        reconstruct(location)
+    assert made == [objects(location)]
+
+
+def test_features_of_other_recordings_start_anew(tmp_path: Path) -> None:
+    location = Location(str(tmp_path))
+    write_features(location, {SHORT: music(9.3, seed=1)})
+    write_run(location)
+    reconstruct(location)
+    location.delete(FEATURES)
+    write_features(location, {SHORT: music(9.3, seed=5)})
+    assert reconstruct(location)["shards_written"] == 1
+    workspace = fadae.open(location.url)
+    c = workspace.select(SHORT)["features"].to_numpy()
+    kept = workspace.select(SHORT, source="default")["encoded"]
+    np.testing.assert_allclose(kept, workspace.codec().encode(c).values, atol=1e-5)
 
 
 def test_what_cannot_be_done_is_said(tmp_path: Path, done: Any) -> None:

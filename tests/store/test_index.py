@@ -351,6 +351,7 @@ def test_a_late_driver_changes_nothing_of_the_index(empty: Path, tmp_path: Path)
     plan = Plan.read(location, 1)
     assert plan is not None
     rows = PublishedRecordings(FrameStore.open(location, FEATURES)).rows(1, 2)
+    sweep_index(old, 1)
     assert extend_index(old, rows, plan.token)["packs"] == [plan.token]
     after = tree(folder / INDEX)
     assert {name: after[name] for name in before} == before

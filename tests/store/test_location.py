@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from fadae.errors import AccessError, StorageError
-from fadae.store.location import Location, _Written
+from fadae.store.location import PARTIAL, Location, _Written
 
 
 def test_a_path_below_a_file_is_refused(tmp_path: Path) -> None:
@@ -45,4 +45,11 @@ def test_an_error_of_the_block_that_writes_is_its_own(tmp_path: Path) -> None:
     location = Location(str(tmp_path))
     with pytest.raises(BrokenPipeError), location.writing("x"):
         raise BrokenPipeError
-    assert location.names("") == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_writer_left_is_no_object(tmp_path: Path) -> None:
+    location = Location(str(tmp_path))
+    location.write_bytes("a/whole", b"1")
+    (tmp_path / "a" / f"{PARTIAL}x").write_bytes(b"half")
+    assert location.names("a") == ["whole"]

@@ -14,10 +14,12 @@ import pytest
 import fadae
 from fadae.stages.extract import extract, extract_shard
 from fadae.store.frames import FrameStore, OvertakenError
-from fadae.store.history import history_path, publication_numbers
+from fadae.store.history import HISTORY, history_path, publication_numbers
 from fadae.store.indexing import superseded
 from fadae.store.location import Location
 from fadae.store.paths import FEATURES
+from fadae.store.plan import Plan
+from fadae.store.publication import publish
 from fadae.store.verify import verify
 from tests.store.staged import stage_all, tree
 
@@ -100,6 +102,7 @@ STOPS = [
     (f"{FEATURES}/recording_frame_count/c/0", 1),
     (f"{FEATURES}/features/zarr.json", 1),
     (ROOT, 1),
+    (ROOT, 2),  # after the columns: the first is the creation of what is there
     (history_path(2), 1),
 ]
 
@@ -177,6 +180,37 @@ def test_repair_beside_a_driver_sets_nothing_back(
     assert pruned(location) == tree(grown[1])
 
 
+def test_repair_leaves_rows_that_a_driver_is_about_to_publish(
+    grown: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A driver has written its columns; repair writes one again; the driver publishes."""
+    location = Location(str(shutil.copytree(grown[0], tmp_path / "workspace")))
+    grow_first(location)
+
+    def damage_and_repair() -> None:
+        (Path(location.url) / f"{FEATURES}/recording_title/c/0").write_bytes(b"")
+        verify(location, recompute=extract_shard)
+
+    # Its first write there is the creation of what is there already.
+    with before_write(monkeypatch, ROOT, damage_and_repair, count=2):
+        extract(location, keep_staging=True)
+    titles = [one.title for one in fadae.open(location.url).recordings]
+    assert titles == ["Title of 1", "Title of 1", "Title of 2"]
+    assert verify(location)["problems"] == []
+
+
+def test_a_plan_is_not_published_before_the_one_it_follows(
+    grown: tuple[Path, Path], tmp_path: Path
+) -> None:
+    location = Location(str(shutil.copytree(grown[1], tmp_path / "workspace")))
+    last = Plan.read(location, 2)
+    assert last is not None
+    location.write_bytes(ROOT, location.read_bytes(history_path(1)))
+    with pytest.raises(OvertakenError, match="plan 2 comes after one that is not published"):
+        publish(last)
+    assert location.read_bytes(ROOT) == location.read_bytes(history_path(1))
+
+
 def test_a_root_that_is_not_what_was_opened_is_not_replaced(
     grown: tuple[Path, Path], tmp_path: Path
 ) -> None:
@@ -228,3 +262,39 @@ def test_an_old_publication_opens_on_what_it_told(grown: tuple[Path, Path]) -> N
     with pytest.raises(fadae.FadaeError, match="had published nothing by 2001-01-01"):
         _ = fadae.open(url, at="2001-01-01").recordings
     assert json.loads(json.dumps(last.history()[0].published)).startswith("20")
+
+
+def test_a_second_repair_takes_no_publication_back(
+    grown: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has found the root damaged; another repairs it and all is published; it goes on."""
+    location = Location(str(shutil.copytree(grown[1], tmp_path / "workspace")))
+    location.delete(HISTORY)
+    location.write_bytes(ROOT, b"{")
+
+    def meanwhile() -> None:
+        verify(location, recompute=extract_shard)
+        assert FrameStore.open(location, FEATURES).recording_rows == 0
+        extract(location, keep_staging=True)
+
+    with before_write(monkeypatch, ROOT, meanwhile) as written:
+        verify(location, recompute=extract_shard)
+    assert ROOT in written
+    assert [one.id for one in fadae.open(location.url).recordings] == ["a/1", "b/1", "b/2", "c/1"]
+    assert pruned(location) == tree(grown[1])
+
+
+def test_repair_of_bands_removes_none_on_the_way(
+    grown: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reader beside finds the damage or the repair; nor is another's repair undone."""
+    location = Location(str(shutil.copytree(grown[1], tmp_path / "workspace")))
+    band = f"{FEATURES}/band_low_hz/c/0"
+    location.write_bytes(band, b"0")
+    removed: list[str] = []
+    with monkeypatch.context() as patched:
+        patched.setattr(Location, "delete", lambda self, path: removed.append(path))
+        patched.setattr(Location, "delete_many", lambda self, paths: removed.extend(paths))
+        verify(location, recompute=extract_shard)
+    assert removed == []
+    assert tree(Path(location.url)) == tree(grown[1])

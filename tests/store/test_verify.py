@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import random
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from fadae.errors import NoInputError
 from fadae.stages.extract import extract, extract_shard
 from fadae.store.location import Location
+from fadae.store.mapping import map_serially
 from fadae.store.paths import commit_path, pcm_path
 from fadae.store.verify import verify
 from tests.command import fadae, summary
@@ -131,6 +134,19 @@ def test_damaged_pcm_loses_its_commit_unless_it_is_published(how: str, workspace
     assert location.exists(commit_path("a/2")) and not location.exists(pcm_path("a/2"))
     assert not location.exists(commit_path("n/ew"))
     assert verify(location)["problems"] == []
+
+
+def test_what_is_published_and_let_go_meanwhile_keeps_its_commit(workspace: Path) -> None:
+    location = Location(str(workspace))
+    stage_all(location, {"n/ew": 5000}, first_seed=20)
+
+    def meanwhile(function: Any, values: Any, **options: Any) -> Iterator[Any]:
+        if location.exists(pcm_path("n/ew")):
+            extract(location)
+        yield from map_serially(function, values, **options)
+
+    verify(location, recompute=extract_shard, mapper=meanwhile)
+    assert location.exists(commit_path("n/ew")) and not location.exists(pcm_path("n/ew"))
 
 
 def test_a_damaged_plan_is_named(workspace: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from fadae.errors import StorageError
 from fadae.retry import RetryPolicy
 from fadae.store import remote_zarr
 from fadae.store.location import Location
-from fadae.training.checkpoint import COMMIT, Checkpoint, Checkpoints
+from fadae.training.checkpoint import COMMIT, Checkpoint, Checkpoints, snapshot
 from fadae.training.context import Preempted
 from fadae.training.launch import train
 from tests.proxy import FaultProxy
@@ -140,6 +141,48 @@ def test_saving_in_the_background_and_failing_is_told_and_keeps_the_best(
     again = Checkpoints(location, FOLDER, keep=2).best(5)
     assert again is not None
     assert torch.equal(again["a"], torch.ones(2))
+
+
+def test_saving_in_the_background_begins_when_the_one_before_is_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoints = Checkpoints(Location(str(tmp_path)), FOLDER, keep=2)
+    written, met = list[str](), threading.Event()
+    write = Location.write_bytes
+
+    def slowly(self: Location, path: str, data: bytes) -> None:
+        step = path.removeprefix(f"{FOLDER}/step-")
+        if step.startswith("2"):
+            met.set()
+        elif not written:
+            met.wait(0.3)  # for the next one to come in between, if it does
+        written.append(step)
+        write(self, path, data)
+
+    monkeypatch.setattr(Location, "write_bytes", slowly)
+    checkpoints.save_in_background(checkpoint(1))
+    checkpoints.save_in_background(checkpoint(2))
+    checkpoints.wait()
+    assert [name.partition("/")[0] for name in written] == ["1"] * 4 + ["2"] * 4
+    assert written[3] == f"1/{COMMIT}"
+
+
+def test_what_a_later_run_left_takes_no_ones_place(saved: tuple[Location, Checkpoints]) -> None:
+    """A run that went back before damaged checkpoints keeps its own, and those not at all."""
+    location, checkpoints = saved
+    for step in (7, 8, 9):
+        location.write_bytes(f"{FOLDER}/step-{step}/model.safetensors", b"torn")
+    assert newest_step(checkpoints) == 3
+    checkpoints.save(checkpoint(4))
+    assert location.names(FOLDER) == ["step-3", "step-4"]
+
+
+def test_a_snapshot_stays_as_it_was() -> None:
+    weights = {"a": torch.ones(3, requires_grad=True)}
+    taken = snapshot(weights)
+    with torch.no_grad():
+        weights["a"] += 1
+    assert torch.equal(taken["a"], torch.ones(3)) and not taken["a"].requires_grad
 
 
 def test_equal_tensors_are_equal_bytes(saved: tuple[Location, Checkpoints]) -> None:

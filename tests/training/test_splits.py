@@ -15,6 +15,7 @@ import fadae
 from fadae.config.job import TrainConfig
 from fadae.errors import NoInputError, UsageError
 from fadae.store.features import FeatureSet
+from fadae.store.history import publication_numbers
 from fadae.store.location import Location
 from fadae.training.roles import roles_of, write_roles
 from fadae.training.run import Run, open_dataset
@@ -174,3 +175,17 @@ def test_without_held_out_errors_the_newest_is_meant(location: Location) -> None
         path = location.full(f"runs/{run}/model.safetensors")
         os.utime(path, (1e9 - age, 1e9 - age))
     assert best_run(location, ["a", "b", "c"]) == ("b", "newest")
+
+
+def test_the_publication_that_a_run_begins_on_is_kept(location: Location) -> None:
+    """Another has come since, and `prune` looked before this run named the one it read."""
+    store = FeatureSet.open(location).store
+    store.publish(store.rows, store.recording_rows, {"published_plans": 3})
+    dataset = open_dataset(location, TrainConfig(), None)
+    write_features(location, {"c/new.ogg": music(3, seed=9)})
+    store = FeatureSet.open(location).store
+    store.publish(store.rows, store.recording_rows, {"published_plans": 4})
+    Run(location, "default").begin(TrainConfig(), dataset, {})
+    assert publication_numbers(location) == [3]
+    kept = fadae.open(location.url, at=3)
+    assert [one.id for one in kept.recordings] == [*NAMES, "b/again.ogg"]

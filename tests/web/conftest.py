@@ -65,11 +65,10 @@ class Served:
         with urllib3.PoolManager(retries=False) as pool:
             return pool.request(method, self.address + path, headers=given)
 
-    def connect(self) -> socket.socket:
+    def connect(self, source: str = "127.0.0.1") -> socket.socket:
         """Return a bare connection, for what no client would send."""
-        return socket.create_connection(
-            ("127.0.0.1", int(self.address.rpartition(":")[2])), HANG_SECONDS
-        )
+        port = int(self.address.rpartition(":")[2])
+        return socket.create_connection(("127.0.0.1", port), HANG_SECONDS, (source, 0))
 
     def json(self, path: str) -> Any:
         """Return the JSON of an answer that must be a 200."""
@@ -79,9 +78,11 @@ class Served:
 
 
 @contextlib.contextmanager
-def serving(location: Location, look_seconds: float = 0.0) -> Iterator[Served]:
+def serving(
+    location: Location, look_seconds: float = 0.0, token: str | None = None
+) -> Iterator[Served]:
     """Serve a workspace in a thread of this process."""
-    app = create_app(WorkspaceSession(location, look_seconds), hosts_for("127.0.0.1"))
+    app = create_app(WorkspaceSession(location, look_seconds), hosts_for("127.0.0.1"), token)
     server = uvicorn.Server(server_config(app))
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})

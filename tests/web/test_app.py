@@ -487,3 +487,15 @@ def test_who_comes_when_too_many_wait_is_told_to_come_again(
         answer = served.get("/api/workspace")
         assert (answer.status, answer.headers["Retry-After"]) == (503, "1")
         assert served.get("/").status == 200
+
+
+def test_metrics_tell_prometheus_how_far_the_job_is(room: Served) -> None:
+    pytest.importorskip("prometheus_client", reason="needs fadae[metrics]")
+    answer = room.get("/metrics")
+    assert answer.status == 200
+    assert answer.headers["Content-Type"].startswith("text/plain")
+    told = answer.data.decode().splitlines()
+    assert 'fadae_stage_done{stage="ingest"} 3.0' in told
+    assert 'fadae_stage_expected{stage="reconstruct"} 1.0' in told
+    assert room.get("/metrics", Host="evil.example").status == 403
+    assert room.get("/metrics?x=1").status == 400

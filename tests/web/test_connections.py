@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from urllib.parse import quote_plus
@@ -12,8 +13,10 @@ import pytest
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from fadae.store.location import Location
-from fadae.web.server import MOST_CONNECTIONS
-from tests.hangs import HANG_SECONDS
+from fadae.web.guard import MOST_REQUESTS
+from fadae.web.server import MOST_CONNECTIONS, MOST_OF_A_CLIENT
+from fadae.web.session import WorkspaceSession
+from tests.hangs import HANG_SECONDS, wait_until
 from tests.web.conftest import LONG, Served, serving
 
 WHOLE = b"GET /static/icon.svg HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -73,6 +76,30 @@ def test_half_sent_requests_keep_nobody_out(room: Served) -> None:
         assert all(cut(connection) for connection in half[: 300 - MOST_CONNECTIONS])
 
 
+def test_one_address_takes_no_place_of_another(room: Served) -> None:
+    with contextlib.ExitStack() as opened:
+        patient = opened.enter_context(room.connect("127.0.0.2"))
+        half = [opened.enter_context(room.connect()) for _ in range(MOST_CONNECTIONS + 20)]
+        for connection in half:
+            connection.sendall(HALF)
+        assert all(cut(connection) for connection in half[:-MOST_OF_A_CLIENT])
+        # The oldest connection of all, and idle, but another address's.
+        assert answered(patient) == b"200"
+
+
+def test_a_client_has_few_requests_under_way(location: Location) -> None:
+    ask = f"GET /api/audio?recording={quote_plus(LONG)}&start=0&stop=30 HTTP/1.1\r\n"
+    with serving(location) as served, contextlib.ExitStack() as opened:
+        # Each answer is more than the buffers on its way hold, and nobody takes it.
+        busy = [opened.enter_context(served.connect()) for _ in range(MOST_REQUESTS)]
+        for connection in busy:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            connection.sendall(f"{ask}Host: localhost\r\n\r\n".encode() * 20)
+        with served.connect() as one_more, served.connect("127.0.0.2") as other:
+            wait_until(lambda: answered(one_more) == b"429")
+            assert answered(other) == b"200"
+
+
 @pytest.mark.parametrize("begun", [b"", HALF, HALF_BODY], ids=["nothing", "headers", "a body"])
 def test_a_request_that_never_ends_is_cut(hasty_room: Served, begun: bytes) -> None:
     with hasty_room.connect() as connection:
@@ -101,3 +128,25 @@ def test_an_answer_that_nobody_takes_is_cut(hasty_room: Served) -> None:
         while hasty_room.server.server_state.connections:
             assert time.monotonic() < deadline, "the connection is still held"
             time.sleep(0.05)
+
+
+def test_closing_answers_who_waits_for_storage_and_leaves_no_trace(
+    location: Location, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked, back = threading.Event(), threading.Event()
+
+    def away(session: WorkspaceSession) -> dict[str, object]:
+        asked.set()
+        assert back.wait(HANG_SECONDS)
+        return {}
+
+    monkeypatch.setattr(WorkspaceSession, "about", away)
+    with serving(location) as served, served.connect() as connection:
+        connection.sendall(b"GET /api/workspace HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert asked.wait(HANG_SECONDS)
+        served.server.config.timeout_graceful_shutdown = 0
+        served.server.should_exit = True
+        answer = connection.recv(65536)
+        back.set()
+    assert answer.startswith(b"HTTP/1.1 503")
+    assert "Exception in ASGI application" not in caplog.text

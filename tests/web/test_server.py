@@ -88,5 +88,6 @@ def test_allowed_names_are_answered(location: Location) -> None:
         }
     finally:
         server.terminate()
-        server.communicate()
+        _, complained = server.communicate()
+    assert "FADAE_TOKEN" in complained, "who can reach it, nobody was told"
     assert list(statuses.values()) == [200, 200, 200, 200, 403], statuses

@@ -12,13 +12,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Literal, Self, TypeVar
 
+from fadae import metrics
 from fadae.archive import ArchiveSource, FolderSource, Slot, Source
 from fadae.cluster import ClusterSemaphore
 from fadae.config import Settings, WhichFailures
-from fadae.errors import NoInputError, TransientError, UsageError
+from fadae.errors import NoInputError, TooManyFailedError, TransientError, UsageError
+from fadae.logs import FewWarnings
 from fadae.records import Commit, Failure, FailureClass, FailureLine, Track, canonical_json
 from fadae.stages.ingest.listing import Listing, SelectionTotals
-from fadae.stages.ingest.recording import Job, Outcome, ingest_recording
+from fadae.stages.ingest.recording import Job, Outcome, ingest_recording, printable
 from fadae.store import Location, Mapper, improve_commit, map_serially, paths
 from fadae.summaries import IngestSummary
 
@@ -28,6 +30,8 @@ log = logging.getLogger("fadae.ingest")
 OUTAGE_BATCH = 32
 
 FAILURES_SHOWN = 1_000
+# `--fail-over` judges no fewer recordings: the first ones may be bad luck.
+FAIL_OVER_LEAST = 50
 _COUNTS: tuple[Literal["ok", "transient", "permanent", "samples", "bytes"], ...] = (
     "ok",
     "transient",
@@ -48,7 +52,8 @@ def ingest(
     """Ingest what the sources list and return the summary, what was done before included.
 
     Raises, each with the summary so far: TransientError while failures remain that may pass,
-    NoInputError where nothing is usable, UsageError for a workspace of another sample rate.
+    NoInputError where nothing is usable, UsageError for a workspace of another sample rate,
+    TooManyFailedError where more than `fail_over` of a source's recordings are quarantined.
 
     >>> done = fadae.ingest(new_workspace, [fadae.FolderSource(folder)])
     >>> done.ok, done.failed, done.quarantined, done.audio_seconds
@@ -67,7 +72,7 @@ def ingest(
             if limit == 0:
                 break
             unkept += _ingest_source(Listing(location, source, limit), settings, mapper, totals)
-    except (TransientError, NoInputError) as error:
+    except (TransientError, NoInputError, TooManyFailedError) as error:
         error.summary = totals.summary()
         raise
     if totals.quarantined and settings.retry not in (WhichFailures.PERMANENT, WhichFailures.ALL):
@@ -140,6 +145,7 @@ def _ingest_source(
         log.info("listing of %s; --refresh lists again", _moment(listed))
     if not settings.refresh and (known := _finished(listing, settings)) is not None:
         total.merge(known)
+        _ensure_few_quarantined(known, settings)
         return []
     totals, unkept = IngestTotals(settings.rate_hz), list[Failure]()
     passing = _PassingFailures(listing.location)
@@ -148,13 +154,27 @@ def _ingest_source(
             totals.add(outcome.commit)
             unkept += [outcome.tried] if outcome.tried else []
             passing.see(outcome)
+            _ensure_few_quarantined(totals, settings)
         passing.record()
     finally:
+        passing.told.tell()
         total.merge(totals)
     if not totals.failed:
         kept = settings.keep_source and not unkept
         listing.finish(totals.record(keep_source=kept))
     return unkept
+
+
+def _ensure_few_quarantined(totals: IngestTotals, settings: Settings) -> None:
+    """Raise TooManyFailedError where too many are quarantined; every commit there is stays."""
+    share, tried = settings.fail_over, totals.recordings
+    if share is None or tried < FAIL_OVER_LEAST or totals.quarantined <= share * tried:
+        return
+    raise TooManyFailedError(
+        f"{totals.quarantined} of {tried} recordings are quarantined, more than --fail-over "
+        f"{100 * share:g}% ({totals.first(FailureClass.PERMANENT)}); what is ingested stays: see "
+        "`fadae info`, then run the same command with a higher --fail-over to go on"
+    )
 
 
 def _outcomes(
@@ -222,7 +242,6 @@ def _tracks(
         if isinstance(one, Track):
             yield one
         else:
-            log.warning("failed (%s) %s: %s", one.failure_class.value, one.id, one.reason)
             totals.add_failure(one)
             passing.count(one)
 
@@ -239,11 +258,14 @@ class _PassingFailures:
         self._tried = self._failed = 0
         self._kinds: Counter[str] = Counter()
         self._reason = ""
+        self.told = FewWarnings(log, "recordings failed")
 
     def see(self, outcome: Outcome) -> None:
         """Take a recording's outcome; raises TransientError where a batch shows an outage."""
         if outcome.fresh:
             failure = outcome.tried or outcome.commit.failure
+            if failure is None and outcome.commit.decoded is not None:
+                metrics.count("fadae_bytes_total", "ingest", outcome.commit.decoded.source_bytes)
             if outcome.commit.failure is not None and _passes(failure):
                 self._commits.append(outcome.commit)
             self.count(failure, "downloads")
@@ -251,6 +273,8 @@ class _PassingFailures:
     def count(self, failure: Failure | None, kind: str = "listings") -> None:
         """Count something tried; raises TransientError where a batch shows an outage."""
         self._tried += 1
+        if failure is not None:
+            self._tell(failure)
         if failure is not None and _passes(failure):
             self._failed += 1
             self._kinds[kind] += 1
@@ -263,6 +287,13 @@ class _PassingFailures:
                     f"({self._reason}): an outage; nothing was marked, run the same command later"
                 )
             self.record()
+
+    def _tell(self, failure: Failure) -> None:
+        """Warn of a failure at once, where few have failed: most are told by the workers' logs."""
+        metrics.count("fadae_units_failed_total", "ingest")
+        kind, shown = failure.failure_class.value, printable(failure.id)
+        fields = {"recording": failure.id, "class": kind, "reason": failure.reason}
+        self.told.warn("failed (%s) %s: %s", kind, shown, failure.reason, **fields)
 
     def record(self) -> None:
         """Write the failures down, unless most of what was tried failed."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import IO
 
+from fadae import tracing
 from fadae._version import __version__
 from fadae.archive import Slot, Source, clean_text, clean_url
 from fadae.audio import borrowed
@@ -56,6 +57,7 @@ def ingest_recording(track: Track, job: Job) -> Outcome:
     recording that cannot be had is a value. Its commit is written here where the failure is
     permanent; a transient one is left to the driver, which sees whether everything fails.
     """
+    tracing.annotate(tracing.RECORDING, track.id)
     before = read_commit(job.location, track.id)
     if before is not None and not _is_wanted(before, job):
         return Outcome(before, fresh=False)
@@ -78,7 +80,11 @@ def _failed(
     commit = Commit(track, failure=failure, fadae_version=__version__)
     _log(commit, seconds)
     if before is not None and before.decoded is not None:
-        log.warning("%s: its decoded samples stay as they are", _shown(track.id))
+        log.warning(
+            "%s: its decoded samples stay as they are",
+            printable(track.id),
+            extra={FIELDS_KEY: {"recording": track.id}},
+        )
         return Outcome(before, fresh=True, tried=failure)
     if failure.failure_class is FailureClass.PERMANENT:
         commit = improve_commit(job.location, commit)
@@ -143,7 +149,12 @@ def _stage(track: Track, file: Path, job: Job) -> tuple[Decoded, dict[str, str]]
             file, job.rate_hz, job.limits, hashing.write, keep_damaged=job.keep_damaged
         )
     if source.damage:
-        log.warning("%s: damaged %s; it is kept up to there", track.id, source.damage)
+        log.warning(
+            "%s: damaged %s; it is kept up to there",
+            printable(track.id),
+            source.damage,
+            extra={FIELDS_KEY: {"recording": track.id}},
+        )
     decoded = Decoded(
         rate_hz=job.rate_hz,
         samples=hashing.count_bytes // 2,
@@ -192,22 +203,24 @@ def _log(commit: Commit, seconds: float) -> None:
         audio_seconds = commit.decoded.seconds
         log.info(
             "ingested %s: %.1f s of audio in %.2f s",
-            _shown(commit.id),
+            printable(commit.id),
             audio_seconds,
             seconds,
             extra={FIELDS_KEY: {**fields, "audio_seconds": round(audio_seconds, 3)}},
         )
     elif commit.failure is not None:
         kind, reason = commit.failure.failure_class.value, commit.failure.reason
-        log.warning(
-            "failed (%s) %s: %s",
+        # The driver warns, of few at once; here is every one, and which worker had it.
+        log.info(
+            "not ingested (%s) %s in %.2f s: %s",
             kind,
-            _shown(commit.id),
+            printable(commit.id),
+            seconds,
             reason,
             extra={FIELDS_KEY: {**fields, "class": kind, "reason": reason}},
         )
 
 
-def _shown(recording_id: str) -> str:
+def printable(recording_id: str) -> str:
     """Return an id fit for a log: names come from outside."""
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in recording_id)

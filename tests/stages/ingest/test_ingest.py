@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,12 +16,20 @@ import pytest
 from fadae.archive.folder import FolderSource
 from fadae.archive.items import ArchiveSource
 from fadae.audio.decode import decode
-from fadae.config.job import Limits, Settings, WhichFailures
+from fadae.config.job import IngestConfig, Limits, Settings, WhichFailures
 from fadae.embedded.faults import ALWAYS, Fault, Kind, Where
 from fadae.embedded.items import HeldItem, folder_item, hold
 from fadae.embedded.server import EmbeddedArchive
-from fadae.errors import FadaeError, NoInputError, OwnFaultError, TransientError, UsageError
-from fadae.records import FailureClass
+from fadae.errors import (
+    FadaeError,
+    NoInputError,
+    OwnFaultError,
+    PermanentFailure,
+    TooManyFailedError,
+    TransientError,
+    UsageError,
+)
+from fadae.records import FailureClass, Track
 from fadae.stages.ingest.driver import ingest
 from fadae.store.location import Location
 from fadae.store.paths import pcm_path, source_path
@@ -148,6 +159,20 @@ def test_an_outage_marks_nothing(item: Path, location: Location, bytes_of: Stage
         assert list(bytes_of(location)) == ["staging/rate.json"]
 
 
+@pytest.mark.parametrize("batch", [2, 32])
+def test_half_is_no_outage(
+    item: Path, location: Location, monkeypatch: pytest.MonkeyPatch, batch: int
+) -> None:
+    monkeypatch.setattr("fadae.stages.ingest.driver.OUTAGE_BATCH", batch)
+    fault = Fault(Where.DATANODE, Kind.STATUS, times=ALWAYS, match="03")
+    with EmbeddedArchive([folder_item(item / "disc 1", "two")], [fault]) as archive:
+        source = ArchiveSource(items=("two",), url=archive.url, request_policy=QUICK)
+        with pytest.raises(TransientError, match="1 of 2 recordings failed"):
+            ingest(location, [source])
+    failed, ok = (committed(location, f"two/{Path(n).name}") for n in NAMES[2:4])
+    assert failed.failure is not None and ok.decoded is not None
+
+
 def test_a_long_outage_ends_a_long_job_early(
     item: Path, location: Location, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -275,6 +300,33 @@ def test_keep_source_never_replaces_a_commit_by_less(
     save(folder / "a.ogg", music(2))  # it is back: asked for again, as it is not yet kept
     ingest(location, [source], Settings(keep_source=True))
     assert location.exists(source_path("going/a.ogg"))
+
+
+@pytest.mark.parametrize("status", [503, 404])
+def test_what_a_rival_has_had_meanwhile_stays(item: Path, location: Location, status: int) -> None:
+    """One driver meets a failure, another decodes the recording before the first puts it down."""
+    fault = Fault(Where.DATANODE, Kind.STATUS, times=3, match="07.ogg", status=status)
+    rival = FolderSource(str(item))
+
+    class Overtaken(ArchiveSource):
+        def fetch(self, track: Track, to: Path) -> None:
+            try:
+                super().fetch(track, to)
+            except PermanentFailure:
+                ingest(location, [rival])
+                raise
+
+    def overtaken(function: Any, values: Any, **options: Any) -> Iterator[Any]:
+        outcomes = [function(value) for value in values]
+        ingest(location, [rival])
+        yield from outcomes
+
+    with EmbeddedArchive(item, [fault]) as archive:
+        source = Overtaken(items=("little-item",), url=archive.url, request_policy=QUICK)
+        with contextlib.suppress(TransientError):
+            ingest(location, [source], mapper=overtaken)
+    assert committed(location, "little-item/07.ogg").decoded is not None
+    assert location.exists(pcm_path("little-item/07.ogg"))
 
 
 def test_an_archive_that_is_out_leaves_what_is_there(
@@ -428,3 +480,35 @@ def test_what_is_remembered_and_what_is_quarantined_say_how_to_ask_again(
     assert len(remembered) == 1
     assert re.fullmatch(r"listing of (\S+ )?\d\d:\d\d; --refresh lists again", remembered[0])
     assert "--retry permanent" not in caplog.text
+
+
+def test_too_many_quarantined_end_the_stage_and_a_higher_share_goes_on(
+    location: Location, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "some"
+    for number in range(70):
+        (folder / f"{number // 60}").mkdir(parents=True, exist_ok=True)
+        (folder / f"{number // 60}" / f"{number:02}.ogg").write_text(f"no audio, {number}")
+    save(folder / "0" / "00.ogg", music(1))
+    source = FolderSource(str(folder))
+    with pytest.raises(TooManyFailedError, match=r"49 of 50 .*--fail-over 5%") as ended:
+        ingest(location, [source], Settings(fail_over=0.05))
+    assert (ended.value.exit_code, told(ended.value).quarantined) == (66, 49)
+    warned = [r for r in caplog.records if r.levelname == "WARNING"]
+    assert [r.getMessage().split(":")[0] for r in warned[:2]] == [
+        "failed (permanent) some/0/01.ogg",
+        "failed (permanent) some/0/02.ogg",
+    ]
+    assert warned[-1].getMessage() == "39 more recordings failed, 49 so far"
+    with pytest.raises(TooManyFailedError):  # the same again ends the same way
+        ingest(location, [source], Settings(fail_over=0.05))
+    done = ingest(location, [source], Settings(fail_over=0.99))
+    assert (done.ok, done.quarantined) == (1, 69)
+    with pytest.raises(TooManyFailedError):  # of a finished selection too
+        ingest(location, [source], Settings(fail_over=0.05))
+
+
+@pytest.mark.parametrize("share", ["much", "-1%", "100%", "nan"])
+def test_a_share_that_is_none_is_refused(share: str) -> None:
+    with pytest.raises(UsageError, match="--fail-over"):
+        IngestConfig(fail_over=share)

@@ -1,6 +1,7 @@
 // What the page asks of its server, and how an answer becomes a value.
 
 const RETRIES = 3;
+const COME_AGAIN = [429, 503];
 
 /** The workspace's state: part of every address of data, so that browsers may keep answers. */
 let state = "";
@@ -27,7 +28,7 @@ async function ask(name, parameters, signal) {
       if (error.name === "AbortError" || attempt >= RETRIES) throw error;
     }
     if (response?.ok) return response;
-    if (response && (response.status !== 503 || attempt >= RETRIES)) {
+    if (response && (!COME_AGAIN.includes(response.status) || attempt >= RETRIES)) {
       const reason = await response.json().then((body) => body.error, () => response.statusText);
       throw new Refused(reason);
     }
