@@ -105,12 +105,14 @@ class FrameStore:
         """Return the group as published now; raises FileNotFoundError where there is none."""
         document = f"{path}/zarr.json"
         try:
-            root = json.loads(location.read_bytes(document))
-        except ValueError as error:
+            store = cls(location, path, json.loads(location.read_bytes(document)))
+            if not store.is_sound:
+                raise ValueError("its digest is another")
+        except (ValueError, KeyError, TypeError) as error:
             raise DamagedError(
                 f"{document} is damaged ({error}); run `fadae verify --repair`, then extract again"
             ) from error
-        return cls(location, path, root)
+        return store
 
     @property
     def root(self) -> bytes:

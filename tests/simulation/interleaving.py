@@ -75,7 +75,9 @@ def play(setting: Setting, turns: Sequence[Turn]) -> Outcome:
     roots = _Roots(bucket, reads=setting.damage is None)
     scheduler = Scheduler(bucket, setting.processes(), roots.check)
     if setting.damage:
+        bucket.watch = None  # nobody published that
         setting.damage.do(bucket)
+        bucket.watch = roots.see
         scheduler.passing = (FadaeError,)
     wrong = ""
     try:
@@ -105,12 +107,12 @@ class _Roots:
         self.roots = list[bytes]()
         self.reads = reads  # whether they must read right, and not only stand
         self._last = (0, 0, 0)
-        bucket.watch = self._see
+        bucket.watch = self.see
         if ROOT in bucket.objects:
-            self._see(ROOT, bucket.objects[ROOT].data)
+            self.see(ROOT, bucket.objects[ROOT].data)
         self.first = self._last[0]
 
-    def _see(self, path: str, data: bytes | None) -> None:
+    def see(self, path: str, data: bytes | None) -> None:
         if path != ROOT:
             return
         root = _json(data)

@@ -20,7 +20,6 @@ from typing import Literal, get_args
 import numpy as np
 
 from fadae.arrays import Array
-from fadae.errors import FadaeError
 from fadae.prune import prune
 from fadae.records import Commit, Decoded, Track
 from fadae.stages.extract import extract, extract_shard
@@ -120,7 +119,9 @@ def ensure_right(store: FrameStore) -> list[str]:
     """Return the ids that a publication holds; raises Wrong where it holds another thing."""
     try:
         return _ensure_right(store)
-    except FadaeError as error:
+    except Wrong:
+        raise
+    except Exception as error:
         raise Wrong(f"published rows cannot be read: {error!r}") from error
 
 
