@@ -14,7 +14,7 @@ from fadae.archive import CONTACT, ArchiveSource
 from fadae.audio.write import write
 from fadae.cli import Summary, picked, reporting
 from fadae.cluster import cluster_mapper
-from fadae.config import ExtractConfig, IngestConfig, Job, JobConfig, TrainConfig
+from fadae.config import ExtractConfig, IngestConfig, Job, JobConfig, TrainConfig, cluster_of
 from fadae.stages.pipeline import run
 from fadae.store import Location
 
@@ -49,11 +49,13 @@ def job(
     ranks: int | None = picked(TrainConfig, "ranks"),
     device: str = picked(Job, "device"),
     scheduler: str | None = picked(Job, "scheduler"),
+    scheduler_file: str | None = picked(Job, "scheduler_file"),
     workers: int | None = picked(Job, "workers"),
 ) -> Summary:
     """Repeat the experiment; write a recording, its reconstruction and random codes as sound."""
     location = Location(workspace)
-    with cluster_mapper(location, scheduler, workers) as mapper:
+    cluster = cluster_of(scheduler, scheduler_file)
+    with cluster_mapper(location, cluster, workers) as mapper:
         source = ArchiveSource((ITEM,), url=archive_url, contact=contact or CONTACT)
         summary = run(location, [source], recipe(epochs, ranks, device, downloads), mapper=mapper)
     opened = fadae.open(workspace)

@@ -13,7 +13,7 @@ import typer
 
 from fadae.cli.derive import origins, picked
 from fadae.cli.output import Shown, Summary, printable
-from fadae.config import TOP, ExtractConfig, IngestConfig, Job, TrainConfig, declared
+from fadae.config import TOP, ExtractConfig, IngestConfig, Job, TrainConfig, cluster_of, declared
 
 if TYPE_CHECKING:
     from fadae.store import Location
@@ -42,6 +42,7 @@ def verify(
     workspace: str = picked(Job, "workspace"),
     repair: Repair = False,
     scheduler: str | None = picked(Job, "scheduler"),
+    scheduler_file: str | None = picked(Job, "scheduler_file"),
     workers: int | None = picked(Job, "workers"),
 ) -> Summary:
     """Read every chunk, index and staged sample; say what is missing or damaged."""
@@ -53,7 +54,8 @@ def verify(
     from fadae.store import verify as verification
 
     location = Location(workspace)
-    with cluster_mapper(location, scheduler, workers) as mapper:
+    cluster = cluster_of(scheduler, scheduler_file)
+    with cluster_mapper(location, cluster, workers) as mapper:
         summary = verification.verify(
             location,
             recompute=extract_shard if repair else None,
@@ -78,6 +80,7 @@ def prune(
     keep_staging: bool = picked(ExtractConfig, "keep_staging"),
     dry_run: DryRun = False,
     scheduler: str | None = picked(Job, "scheduler"),
+    scheduler_file: str | None = picked(Job, "scheduler_file"),
     workers: int | None = picked(Job, "workers"),
 ) -> Summary:
     """Remove what a workspace can do without: old checkpoints, published staging, leftovers."""
@@ -89,7 +92,8 @@ def prune(
     if keep not in pruning.KEPT:
         raise UsageError(f"--keep {keep}: one of {', '.join(pruning.KEPT)}")
     location = Location(workspace)
-    with cluster_mapper(location, scheduler, workers) as mapper:
+    cluster = cluster_of(scheduler, scheduler_file)
+    with cluster_mapper(location, cluster, workers) as mapper:
         summary = pruning.prune(
             location, keep=keep, keep_staging=keep_staging, dry_run=dry_run, mapper=mapper
         )

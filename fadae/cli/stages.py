@@ -16,7 +16,7 @@ import typer
 
 from fadae.cli.derive import picked
 from fadae.cli.output import Shown, Summary, plain
-from fadae.config import ExtractConfig, IngestConfig, Job, JobConfig, TrainConfig
+from fadae.config import ExtractConfig, IngestConfig, Job, JobConfig, TrainConfig, cluster_of
 
 if TYPE_CHECKING:
     from fadae.store import Location
@@ -46,7 +46,7 @@ def run(job: Job, ingest: IngestConfig, extract: ExtractConfig, train: TrainConf
     location, sources = Location(job.workspace), sources_of(ingest)
     with (
         served(job.metrics_port, job.metrics_host, location, training.run),
-        cluster_mapper(location, job.scheduler, job.workers) as mapper,
+        cluster_mapper(location, job.cluster, job.workers) as mapper,
     ):
         return pipeline.run(location, sources, config, mapper=mapper, generation=job.generation)
 
@@ -56,6 +56,7 @@ def ingest(
     workspace: str = picked(Job, "workspace"),
     sample_rate: int = picked(ExtractConfig, "sample_rate"),
     scheduler: str | None = picked(Job, "scheduler"),
+    scheduler_file: str | None = picked(Job, "scheduler_file"),
     workers: int | None = picked(Job, "workers"),
     generation: str | None = picked(Job, "generation"),
     metrics_port: int | None = picked(Job, "metrics_port"),
@@ -68,10 +69,11 @@ def ingest(
     from fadae.store import Location, generations
 
     location, sources = Location(workspace), sources_of(config)
+    cluster = cluster_of(scheduler, scheduler_file)
     settings = config.settings(sample_rate, generations.checked(generation))
     with (
         served(metrics_port, metrics_host, location),
-        cluster_mapper(location, scheduler, workers) as mapper,
+        cluster_mapper(location, cluster, workers) as mapper,
     ):
         summary = stage.ingest(location, sources, settings, mapper=mapper)
     generations.note_summary(location, generation, summary)
@@ -82,6 +84,7 @@ def extract(
     config: ExtractConfig,
     workspace: str = picked(Job, "workspace"),
     scheduler: str | None = picked(Job, "scheduler"),
+    scheduler_file: str | None = picked(Job, "scheduler_file"),
     workers: int | None = picked(Job, "workers"),
     generation: str | None = picked(Job, "generation"),
     metrics_port: int | None = picked(Job, "metrics_port"),
@@ -93,10 +96,11 @@ def extract(
     from fadae.store import Location, generations
 
     location = Location(workspace)
+    cluster = cluster_of(scheduler, scheduler_file)
     generations.checked(generation)
     with (
         served(metrics_port, metrics_host, location),
-        cluster_mapper(location, scheduler, workers) as mapper,
+        cluster_mapper(location, cluster, workers) as mapper,
     ):
         summary = stage.extract(
             location,
@@ -116,6 +120,7 @@ def train(
     run: str | None = picked(Job, "run"),
     device: str = picked(Job, "device"),
     scheduler: str | None = picked(Job, "scheduler"),
+    scheduler_file: str | None = picked(Job, "scheduler_file"),
     generation: str | None = picked(Job, "generation"),
     metrics_port: int | None = picked(Job, "metrics_port"),
     metrics_host: str = picked(Job, "metrics_host"),
@@ -126,7 +131,13 @@ def train(
 
     location = Location(workspace)
     generations.checked(generation)
-    job = Job(workspace=workspace, run=run, device=device, scheduler=scheduler)
+    job = Job(
+        workspace=workspace,
+        run=run,
+        device=device,
+        scheduler=scheduler,
+        scheduler_file=scheduler_file,
+    )
     config = trained(job, config)
     with served(metrics_port, metrics_host, location, config.run):
         summary = launch.train(location, config)
@@ -154,7 +165,7 @@ def served(
 def trained(job: Job, config: TrainConfig) -> TrainConfig:
     """Return a training's settings with what all commands share."""
     return dataclasses.replace(
-        config, run=job.run or TrainConfig.run, device=job.device, scheduler=job.scheduler
+        config, run=job.run or TrainConfig.run, device=job.device, scheduler=job.cluster
     )
 
 
@@ -163,6 +174,7 @@ def reconstruct(
     run: str | None = picked(Job, "run"),
     device: str = picked(Job, "device"),
     scheduler: str | None = picked(Job, "scheduler"),
+    scheduler_file: str | None = picked(Job, "scheduler_file"),
     workers: int | None = picked(Job, "workers"),
     generation: str | None = picked(Job, "generation"),
     metrics_port: int | None = picked(Job, "metrics_port"),
@@ -174,11 +186,12 @@ def reconstruct(
     from fadae.store import Location, generations
 
     location = Location(workspace)
+    cluster = cluster_of(scheduler, scheduler_file)
     # --on-growth new may have trained another run than the one that was named.
     run = generations.noted(location, generation, "train").get("run", run)
     with (
         served(metrics_port, metrics_host, location, run),
-        cluster_mapper(location, scheduler, workers) as mapper,
+        cluster_mapper(location, cluster, workers) as mapper,
     ):
         summary = stage.reconstruct(location, run, device=device, mapper=mapper)
     generations.note_summary(location, generation, summary)

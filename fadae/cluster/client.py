@@ -13,15 +13,16 @@ from typing import Any
 import dask
 from distributed import Client, LocalCluster, get_worker
 from distributed.comm import CommClosedError
+from distributed.comm.core import FatalCommClosedError
 from distributed.versions import VersionMismatchWarning
 
 from fadae._version import __version__
+from fadae.cluster.address import CONNECT_SECONDS, Scheduler, find_scheduler
 from fadae.errors import StorageError, TransientError, UsageError
 from fadae.store import Location
 
 log = logging.getLogger("fadae.cluster")
 
-CONNECT_SECONDS = 30.0
 # A preempted node makes every task it was processing suspect; three losses, Dask's default, are
 # nothing on preemptible nodes. A recording that kills a decoder kills the sandbox, not the worker.
 ALLOWED_FAILURES = 20
@@ -40,8 +41,9 @@ def connect(
 ) -> Iterator[Client]:
     """Yield a client whose workers all have this fadae and see the workspace.
 
-    Without a scheduler's address a cluster is started here: `workers` processes (default one a
-    core), closed at the end. TLS and further settings come from Dask's own configuration.
+    scheduler: as `find_scheduler` reads it; without one a cluster is started here: `workers`
+    processes (default one a core), closed at the end. TLS and further settings come from Dask's
+    own configuration. A cluster may have no worker yet, and start some once there is work.
 
     Raises UsageError where the workers cannot do this job (other versions, no fadae, no shared
     workspace, memory:// with several processes), TransientError where no scheduler answers.
@@ -57,7 +59,7 @@ def connect(
     logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
     with contextlib.ExitStack() as stack:
         if scheduler:
-            client = stack.enter_context(_client(scheduler))
+            client = stack.enter_context(_client(find_scheduler(scheduler)))
         else:
             cluster = stack.enter_context(_local_cluster(workers, threads_per_worker, location))
             client = stack.enter_context(_client(cluster))
@@ -127,12 +129,22 @@ def _started(shape: Mapping[str, object]) -> LocalCluster:
 
 
 @contextlib.contextmanager
-def _client(target: str | LocalCluster) -> Iterator[Client]:
+def _client(cluster: Scheduler | LocalCluster) -> Iterator[Client]:
+    target, security = cluster, None
+    if isinstance(cluster, Scheduler):
+        target, security = cluster.address, cluster.security
     try:
         with warnings.catch_warnings():
             # What differs and matters is told by _check_versions, in one line.
             warnings.simplefilter("ignore", category=VersionMismatchWarning)
-            client = Client(target, timeout=CONNECT_SECONDS, set_as_default=False)
+            client = Client(
+                target, timeout=CONNECT_SECONDS, set_as_default=False, security=security
+            )
+    except FatalCommClosedError as error:  # TLS: not tried again
+        raise UsageError(
+            f"{target} and this client do not trust each other's certificates ({error}); look at "
+            "distributed.comm.tls in Dask's configuration"
+        ) from error
     except (OSError, TimeoutError) as error:
         raise TransientError(
             f"no Dask scheduler answers at {target} within {CONNECT_SECONDS:.0f} s ({error}); "
@@ -141,7 +153,7 @@ def _client(target: str | LocalCluster) -> Iterator[Client]:
     except ValueError as error:  # an address that Dask cannot parse
         raise UsageError(f"{target!r} is not a scheduler address: {error}") from error
     try:
-        if isinstance(target, str):
+        if isinstance(cluster, Scheduler):
             _allow_failures(client)
         yield client
     finally:

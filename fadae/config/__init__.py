@@ -12,6 +12,7 @@ from fadae.config.files import (
 )
 from fadae.config.job import (
     DEFAULT_ITEM,
+    FILE_SCHEME,
     SECTIONS,
     EncodeConfig,
     ExtractConfig,
@@ -23,6 +24,7 @@ from fadae.config.job import (
     TrainConfig,
     WhichFailures,
     changed_settings,
+    cluster_of,
     load_config,
 )
 from fadae.config.kubernetes import KubernetesConfig
@@ -31,6 +33,7 @@ from fadae.config.options import Declared, Section, check, check_value, declared
 __all__ = [
     "DEFAULT_ITEM",
     "FILE",
+    "FILE_SCHEME",
     "SECTIONS",
     "TOP",
     "Declared",
@@ -50,6 +53,7 @@ __all__ = [
     "changed_settings",
     "check",
     "check_value",
+    "cluster_of",
     "declared",
     "load_config",
     "load_recipe",

@@ -96,7 +96,11 @@ class Job:
     scheduler: str | None = option(
         None,
         env="DASK_SCHEDULER_ADDRESS",
-        help="Address of a Dask scheduler. Without one, a cluster starts here.",
+        help="Address of a Dask scheduler, or gateway://NAME of a cluster of Dask Gateway. Without "
+        "one, a cluster starts here.",
+    )
+    scheduler_file: str | None = option(
+        None, help="File that `dask scheduler --scheduler-file` writes, instead of an address."
     )
     workers: int | None = option(
         None, minimum=1, help="Workers of the cluster here; default one a core."
@@ -112,6 +116,30 @@ class Job:
     metrics_host: str = option(
         "127.0.0.1", help="Address to serve /metrics on; the default is this computer only."
     )
+
+    @property
+    def cluster(self) -> str | None:
+        """Where the scheduler is, in one value: see `cluster_of`."""
+        return cluster_of(self.scheduler, self.scheduler_file)
+
+
+FILE_SCHEME = "file:"  # of a scheduler whose address a file holds
+
+
+def cluster_of(scheduler: str | None, scheduler_file: str | None) -> str | None:
+    """Return a scheduler's address or the file that holds it as one value; None for neither.
+
+    >>> cluster_of("tcp://host:8786", None), cluster_of(None, "shared/dask.json")
+    ('tcp://host:8786', 'file:shared/dask.json')
+    >>> cluster_of("tcp://host:8786", "dask.json")
+    Traceback (most recent call last):
+    fadae.errors.UsageError: --scheduler-file dask.json and --scheduler tcp://host:8786: give one
+    """
+    if not scheduler_file:
+        return scheduler
+    if scheduler:
+        raise UsageError(f"--scheduler-file {scheduler_file} and --scheduler {scheduler}: give one")
+    return f"{FILE_SCHEME}{scheduler_file}"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -46,7 +46,14 @@ ALL_SECTIONS = (*SECTIONS, KubernetesConfig)
 _FOLDER = "/tmp/fadae-stages"  # noqa: S108 - of the container
 _API = "/tmp/fadae-api"  # noqa: S108
 # Decided by the manifests, or of no meaning in a pod.
-OWN = {"job.scheduler", "job.workers", "job.generation", "train.launcher", "train.restarts"}
+OWN = {
+    "job.scheduler",
+    "job.scheduler_file",
+    "job.workers",
+    "job.generation",
+    "train.launcher",
+    "train.restarts",
+}
 
 
 @dataclass(frozen=True)

@@ -55,6 +55,7 @@ def train_on_workers(location: Location, config: TrainConfig) -> TrainSummary:
     with stop_flag() as stopping, connect(config.scheduler, here, location) as client:
         ranks = here
         if config.ranks is None and config.scheduler:
+            _workers(client, 1)  # without any, there would be no GPU to count
             ranks = config.ranks_within(workers_with_gpu(client.run(_gpus, config.device)))
         return until_done(
             config, stopping, lambda: _generation(client, location, config, ranks, stopping)
@@ -199,6 +200,8 @@ def _ending(future: Future) -> Ending | None:
 
 def _workers(client: Client, count: int) -> list[str]:
     """Return the addresses of so many workers; raises TransientError when they do not come."""
+    if len(client.scheduler_info(n_workers=-1)["workers"]) < count:
+        log.info("waiting for workers: training needs %d", count)
     with contextlib.suppress(TimeoutError):
         client.wait_for_workers(count, timeout=_SECONDS_FOR_WORKERS)
     workers = client.scheduler_info(n_workers=-1)["workers"]

@@ -7,8 +7,9 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from tests.hangs import HANG_SECONDS
 
@@ -18,6 +19,8 @@ ENVIRONMENT = {
     "DASK_DISTRIBUTED__SCHEDULER__LOCKS__LEASE_VALIDATION_INTERVAL": "500ms",
     "PYTHONUNBUFFERED": "1",
 }
+
+NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 class Command:
@@ -50,7 +53,12 @@ class Command:
 
 
 @contextlib.contextmanager
-def scheduler(folder: Path, port: int = 0) -> Iterator[Command]:
+def scheduler(
+    folder: Path,
+    port: int = 0,
+    arguments: tuple[str, ...] = (),
+    environment: Mapping[str, str] = NOTHING,
+) -> Iterator[Command]:
     """Run `dask scheduler`; `.address` is where it listens."""
     command = Command(
         [
@@ -62,8 +70,10 @@ def scheduler(folder: Path, port: int = 0) -> Iterator[Command]:
             "--port",
             str(port),
             "--no-dashboard",
+            *arguments,
         ],
         folder / f"scheduler-{time.monotonic_ns()}.log",
+        **environment,
     )
     try:
         line = command.wait_for("Scheduler at:")
@@ -75,7 +85,13 @@ def scheduler(folder: Path, port: int = 0) -> Iterator[Command]:
 
 @contextlib.contextmanager
 def worker(
-    address: str, folder: Path, name: str, *, wrapper: tuple[str, ...] = (), code: str = ""
+    address: str,
+    folder: Path,
+    name: str,
+    *,
+    wrapper: tuple[str, ...] = (),
+    code: str = "",
+    environment: Mapping[str, str] = NOTHING,
 ) -> Iterator[Command]:
     """Run `dask worker` without a nanny, so that a kill is the loss of the node.
 
@@ -103,6 +119,7 @@ def worker(
             str(folder / "dask"),
         ],
         folder / f"worker-{name}.log",
+        **environment,
     )
     try:
         command.wait_for("Registered to:")
