@@ -16,7 +16,13 @@ import dask.bag
 from distributed import CancelledError, Client, KilledWorker, as_completed, futures_of
 
 from fadae import logs, progress, tracing
-from fadae.cluster.client import no_shared_workspace, read_token, worker_name
+from fadae.cluster.client import (
+    check_worker,
+    no_shared_workspace,
+    own_versions,
+    read_token,
+    worker_name,
+)
 from fadae.errors import TransientError, UsageError
 from fadae.memory import keep_freed_memory
 
@@ -86,11 +92,12 @@ class _Stage:
         self.__name__ = label
         self._function, self._span = function, span
         self._workspace: tuple[str, str] | None = getattr(client, "fadae_workspace", None)
+        self._versions = own_versions()
         self._log_format = logs.current_format()
         self._log_level = logging.WARNING if quiet else logging.INFO
 
     def __call__(self, partition: _Partition) -> list[Any]:
-        _prepare_worker(self._workspace, self._log_format, self._log_level)
+        _prepare_worker(self._versions, self._workspace, self._log_format, self._log_level)
         return [self._result(value) for value in partition.values]
 
     def _result(self, value: Any) -> Any:
@@ -99,9 +106,15 @@ class _Stage:
 
 
 @functools.lru_cache(maxsize=16)
-def _prepare_worker(workspace: tuple[str, str] | None, log_format: str, log_level: int) -> None:
+def _prepare_worker(
+    versions: tuple[tuple[str, str], ...],
+    workspace: tuple[str, str] | None,
+    log_format: str,
+    log_level: int,
+) -> None:
     """Once a process and job: check a worker that joined late, and let fadae's log be seen."""
     keep_freed_memory()
+    check_worker(versions)
     if workspace and not read_token(*workspace):
         raise no_shared_workspace(workspace[0], worker_name())
     if not logging.getLogger().handlers:

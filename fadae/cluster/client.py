@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import os
 import uuid
@@ -14,7 +15,7 @@ import dask
 from distributed import Client, LocalCluster, get_worker
 from distributed.comm import CommClosedError
 from distributed.comm.core import FatalCommClosedError
-from distributed.versions import VersionMismatchWarning
+from distributed.versions import VersionMismatchWarning, get_versions
 
 from fadae._version import __version__
 from fadae.cluster.address import CONNECT_SECONDS, Scheduler, find_scheduler
@@ -78,6 +79,17 @@ def worker_name() -> str:
     except ValueError:
         return "driver"
     return f"{worker.name}" if worker.name != worker.address else str(worker.address)
+
+
+@functools.cache
+def own_versions() -> tuple[tuple[str, str], ...]:
+    """Return (package, version) of all that must agree, as this process has them."""
+    return (*_versions(get_versions()).items(), ("fadae", __version__))
+
+
+def check_worker(versions: tuple[tuple[str, str], ...]) -> None:
+    """Raise UsageError where this worker's versions are not the client's; runs on workers."""
+    _compare(f"worker {worker_name()}", dict(own_versions()), dict(versions))
 
 
 def read_token(url: str, token: str) -> bool:

@@ -143,6 +143,18 @@ def test_a_worker_that_joins_late_is_checked_too(
         list(map_bag(client, work.square, range(3), label="square"))
 
 
+def test_a_worker_of_another_version_that_joins_late_is_refused(
+    scheduler: commands.Command, location: Location, tmp_path: Path
+) -> None:
+    code = "import fadae._version as version; version.__version__ = '0.0.1'"
+    with (
+        connect(scheduler.address, None, location) as client,
+        commands.worker(scheduler.address, tmp_path, "late", code=code),
+        pytest.raises(UsageError, match=r"worker late has fadae 0\.0\.1, this client"),
+    ):
+        list(map_bag(client, work.square, range(3), label="square"))
+
+
 def test_a_cluster_without_workers_yet_gets_its_work_done(
     scheduler: commands.Command, location: Location, tmp_path: Path
 ) -> None:
