@@ -19,7 +19,6 @@ from distributed.versions import VersionMismatchWarning, get_versions
 
 from fadae._version import __version__
 from fadae.cluster.address import CONNECT_SECONDS, Scheduler, find_scheduler
-from fadae.cluster.mapper import ensure_shared
 from fadae.errors import StorageError, TransientError, UsageError
 from fadae.store import Location
 
@@ -50,7 +49,7 @@ def connect(
     Raises UsageError where the workers cannot do this job (other versions, no fadae, no shared
     workspace, memory:// with several processes), TransientError where no scheduler answers.
     """
-    ensure_shared(location, scheduler)
+    location.ensure_shared(scheduler)
     # Importing Dask sets its loggers to INFO; a job's log is about the job.
     logging.getLogger("distributed").setLevel(logging.WARNING)
     # A lost scheduler reaches the caller as an error; its traceback in the log adds nothing.
