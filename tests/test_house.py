@@ -49,6 +49,7 @@ ROOMS = (
     "prices",
     "prune",
     "check",
+    "preflight",
     "making",
     "demo",
     "web",
@@ -57,8 +58,9 @@ ROOMS = (
 # Ceilings are what was counted when the rooms were laid out; lower them, never raise them.
 # The plan's 112; options and store 4, byte codes 18, compare 9, index 5, storage 5, bands 1, 2;
 # publications 4; the decoder's wall 2 and `fadae check` 1; seeing a long job 6 (metrics, tracing,
-# status and its looks, prices, their commands); Kubernetes 9: its manifests were 30 files of YAML.
-MOST_MODULES = 178
+# status and its looks, prices, their commands); Kubernetes 9: its manifests were 30 files of YAML;
+# what `fadae check` asks of workspace, cluster and archive 1.
+MOST_MODULES = 179
 MOST_SKIPS = 10
 MOST_UNTYPED = 10  # `dict[str, Any]` outside the JSON edges
 JSON_EDGES = ("archive/", "embedded/", "store/zarr_internals", "config/options", "web/")
