@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import platform
 import shutil
@@ -137,10 +136,12 @@ def devices(drivers: Path = Path("/dev")) -> Finding:
     if not any((drivers / name).exists() for name in ("nvidiactl", "kfd", "dxg")):
         return Finding("devices", "ok", "no GPU")
     try:
-        cuda = importlib.import_module("torch").cuda
+        import torch
+
+        from fadae.model import gpus_of
     except ImportError as error:
         return Finding("devices", "weak", f"a GPU's driver, and no torch ({error})", _INSTALL)
-    names = [cuda.get_device_name(number) for number in range(cuda.device_count())]
+    names = [torch.cuda.get_device_name(number) for number in range(gpus_of("cuda"))]
     if not names:
         remedy = "a torch built for this driver, the device handed to the container, and " + (
             "CUDA_VISIBLE_DEVICES without it or with its number"
