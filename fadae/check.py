@@ -24,6 +24,7 @@ State = Literal["ok", "weak", "wrong", "away"]
 """Fine; works, and could do better; fails until somebody changes it; may work later."""
 
 _NAMED = ("av", "dask", "numpy", "torch", "zarr")
+_STARTS = "let this user run Python, and more processes"
 _INSTALL = "pip install -c constraints.txt -e ."
 
 
@@ -94,6 +95,8 @@ def decoder() -> Finding:
         return Finding("decoder", "wrong", f"it decodes nothing here: {reason}", _INSTALL)
     except RecordingFailure as failure:
         return Finding("decoder", "away", str(failure), "try again on a machine with less to do")
+    except OSError as error:
+        return Finding("decoder", "wrong", f"it does not start here: {error}", _STARTS)
     missing = [part.partition(" ")[0] for part in wall.lacks]
     remedy = "; ".join(_REMEDIES[part] for part in missing)
     return Finding("decoder", "weak" if missing else "ok", str(wall), remedy)

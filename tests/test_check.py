@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -252,3 +253,11 @@ def test_the_archive_is_asked_once_and_only_on_request() -> None:
         assert preflight.archive(url, "me@example.org").state == "ok"
     assert preflight.archive(url, "me@example.org").state == "away"
     assert preflight.archive("ftp://archive", "").state == "wrong"
+
+
+def test_a_decoder_that_does_not_start_is_wrong(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(sys, "executable", str(tmp_path))
+    found = decoder()
+    assert (found.state, found.says.partition(":")[0]) == ("wrong", "it does not start here")
