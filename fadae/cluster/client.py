@@ -16,6 +16,7 @@ from distributed.comm import CommClosedError
 from distributed.versions import VersionMismatchWarning
 
 from fadae._version import __version__
+from fadae.cluster.mapper import ensure_shared
 from fadae.errors import StorageError, TransientError, UsageError
 from fadae.store import Location
 
@@ -46,11 +47,7 @@ def connect(
     Raises UsageError where the workers cannot do this job (other versions, no fadae, no shared
     workspace, memory:// with several processes), TransientError where no scheduler answers.
     """
-    if location.is_in_process and scheduler:
-        raise UsageError(
-            f"{location.url} exists inside this process only; workers of {scheduler} cannot see "
-            "it. Use a folder or a bucket that all of them share."
-        )
+    ensure_shared(location, scheduler)
     # Importing Dask sets its loggers to INFO; a job's log is about the job.
     logging.getLogger("distributed").setLevel(logging.WARNING)
     # A lost scheduler reaches the caller as an error; its traceback in the log adds nothing.

@@ -19,10 +19,10 @@ from tests.training.small import small
 
 
 def when_started(number: int) -> Callable[[], None]:
-    """Return what sends a signal to the first process that this one starts."""
+    """Return what sends a signal to the first process that this one starts from now on."""
+    known = {child.pid for child in psutil.Process().children()}
 
     def send() -> None:
-        known = {child.pid for child in psutil.Process().children()}
         for _ in range(int(HANG_SECONDS / 0.01)):
             new = [c for c in psutil.Process().children() if c.pid not in known]
             if new:
