@@ -189,11 +189,10 @@ async def look(url: str, token: str, dask_worker: Any = None) -> WorkerFacts:
 
 def cluster(scheduler: str, location: Location | None) -> list[Finding]:
     """Ask a scheduler and each of its workers; with a workspace also whether they see it."""
-    if location and location.is_in_process:
-        says = f"{location.url} exists inside this process only"
-        return [Finding("scheduler", "wrong", says, "use a folder or a bucket that all share")]
     findings: list[Finding] = []
     try:
+        if location:
+            location.ensure_shared(scheduler)
         with reach(scheduler) as client:
             check_versions(client)
             findings.append(_scheduler(client, scheduler))

@@ -16,7 +16,6 @@ from distributed.comm import CommClosedError
 from distributed.versions import VersionMismatchWarning
 
 from fadae._version import __version__
-from fadae.cluster.mapper import ensure_shared
 from fadae.errors import StorageError, TransientError, UsageError
 from fadae.store import Location
 
@@ -47,7 +46,7 @@ def connect(
     Raises UsageError where the workers cannot do this job (other versions, no fadae, no shared
     workspace, memory:// with several processes), TransientError where no scheduler answers.
     """
-    ensure_shared(location, scheduler)
+    location.ensure_shared(scheduler)
     # Importing Dask sets its loggers to INFO; a job's log is about the job.
     logging.getLogger("distributed").setLevel(logging.WARNING)
     # A lost scheduler reaches the caller as an error; its traceback in the log adds nothing.

@@ -8,20 +8,10 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator, Sized
 from typing import TYPE_CHECKING, Any
 
-from fadae.errors import UsageError
 from fadae.store import Location, Mapper, map_serially
 
 if TYPE_CHECKING:  # Dask comes in when a cluster starts: two seconds that small jobs can save
     from distributed import Client
-
-
-def ensure_shared(location: Location, scheduler: str | None) -> None:
-    """Raise UsageError where workers of a scheduler cannot see the workspace."""
-    if location.is_in_process and scheduler:
-        raise UsageError(
-            f"{location.url} exists inside this process only; workers of {scheduler} cannot see "
-            "it. Use a folder or a bucket that all of them share."
-        )
 
 
 @contextlib.contextmanager
@@ -33,7 +23,7 @@ def cluster_mapper(
     One unit of work is done in this process, unless a scheduler is given: a cluster here would
     take longer to start than to help. Raises UsageError for memory:// with a scheduler.
     """
-    ensure_shared(location, scheduler)  # before a listing that may take long
+    location.ensure_shared(scheduler)  # before a listing that may take long
     with contextlib.ExitStack() as stack:
 
         @functools.cache

@@ -176,6 +176,14 @@ class Location:
         if not self.names(""):
             raise NoInputError(f"no workspace at {self.url}: `fadae ingest` makes one")
 
+    def ensure_shared(self, scheduler: str | None) -> None:
+        """Raise UsageError where workers of a scheduler, if there is one, cannot see this."""
+        if self.is_in_process and scheduler:
+            raise UsageError(
+                f"{self.url} exists inside this process only; workers of {scheduler} cannot see "
+                "it. Use a folder or a bucket that all of them share."
+            )
+
     def exists(self, path: str) -> bool:
         """Return whether an object or a folder is there."""
         return bool(self._call("exists", path))
