@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import platform
+import shutil
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import metadata
+from pathlib import Path
 from typing import Literal
 
 from packaging.requirements import Requirement
@@ -14,11 +18,13 @@ from packaging.specifiers import SpecifierSet
 from fadae._version import __version__
 from fadae.audio import borrowed
 from fadae.errors import OwnFaultError, RecordingFailure
+from fadae.memory import memory_limit_bytes
 
 State = Literal["ok", "weak", "wrong", "away"]
 """Fine; works, and could do better; fails until somebody changes it; may work later."""
 
 _NAMED = ("av", "dask", "numpy", "torch", "zarr")
+_STARTS = "let this user run Python, and more processes"
 _INSTALL = "pip install -c constraints.txt -e ."
 
 
@@ -35,10 +41,10 @@ class Finding:
         """Return it for a person.
 
         >>> Finding("decoder", "weak", "no seccomp", "run it on Linux").line()
-        'weak   decoder    no seccomp: run it on Linux'
+        'weak   decoder          no seccomp: run it on Linux'
         """
         tail = f": {self.remedy}" if self.remedy else ""
-        return f"{self.state:<6} {self.check:<10} {self.says}{tail}"
+        return f"{self.state:<6} {self.check:<16} {self.says}{tail}"
 
 
 def versions() -> Finding:
@@ -89,12 +95,65 @@ def decoder() -> Finding:
         return Finding("decoder", "wrong", f"it decodes nothing here: {reason}", _INSTALL)
     except RecordingFailure as failure:
         return Finding("decoder", "away", str(failure), "try again on a machine with less to do")
+    except OSError as error:
+        return Finding("decoder", "wrong", f"it does not start here: {error}", _STARTS)
     missing = [part.partition(" ")[0] for part in wall.lacks]
     remedy = "; ".join(_REMEDIES[part] for part in missing)
     return Finding("decoder", "weak" if missing else "ok", str(wall), remedy)
 
 
-CHECKS: tuple[Callable[[], Finding], ...] = (versions, decoder)
+LEAST_MEMORY_BYTES = 2**31
+LEAST_DISK_BYTES = 2 * 10**9
+
+
+def memory_bytes() -> int:
+    """Return the memory this process may take: its control group's limit, or the machine's."""
+    machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return min(memory_limit_bytes() or machine, machine)
+
+
+def memory() -> Finding:
+    """Say how much memory a process may take here."""
+    says = f"{memory_bytes() / 2**30:.1f} GiB" + (", a limit" if memory_limit_bytes() else "")
+    if memory_bytes() < LEAST_MEMORY_BYTES:
+        return Finding("memory", "weak", says, "raise the container's limit to 2 GiB or more")
+    return Finding("memory", "ok", says)
+
+
+def temporary() -> Finding:
+    """Say how much is free where temporary files go."""
+    return disk("temporary", Path(tempfile.gettempdir()), "or set TMPDIR to a larger disk")
+
+
+def disk(check: str, folder: Path, otherwise: str = "") -> Finding:
+    """Say how much is free at a folder that is there, and what else than freeing some helps."""
+    free = shutil.disk_usage(folder).free
+    says = f"{free / 1e9:,.1f} GB free at {folder}"
+    if free < LEAST_DISK_BYTES:
+        return Finding(check, "weak", says, f"free 2 GB or more {otherwise}".rstrip())
+    return Finding(check, "ok", says)
+
+
+def devices(drivers: Path = Path("/dev")) -> Finding:
+    """Name the GPUs; torch, which takes a second to load, is asked only where a driver is."""
+    if not any((drivers / name).exists() for name in ("nvidiactl", "kfd", "dxg")):
+        return Finding("devices", "ok", "no GPU")
+    try:
+        import torch
+
+        from fadae.model import gpus_of
+    except ImportError as error:
+        return Finding("devices", "weak", f"a GPU's driver, and no torch ({error})", _INSTALL)
+    names = [torch.cuda.get_device_name(number) for number in range(gpus_of("cuda"))]
+    if not names:
+        remedy = "a torch built for this driver, the device handed to the container, and " + (
+            "CUDA_VISIBLE_DEVICES without it or with its number"
+        )
+        return Finding("devices", "weak", "a GPU's driver, and torch sees no GPU", remedy)
+    return Finding("devices", "ok", ", ".join(f"cuda:{n} {name}" for n, name in enumerate(names)))
+
+
+CHECKS: tuple[Callable[[], Finding], ...] = (versions, decoder, memory, temporary, devices)
 
 
 def run_checks() -> list[Finding]:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from fadae._lazy import lazily
 
 if TYPE_CHECKING:
-    from fadae.archive.client import CONTACT
+    from fadae.archive.client import CONTACT, ArchiveClient
     from fadae.archive.folder import FolderSource
     from fadae.archive.items import ArchiveSource, collection_query, sources_of
     from fadae.archive.source import Page, Slot, Source, plugged_in
@@ -14,7 +14,7 @@ else:
     __getattr__ = lazily(
         __name__,
         {
-            "fadae.archive.client": ["CONTACT"],
+            "fadae.archive.client": ["CONTACT", "ArchiveClient"],
             "fadae.archive.folder": ["FolderSource"],
             "fadae.archive.items": ["ArchiveSource", "collection_query", "sources_of"],
             "fadae.archive.source": ["Page", "Slot", "Source", "plugged_in"],
@@ -24,6 +24,7 @@ else:
 
 __all__ = [
     "CONTACT",
+    "ArchiveClient",
     "ArchiveSource",
     "FolderSource",
     "Page",

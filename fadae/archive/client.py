@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
+import time
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
@@ -20,6 +21,7 @@ from fadae.records import Track
 
 ARCHIVE_URL = "https://archive.org"
 CONTACT = "https://github.com/fadae/fadae"
+_REACH_SECONDS = 30.0
 _JSON = {"Accept": "application/json", "Accept-Encoding": "gzip"}
 
 
@@ -77,6 +79,16 @@ class ArchiveClient:
         if not isinstance(answer.get("items"), list):
             raise TransientFailure(f"search for {clean_text(query)}: no items in the answer")
         return answer
+
+    def reach(self, item: str) -> None:
+        """Ask once for an item's metadata and read no answer, to see whether the archive gives one.
+
+        Raises TransientFailure or PermanentFailure where it does not; nothing is asked again.
+        """
+        deadline = time.monotonic() + _REACH_SECONDS
+        url = f"{self.url}/metadata/{quote_name(item)}"
+        with self._connection.get(url, _JSON, deadline) as response:
+            check_status(response, f"metadata of {clean_text(item)}")
 
     def download(self, track: Track, to: Path) -> None:
         """Write a file of the archive, whole and verified by size and checksum.

@@ -31,6 +31,8 @@ Keep = Annotated[
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would go; remove nothing.")]
 
+AskArchive = Annotated[bool, typer.Option("--archive", help="Ask the archive too, once.")]
+
 Stages = Annotated[
     list[str], typer.Argument(metavar="STAGE", help="ingest, extract, train or reconstruct.")
 ]
@@ -199,13 +201,33 @@ def config(
     return Shown(summary, "\n".join(lines))
 
 
-def check() -> Summary:
-    """Say whether this machine can do the work: one line a check, with what to do about it."""
+def check(
+    ctx: typer.Context,
+    workspace: str = picked(Job, "workspace"),
+    scheduler: str | None = picked(Job, "scheduler"),
+    scheduler_file: str | None = picked(Job, "scheduler_file"),
+    archive_url: str = picked(IngestConfig, "archive_url"),
+    contact: str = picked(IngestConfig, "contact"),
+    archive: AskArchive = False,
+) -> Summary:
+    """Say whether a job can run: one line a check, with what to do about it.
 
+    This machine always; the workspace, the cluster and the archive where they are named.
+    """
+    from fadae import preflight
     from fadae.check import run_checks
     from fadae.errors import TransientError, UsageError
+    from fadae.store import Location
 
+    named = origins(ctx, [picked(Job, "workspace").option])["workspace"] != "default"
+    location = Location(workspace) if named else None
     findings = run_checks()
+    if location:
+        findings += preflight.workspace(location)
+    if cluster := cluster_of(scheduler, scheduler_file):
+        findings += preflight.cluster(cluster, location)
+    if archive:
+        findings.append(preflight.archive(archive_url, contact))
     rows = [dataclasses.asdict(finding) for finding in findings]
     summary = Shown({"checks": rows}, "\n".join(printable(one.line()) for one in findings))
     for state, error in (("wrong", UsageError), ("away", TransientError)):

@@ -6,7 +6,16 @@ from fadae._lazy import lazily
 
 if TYPE_CHECKING:
     from fadae.cluster.bags import map_bag
-    from fadae.cluster.client import connect, worker_name
+    from fadae.cluster.client import (
+        answers,
+        check_versions,
+        connect,
+        kept_token,
+        reach,
+        read_token,
+        scheduler_fadae,
+        worker_name,
+    )
     from fadae.cluster.mapper import cluster_mapper
     from fadae.cluster.semaphore import ClusterSemaphore
 else:
@@ -14,10 +23,31 @@ else:
         __name__,
         {
             "fadae.cluster.bags": ["map_bag"],
-            "fadae.cluster.client": ["connect", "worker_name"],
+            "fadae.cluster.client": [
+                "answers",
+                "check_versions",
+                "connect",
+                "kept_token",
+                "reach",
+                "read_token",
+                "scheduler_fadae",
+                "worker_name",
+            ],
             "fadae.cluster.mapper": ["cluster_mapper"],
             "fadae.cluster.semaphore": ["ClusterSemaphore"],
         },
     )
 
-__all__ = ["ClusterSemaphore", "cluster_mapper", "connect", "map_bag", "worker_name"]
+__all__ = [
+    "ClusterSemaphore",
+    "answers",
+    "check_versions",
+    "cluster_mapper",
+    "connect",
+    "kept_token",
+    "map_bag",
+    "reach",
+    "read_token",
+    "scheduler_fadae",
+    "worker_name",
+]

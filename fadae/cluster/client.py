@@ -60,8 +60,8 @@ def connect(
         else:
             cluster = stack.enter_context(_local_cluster(workers, threads_per_worker, location))
             client = stack.enter_context(_client(cluster))
-        token = stack.enter_context(_token(location))
-        _check_versions(client)
+        token = stack.enter_context(kept_token(location))
+        check_versions(client)
         _check_workspace(client, location, token)
         log.info("dashboard: %s", client.dashboard_link)
         client.fadae_workspace = (location.url, token)  # map_bag hands it to late workers
@@ -94,6 +94,27 @@ def read_token(url: str, token: str) -> bool:
         return Location(url).exists(token)
     except (StorageError, UsageError):  # no credentials, no such mount: it does not see it
         return False
+
+
+@contextlib.contextmanager
+def reach(scheduler: str) -> Iterator[Client]:
+    """Yield a client of a scheduler of which nothing is known yet, for who looks at the cluster.
+
+    Raises TransientError where none answers, UsageError where it is no address.
+    """
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    with _client(find_scheduler(scheduler)) as client:
+        yield client
+
+
+def scheduler_fadae(client: Client) -> str:
+    """Return the scheduler's version of fadae; empty where it has none, or runs nothing for us."""
+    with _sure_of_scheduler():
+        try:
+            return str(client.run_on_scheduler(eval, _FADAE_VERSION))
+        except (ImportError, ValueError, RuntimeError) as error:
+            log.debug("the scheduler does not tell its fadae: %s", error)
+            return ""
 
 
 @contextlib.contextmanager
@@ -143,7 +164,7 @@ def _client(cluster: Scheduler | LocalCluster) -> Iterator[Client]:
         target, security = cluster.address, cluster.security
     try:
         with warnings.catch_warnings():
-            # What differs and matters is told by _check_versions, in one line.
+            # What differs and matters is told by check_versions, in one line.
             warnings.simplefilter("ignore", category=VersionMismatchWarning)
             client = Client(
                 target, timeout=CONNECT_SECONDS, set_as_default=False, security=security
@@ -183,7 +204,7 @@ def raise_allowed_failures(count: int, dask_scheduler: Any = None) -> None:
     dask_scheduler.allowed_failures = max(dask_scheduler.allowed_failures, count)
 
 
-def _check_versions(client: Client) -> None:
+def check_versions(client: Client) -> None:
     """Refuse a scheduler or workers whose Python, Dask or fadae differ from this client's."""
     with _sure_of_scheduler():
         found = client.get_versions()
@@ -194,7 +215,7 @@ def _check_versions(client: Client) -> None:
         _compare(who, _versions(info), here)
     # By a builtin's name: a function of ours could not even be unpickled where fadae is missing.
     # Not by the installed package's metadata: a checkout on the path has none.
-    for address, version in _answers(client, eval, _FADAE_VERSION).items():
+    for address, version in answers(client, eval, _FADAE_VERSION).items():
         if isinstance(version, ImportError):
             raise UsageError(
                 f"worker {address} cannot import fadae ({version}); install fadae "
@@ -203,7 +224,7 @@ def _check_versions(client: Client) -> None:
         _compare(f"worker {address}", {"fadae": str(version)}, {"fadae": __version__})
 
 
-def _answers(client: Client, function: Callable[..., Any], *given: str) -> Mapping[str, Any]:
+def answers(client: Client, function: Callable[..., Any], *given: str) -> Mapping[str, Any]:
     """Return what a function gives on each worker, or the exception it raises there.
 
     A worker that is lost meanwhile has no say; the one in its place is checked when it joins.
@@ -242,7 +263,7 @@ def _compare(who: str, there: dict[str, str], here: dict[str, str]) -> None:
 
 
 @contextlib.contextmanager
-def _token(location: Location) -> Iterator[str]:
+def kept_token(location: Location) -> Iterator[str]:
     """Keep an object with a name nobody else knows in the workspace while the job runs."""
     token = _MARKER + uuid.uuid4().hex
     try:
@@ -257,7 +278,7 @@ def _token(location: Location) -> Iterator[str]:
 
 def _check_workspace(client: Client, location: Location, token: str) -> None:
     """Refuse workers that do not see the driver's workspace: there is no shared disk."""
-    seen = _answers(client, read_token, location.url, token)
+    seen = answers(client, read_token, location.url, token)
     for error in seen.values():
         if isinstance(error, BaseException):
             raise error

@@ -16,7 +16,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from fadae.errors import AccessError
 
@@ -43,13 +43,26 @@ def locked(file: Path | None) -> Iterator[None]:
             yield
             return
         with file.open("ab") as opened:
-            try:
-                fcntl.flock(opened, fcntl.LOCK_EX)
-            except OSError as error:
-                if error.errno not in _NO_LOCKS:
-                    raise
+            if not _flocked(opened):
                 _tell_no_locks(file.parent)
             yield
+
+
+def has_locks(file: Path) -> bool:
+    """Return whether the filesystem of a file, made where it is missing, has locks."""
+    with file.open("ab") as opened:
+        return _flocked(opened)
+
+
+def _flocked(opened: IO[bytes]) -> bool:
+    """Lock an open file; return whether its filesystem has locks."""
+    try:
+        fcntl.flock(opened, fcntl.LOCK_EX)
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+        return False
+    return True
 
 
 @functools.cache

@@ -162,6 +162,10 @@ class Location:
         """Return a relative path."""
         return posixpath.join(*parts)
 
+    def below(self, path: str) -> Location:
+        """Return the location of a folder below, with the same options."""
+        return Location(f"{self.url}/{path}", self._options)
+
     def full(self, path: str) -> str:
         """Return the filesystem's own name of a relative path."""
         root = str(self._fs._strip_protocol(self.url))
@@ -350,6 +354,15 @@ class Location:
             return conditional.replaced(
                 lambda: self.read_bytes(path), lambda: self.write_bytes(path, data), version, lock
             )
+
+    def has_locks(self) -> bool:
+        """Return whether a folder, made where it is missing, has locks; buckets need none."""
+        if not self.is_local:
+            return True
+        lock = Path(self.full(LOCK))
+        with self.errors("lock"):
+            _make_folder(lock.parent)
+            return conditional.has_locks(lock)
 
     @property
     def _is_s3(self) -> bool:
