@@ -98,9 +98,7 @@ async def s3_replace(fs: Any, path: str, data: bytes, version: str | None) -> bo
     condition = {"IfNoneMatch": "*"} if version is None else {"IfMatch": version}
     try:
         await fs._call_s3("put_object", Bucket=bucket, Key=key, Body=data, **condition)
-    except FileNotFoundError:  # what was to be replaced has gone
-        return False
-    except FileExistsError:
+    except (FileNotFoundError, FileExistsError):  # what was to be replaced has gone; is there
         return False
     except PermissionError:
         raise

@@ -105,29 +105,33 @@ class FrameStore:
         """Return the group as published now; raises FileNotFoundError where there is none."""
         document = f"{path}/zarr.json"
         try:
-            store = cls(location, path, json.loads(location.read_bytes(document)))
-            if not store.is_sound:
-                raise ValueError("its digest is another")
-        except (ValueError, KeyError, TypeError) as error:
+            return cls.of_root(location, path, location.read_bytes(document))
+        except DamagedError as error:
             raise DamagedError(
                 f"{document} is damaged ({error}); run `fadae verify --repair`, then extract again"
             ) from error
-        return store
 
     @property
     def root(self) -> bytes:
         """The root document as it is stored."""
         return canonical_json(self._root).encode()
 
-    @property
-    def is_sound(self) -> bool:
-        """Whether the root is what was written, as far as it says: an early one does not."""
-        return SEAL not in self._root["attributes"] or _sealed(self._root) == self._root
-
     @classmethod
     def of_root(cls, location: Location, path: str, root: bytes) -> Self:
-        """Return the group that a root document tells of; raises ValueError where it is none."""
-        return cls(location, path, json.loads(root))
+        """Return the group that a root document tells of; raises DamagedError where it is none.
+
+        So where it is not what was written, as far as it says: an early one does not.
+        """
+        try:
+            store = cls(location, path, json.loads(root))
+            if SEAL in store.attrs and _sealed(store._root) != store._root:
+                raise DamagedError("its digest is another")
+            _ = store.rows, store.recording_rows
+        except DamagedError:
+            raise
+        except (ValueError, KeyError, TypeError, IndexError) as error:
+            raise DamagedError(f"{error!r}") from error
+        return store
 
     @classmethod
     def find(cls, location: Location, path: str) -> Self | None:
@@ -146,14 +150,9 @@ class FrameStore:
         Every object is created exclusively and the root last, so that a second driver, however
         late, never sets a published group back.
         """
-        for name, data in cls.new_objects(specs, attrs).items():
+        for name, data in new_group(list(specs), attrs).items():
             location.create_exclusive(f"{path}/{name}", data)
         return cls.open(location, path)
-
-    @staticmethod
-    def new_objects(specs: Iterable[ArraySpec], attrs: Mapping[str, Any]) -> dict[str, bytes]:
-        """Return the objects of a new group by their paths below it, the root last."""
-        return new_group(list(specs), attrs)
 
     @property
     def attrs(self) -> Mapping[str, Any]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -90,18 +90,29 @@ def open_publication(location: Location, number: int) -> FrameStore:
     if current is not None and publication_number(current) == number:
         return current
     try:
-        root = location.read_bytes(history_path(number))
+        return kept_publication(location, number)
     except FileNotFoundError:
         kept = ", ".join(map(str, publication_numbers(location))) or "none"
         raise UsageError(
             f"{location.url} keeps no publication {number}; it has {kept}: see `fadae log`"
         ) from None
+
+
+def kept_publication(location: Location, number: int) -> FrameStore:
+    """Return features.zarr by the root that is kept of a publication.
+
+    Raises FileNotFoundError where none is, DamagedError where it is not what was kept.
+    """
+    path = history_path(number)
     try:
-        return FrameStore.of_root(location, FEATURES, root)
-    except ValueError as error:
+        store = FrameStore.of_root(location, FEATURES, location.read_bytes(path))
+        if publication_number(store) != number:
+            raise ValueError("it is another publication's")
+    except (ValueError, KeyError, TypeError) as error:
         raise DamagedError(
-            f"{history_path(number)} is damaged ({error}); `fadae verify --repair` removes it"
+            f"{path} is damaged ({error}); `fadae verify --repair` removes it"
         ) from error
+    return store
 
 
 def number_at(location: Location, at: int | str) -> int:
@@ -124,9 +135,3 @@ def number_at(location: Location, at: int | str) -> int:
         if publication.published_seconds < moment.timestamp():
             return publication.number
     raise UsageError(f"{location.url} had published nothing by {at}: see `fadae log`")
-
-
-def newest_roots(location: Location) -> Iterator[bytes]:
-    """Yield the roots that are kept, the newest first."""
-    for number in publication_numbers(location)[::-1]:
-        yield location.read_bytes(history_path(number))

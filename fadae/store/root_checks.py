@@ -8,26 +8,27 @@ that repair beside running drivers takes nothing back.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from fadae.errors import FadaeError
 from fadae.records import canonical_json
-from fadae.store.checks import Problem, check_array
+from fadae.store.checks import Problem, check_array, object_problem
 from fadae.store.features import FeatureSet, feature_attrs, feature_specs
 from fadae.store.frames import SEAL, DamagedError, FrameStore, OvertakenError
 from fadae.store.history import (
     history_path,
     keep_root,
-    newest_roots,
+    kept_publication,
     publication_number,
     publication_numbers,
 )
 from fadae.store.index_objects import RecordingRow
-from fadae.store.layout import FRAME, RECORDING, RECORDINGS_PER_CHUNK
+from fadae.store.layout import FRAME, RECORDING, RECORDINGS_PER_CHUNK, new_group
 from fadae.store.location import Location
 from fadae.store.paths import FEATURES
 from fadae.store.plan import Plan
@@ -62,10 +63,7 @@ def checked_root(location: Location, *, repair: bool) -> tuple[FrameStore | None
     try:
         store = FrameStore.of_root(location, FEATURES, stored)
         number = publication_number(store)
-        _ = store.rows, store.recording_rows
-        if not store.is_sound:
-            raise DamagedError("its digest is another")
-    except (ValueError, KeyError, TypeError, IndexError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         why = f"damaged ({error}): `fadae extract` publishes the plans again after --repair"
         found = _restored(location, version, why, repair)
         if repair and not any(one.repaired for one in found[1]):
@@ -86,16 +84,14 @@ def checked_root(location: Location, *, repair: bool) -> tuple[FrameStore | None
 def _is_kept(store: FrameStore, number: int) -> bool:
     """Return whether the root is the one that was kept of its number, as far as that is sound."""
     try:
-        kept = FrameStore.of_root(
-            store.location, FEATURES, store.location.read_bytes(history_path(number))
-        )
-        if kept.root == store.root or publication_number(kept) != number or not kept.is_sound:
+        kept = kept_publication(store.location, number)
+        if kept.root == store.root:
             return True
         plan = Plan.read(store.location, number - 1)
-        lengths = (store.rows, store.recording_rows) if plan is None else _lengths(plan)
-        return not kept.has_lengths(*lengths)
-    except (FadaeError, FileNotFoundError, ValueError, KeyError, TypeError, IndexError):
+    except (FadaeError, FileNotFoundError):
         return True  # `check_history` tells
+    lengths = (store.rows, store.recording_rows) if plan is None else _lengths(plan)
+    return not kept.has_lengths(*lengths)
 
 
 def _restored(
@@ -107,15 +103,12 @@ def _restored(
 ) -> tuple[FrameStore | None, list[Found]]:
     """Put the newest root that was kept in place of a version of it, in repair."""
     problem = Problem(ROOT, why)
-    for root in newest_roots(location) if repair else ():
+    for number in publication_numbers(location)[::-1] if repair else ():
         try:
-            kept = FrameStore.of_root(location, FEATURES, root)
-            _ = publication_number(kept)
-            if not kept.is_sound:
-                continue
-        except (ValueError, KeyError, TypeError):
+            kept = kept_publication(location, number)
+        except (DamagedError, FileNotFoundError):
             continue
-        location.replace(ROOT, root, version)  # whoever was quicker has published since
+        location.replace(ROOT, kept.root, version)  # whoever was quicker has published since
         return FrameStore.open(location, FEATURES), [Found(problem, repaired=True)]
     return store, [Found(problem)]
 
@@ -126,7 +119,7 @@ def _begin_again(location: Location, version: str) -> None:
         if plan := Plan.read(location, 0):
             about = (plan.header.transform, plan.header.dtype)
             specs = feature_specs(transform_from_config(about[0]), about[1])
-            root = FrameStore.new_objects(specs, feature_attrs(*about))["zarr.json"]
+            root = new_group(specs, feature_attrs(*about))["zarr.json"]
             location.replace(ROOT, root, version)
 
 
@@ -142,19 +135,16 @@ def check_history(store: FrameStore, plans: Sequence[Plan], *, repair: bool) -> 
     Repair removes them, and keeps the root that is published now.
     """
     by_number = {plan.header.number + 1: plan for plan in plans}
+    lasting = _lasting(store)
     for number in publication_numbers(store.location):
         plan, path = by_number.get(number), history_path(number)
         try:
-            kept = FrameStore.of_root(store.location, FEATURES, store.location.read_bytes(path))
-            wrong = (
-                publication_number(kept) != number
-                or not kept.is_sound
-                or (plan is not None and not kept.has_lengths(*_lengths(plan)))
-                or _lasting(kept) != _lasting(store)
-            )
+            kept = kept_publication(store.location, number)
+            other = plan is not None and not kept.has_lengths(*_lengths(plan))
+            wrong = other or _lasting(kept) != lasting
         except FileNotFoundError:  # pruned meanwhile
             continue
-        except (ValueError, KeyError, TypeError, IndexError):
+        except DamagedError:
             wrong = True
         if wrong:
             if repair:
@@ -237,11 +227,13 @@ def check_recordings(store: FrameStore, plans: Sequence[Plan], *, repair: bool) 
     have put rows into it. Where a plan cannot be read only damage is found.
     """
     columns = [name for name in store.names if name.startswith("recording_")]
+    later = _later_plans(store) if repair else ()
+    planned = _PlannedRows(itertools.chain(plans, later))
     for first in range(0, store.recording_rows, RECORDINGS_PER_CHUNK):
         stop = min(first + RECORDINGS_PER_CHUNK, store.recording_rows)
         versions = {name: _version(store, name, first) for name in columns} if repair else {}
-        later = _later_plans(store) if repair else ()
-        rows = _planned([*plans, *later], first, first + RECORDINGS_PER_CHUNK)
+        # After the versions: whose plan is read now may have written before, and not since.
+        rows = planned.within(first, first + RECORDINGS_PER_CHUNK)
         expected = planned_columns(rows) if len(rows) >= stop - first else {}
         for name in columns:
             path = store.object_paths(name)[first // RECORDINGS_PER_CHUNK]
@@ -263,27 +255,35 @@ def _version(store: FrameStore, name: str, first: int) -> str | None:
         return None
 
 
-def _planned(plans: Sequence[Plan], first: int, stop: int) -> list[RecordingRow]:
-    """Return the planned rows [first, stop) as far as plans without a gap tell them."""
-    rows = list[RecordingRow]()
-    for plan in plans:
-        start = plan.header.first_recording
-        if start + plan.header.recordings <= first or start >= stop:
-            continue
-        if start > first + len(rows):
-            break
-        for number, row in enumerate(planned_rows(plan), start):
-            if first <= number < stop:
-                rows.append(row)
-    return rows
+class _PlannedRows:
+    """The rows of plans in their order, each plan read once, when it comes to it."""
+
+    def __init__(self, plans: Iterable[Plan]) -> None:
+        self._rows = (
+            numbered
+            for plan in plans
+            for numbered in enumerate(planned_rows(plan), plan.header.first_recording)
+        )
+        self._ahead: tuple[int, RecordingRow] | None = None
+
+    def within(self, first: int, stop: int) -> list[RecordingRow]:
+        """Return rows [first, stop) as far as plans without a gap tell them; asked for rising."""
+        rows = list[RecordingRow]()
+        ahead = self._ahead or next(self._rows, None)
+        while ahead is not None and ahead[0] < stop:
+            if ahead[0] == first + len(rows):
+                rows.append(ahead[1])
+            ahead = next(self._rows, None)
+        self._ahead = ahead
+        return rows
 
 
 def _column_problem(
     store: FrameStore, name: str, first: int, stop: int, expected: list[object] | None
 ) -> str | None:
     path = store.object_paths(name)[first // RECORDINGS_PER_CHUNK]
-    if not store.location.exists(path):
-        return "missing"
+    if (problem := object_problem(store, name, path)) is not None:
+        return problem
     try:
         values = store.read(name, first, stop).tolist()
     except DamagedError as error:
@@ -297,7 +297,7 @@ def check_fixed(store: FrameStore, *, repair: bool) -> Iterator[Found]:
     """Yield the arrays of bands that are missing, damaged, or not those of the transform."""
     attrs = FeatureSet(store).attrs
     specs = feature_specs(transform_from_config(attrs["transform"]), attrs["dtype"])
-    right = FrameStore.new_objects(specs, attrs) if repair else {}
+    right = new_group(specs, attrs) if repair else {}
     for spec in specs:
         if spec.values is None:
             continue
@@ -322,7 +322,4 @@ def _later_plans(store: FrameStore) -> Iterator[Plan]:
 
 def pending_plan(store: FrameStore) -> Plan | None:
     """Return the plan that comes after those published, if a driver has made one."""
-    try:
-        return Plan.read(store.location, publication_number(store))
-    except FadaeError:  # damaged: extraction names it
-        return None
+    return next(_later_plans(store), None)

@@ -25,7 +25,7 @@ from zarr.core.group import AsyncGroup, GroupMetadata
 
 import fadae.stages.extract
 from fadae.records import canonical_json
-from fadae.store import frames, layout, zarr_internals
+from fadae.store import frames, layout, root_checks, zarr_internals
 from fadae.store.layout import ArraySpec
 from tests.simulation import recall
 from tests.simulation.bucket import BucketLocation, BucketStore
@@ -37,7 +37,7 @@ T = TypeVar("T")
 
 @contextlib.contextmanager
 def laboratory() -> Iterator[None]:
-    """Let everything in the block run in one thread, on small blocks, ."""
+    """Let everything in the block run in one thread, on small blocks."""
     with contextlib.ExitStack() as stack:
         patch = mock.patch.object
         for name, value in SMALL.items():
@@ -51,7 +51,8 @@ def laboratory() -> Iterator[None]:
         stack.enter_context(patch(asyncio, "to_thread", _at_once))
         stack.enter_context(patch(frames.FrameStore, "array", _array))
         stack.enter_context(patch(frames.FrameStore, "_length", _length))
-        stack.enter_context(patch(frames, "new_group", _new_group))
+        for user in (frames, root_checks):
+            stack.enter_context(patch(user, "new_group", _new_group))
         stack.enter_context(patch(frames, "group_of", _group_of))
         stack.enter_context(patch(frames, "first_object", _first_object))
         stack.enter_context(patch(frames, "merged_object", _merged_object))
