@@ -78,7 +78,8 @@ def open_dataset(
             f"{features.rows}: it is another one; train under another --run, or --fresh"
         )
     rows = features.rows if rows is None else rows
-    stale = stale_recordings(features, rows, config.run)
+    stale = StaleRecordings.after(features, rows)
+    stale.warn(config.run)
     divided = divide(features, rows, config.holdout, config.seed, growths)
     split = divided.split
     if config.max_frames is not None:
@@ -98,7 +99,7 @@ def open_dataset(
     }
     if growths:
         description["growths"] = list(growths)
-    return Dataset(features, rows, split, description, stale)
+    return Dataset(features, rows, split, description, stale.count)
 
 
 def run_to_train(location: Location, config: TrainConfig) -> str:
@@ -121,23 +122,30 @@ def sample_of(rows: RowSet, count: int, rules: int) -> RowSet:
     return rows.thinned(count) if rules == 1 else rows.in_chunks(count, CHUNK_ROWS)
 
 
-def stale_recordings(features: FeatureSet, rows: int, run: str | None = None) -> int:
-    """Return how many recordings with frames were published after `rows` rows.
+@dataclass(frozen=True)
+class StaleRecordings:
+    """How many recordings with frames came after a run's rows, and how many there are in all."""
 
-    With the name of a run that keeps to the older ones, warn of them.
-    """
-    table = features.recordings
-    own = table.canonical & (table.frame_count > 0)
-    stale = int((own & (table.frame_start >= rows)).sum())
-    if stale and run is not None:
-        log.warning(
-            "run %s began with %d of %d recordings; the new ones need --run NEW or --fresh, "
-            "or --on-growth",
-            run,
-            int(own.sum()) - stale,
-            int(own.sum()),
-        )
-    return stale
+    count: int
+    total: int
+
+    @classmethod
+    def after(cls, features: FeatureSet, rows: int) -> Self:
+        """Return those published after `rows` rows."""
+        table = features.recordings
+        own = table.canonical & (table.frame_count > 0)
+        return cls(int((own & (table.frame_start >= rows)).sum()), int(own.sum()))
+
+    def warn(self, run: str) -> None:
+        """Warn of them, where there are any, for a run that keeps to the older ones."""
+        if self.count:
+            log.warning(
+                "run %s began with %d of %d recordings; the new ones need --run NEW or --fresh, "
+                "or --on-growth",
+                run,
+                self.total - self.count,
+                self.total,
+            )
 
 
 @dataclass(frozen=True)
@@ -217,6 +225,27 @@ class Run:
         Raises UsageError, naming what differs, where the run was started with other settings, and
         with --on-growth refuse where recordings came since.
         """
+        ended = self._ended(config)
+        if ended is None:
+            return None
+        recorded, summary = ended
+        with contextlib.suppress(NoInputError):  # the features may be gone: the run is done
+            features = FeatureSet.open(self.location)
+            stale = StaleRecordings.after(features, recorded["dataset"]["rows"])
+            if stale.count and config.on_growth == "continue":
+                return None
+            if stale.count and config.on_growth == "refuse":
+                raise UsageError(
+                    f"{stale.count} recordings came after run {self.name} began: --on-growth "
+                    "continue goes on with them, --on-growth new or --run NEW trains another run",
+                    summary,
+                )
+            stale.warn(self.name)
+            summary = dataclasses.replace(summary, stale_recordings=stale.count)
+        return summary
+
+    def _ended(self, config: TrainConfig) -> tuple[RunConfig, TrainSummary] | None:
+        """Return what the run recorded and came to, where this very training is done."""
         recorded = self.recorded()
         if recorded is None:
             return None
@@ -225,21 +254,7 @@ class Run:
         done = self.read("summary.json")
         if done is None or done["recipe"] != config.recipe():
             return None
-        summary = TrainSummary.from_dict(done["summary"])
-        with contextlib.suppress(NoInputError):  # the features may be gone: the run is done
-            features, rows = FeatureSet.open(self.location), recorded["dataset"]["rows"]
-            stale = stale_recordings(features, rows)
-            if stale and config.on_growth == "continue":
-                return None
-            if stale and config.on_growth == "refuse":
-                raise UsageError(
-                    f"{stale} recordings came after run {self.name} began: --on-growth continue "
-                    "goes on with them, --on-growth new or --run NEW trains another run",
-                    summary,
-                )
-            stale_recordings(features, rows, self.name)
-            summary = dataclasses.replace(summary, stale_recordings=stale)
-        return summary
+        return recorded, TrainSummary.from_dict(done["summary"])
 
     def grow(self, config: TrainConfig) -> bool:
         """Bind a finished run to all that is published now; return whether it was due.
@@ -248,18 +263,21 @@ class Run:
         step over all rows. It records where it stood, so its outcome is a function of that too.
         Killed in between, the run is done once more, and grows again.
         """
-        recorded, done = self.recorded(), self.read("summary.json")
-        if config.on_growth != "continue" or recorded is None or done is None:
+        if config.on_growth != "continue" or self.read("summary.json") is None:
+            return False  # a run under way is checked by all ranks together
+        ended = self._ended(config)
+        if ended is None:
             return False
+        recorded, summary = ended
+        assert summary.steps is not None
         config = config.continuing(recorded["recipe"])
-        self._check_recipe(recorded, config)
         features, was = FeatureSet.open(self.location), recorded["dataset"]
-        stale = stale_recordings(features, was["rows"])
-        if done["recipe"] != config.recipe() or not stale:
+        stale = StaleRecordings.after(features, was["rows"]).count
+        if not stale:
             return False
         now: GrowthRecord = {
             "rows": was["rows"],
-            "step": done["summary"]["steps"],
+            "step": summary.steps,
             "train_frames": was["train_frames"],
         }
         dataset = open_dataset(self.location, config, features.rows, [*was.get("growths", []), now])

@@ -50,14 +50,13 @@ def train_rank(
     keep_freed_memory()
     config.check_ranks(ranks.world)
     run = Run(location, config.run)
-    grown = True
-    while grown:
-        if ranks.is_first:
-            run.grow(config)
+    if ranks.is_first:
+        run.grow(config)
+    while True:
         done = _train_once(run, config, ranks, stopping)
         # Published meanwhile, or while an older call was under way.
-        grown = ranks.from_first(ranks.is_first and run.grow(config))
-    return done
+        if not ranks.from_first(ranks.is_first and run.grow(config)):
+            return done
 
 
 def _train_once(
