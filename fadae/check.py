@@ -114,8 +114,9 @@ def memory_bytes() -> int:
 
 def memory() -> Finding:
     """Say how much memory a process may take here."""
-    says = f"{memory_bytes() / 2**30:.1f} GiB" + (", a limit" if memory_limit_bytes() else "")
-    if memory_bytes() < LEAST_MEMORY_BYTES:
+    there = memory_bytes()
+    says = f"{there / 2**30:.1f} GiB" + (", a limit" if memory_limit_bytes() else "")
+    if there < LEAST_MEMORY_BYTES:
         return Finding("memory", "weak", says, "raise the container's limit to 2 GiB or more")
     return Finding("memory", "ok", says)
 

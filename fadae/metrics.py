@@ -82,11 +82,9 @@ def text(samples: Iterable[Sample]) -> bytes:
 
     A name that METRICS does not declare is a KeyError.
     """
-    _ensure_package()
-    from prometheus_client import CollectorRegistry, generate_latest
+    registry = _registry(lambda: samples)
+    from prometheus_client import generate_latest
 
-    registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Collector(lambda: samples))
     shown: bytes = generate_latest(registry)
     return shown
 
@@ -103,11 +101,9 @@ def serving(
     if port is None:
         yield None
         return
-    _ensure_package()
-    from prometheus_client import CollectorRegistry, start_http_server
+    registry = _registry(lambda: [*counted(), *more()])
+    from prometheus_client import start_http_server
 
-    registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Collector(lambda: [*counted(), *more()]))
     try:
         server, thread = start_http_server(port, host, registry)
     except OSError as error:
@@ -149,6 +145,12 @@ class _Collector:
         yield from families.values()
 
 
-def _ensure_package() -> None:
+def _registry(samples: Callable[[], Iterable[Sample]]) -> Any:
+    """Return what prometheus-client shows samples by; raises UsageError without it."""
     if importlib.util.find_spec("prometheus_client") is None:
         raise UsageError("metrics need prometheus-client: pip install 'fadae[metrics]'")
+    from prometheus_client import CollectorRegistry
+
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Collector(samples))
+    return registry

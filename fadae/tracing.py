@@ -32,7 +32,7 @@ def stage(name: str) -> Iterator[Mapping[str, str]]:
     propagate.inject(parent, trace.set_span_in_context(span))
     try:
         yield parent
-    except Exception as error:
+    except Exception as error:  # told, and raised again
         span.record_exception(error)
         span.set_status(trace.StatusCode.ERROR, type(error).__name__)
         raise

@@ -237,7 +237,7 @@ def _start(limits: Limits) -> _Child:
         child.end()
         _without.add("seccomp")  # a C library with calls of its own
         return _start(limits)
-    except BaseException:
+    except BaseException:  # raised again: a child that nobody holds would live on
         child.end()
         raise
     if child.wall.lacks and not _announced:

@@ -13,6 +13,7 @@ import typer
 
 from fadae.cli.derive import origins, picked
 from fadae.cli.output import Shown, Summary, printable
+from fadae.cli.progress import Every
 from fadae.config import TOP, ExtractConfig, IngestConfig, Job, TrainConfig, cluster_of, declared
 
 if TYPE_CHECKING:
@@ -37,7 +38,6 @@ Stages = Annotated[
     list[str], typer.Argument(metavar="STAGE", help="ingest, extract, train or reconstruct.")
 ]
 Timeout = Annotated[float, typer.Option(min=0, help="Seconds to wait in all; then exit 75.")]
-Every = Annotated[float, typer.Option(min=0.01, help="Seconds between two looks.")]
 
 
 def verify(

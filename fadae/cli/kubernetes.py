@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from fadae.cli.output import Summary
+from fadae.cli.progress import Every
 
 SettingsFile = Annotated[
     Path | None,
@@ -17,7 +18,6 @@ SettingsFile = Annotated[
 ]
 StagesFile = Annotated[Path, typer.Argument(metavar="FILE", help="The stages' objects, JSON.")]
 ApiFolder = Annotated[Path, typer.Option(help="Folder with the API server's token and ca.crt.")]
-Every = Annotated[float, typer.Option(min=0.01, help="Seconds between two looks.")]
 
 
 def kubernetes(file: SettingsFile = None) -> Summary | None:

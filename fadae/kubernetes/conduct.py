@@ -48,9 +48,14 @@ def conduct(
         for job in stage["jobs"]:
             _run(api, _owned(job, own), stage, own, lambda: sleep(every_seconds))
             done.append(_name(job))
-        for beside in stage["beside"]:
-            api.delete(str(beside["kind"]), _name(beside))
+        _clear(api, stage)
     return done
+
+
+def _clear(api: Api, stage: Stage) -> None:
+    """Take away what a stage's Jobs had beside them."""
+    for beside in stage["beside"]:
+        api.delete(str(beside["kind"]), _name(beside))
 
 
 def _run(
@@ -68,8 +73,7 @@ def _run(
     while not (condition := _ended(api.get("Job", name))):
         pause()
     if condition["type"] == "Failed":
-        for beside in stage["beside"]:
-            api.delete(str(beside["kind"]), _name(beside))
+        _clear(api, stage)
         raise UsageError(
             f"{name} failed: {condition.get('message', condition.get('reason', ''))}; "
             f"see kubectl logs job/{name}, then apply with corrected settings or another generation"

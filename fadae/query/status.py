@@ -6,6 +6,7 @@ million recordings as for a thousand.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import math
@@ -247,9 +248,8 @@ def _step_and_rate(rows: list[MetricsRow]) -> tuple[int, float | None]:
 
 def _written(location: Location, run: str) -> float | None:
     for name in ("summary.json", "metrics.jsonl", "config.json"):
-        path = paths.run_path(run, name)
-        if location.exists(path):
-            return location.modified_seconds(path)
+        with contextlib.suppress(FileNotFoundError):
+            return location.modified_seconds(paths.run_path(run, name))
     return None
 
 
@@ -257,9 +257,8 @@ def _newest_run(location: Location) -> str | None:
     """Return the run that was begun last, None where there is none."""
     begun: dict[str, float] = {}
     for name in location.names(paths.RUNS):
-        config = paths.run_path(name, "config.json")
-        if location.exists(config):
-            begun[name] = location.modified_seconds(config)
+        with contextlib.suppress(FileNotFoundError):
+            begun[name] = location.modified_seconds(paths.run_path(name, "config.json"))
     return max(sorted(begun), key=begun.__getitem__) if begun else None
 
 

@@ -266,7 +266,7 @@ class Location:
             with self.errors(what):
                 Path(partial).chmod(0o644)
                 Path(partial).replace(target)
-        except BaseException:
+        except BaseException:  # raised again: what is half written goes
             Path(partial).unlink(missing_ok=True)
             raise
 
