@@ -30,11 +30,14 @@ from tests.hangs import HANG_SECONDS
 BUCKET = "fadae"
 # One request at a time: two would both find a condition to hold before either writes.
 _MOTO = """
-import sys
+import sys, threading
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import run_simple
-served = DomainDispatcherApplication(create_backend_app)
-run_simple("127.0.0.1", int(sys.argv[1]), served, threaded=False)
+served, lock = DomainDispatcherApplication(create_backend_app), threading.Lock()
+def one_at_a_time(environ, start):
+    with lock:
+        return [b"".join(served(environ, start))]
+run_simple("127.0.0.1", int(sys.argv[1]), one_at_a_time, threaded=True)
 """
 _DEAF = """
 import sys
