@@ -52,7 +52,7 @@ class _AzureFileSystem(AzureBlobFileSystem):  # type: ignore[misc]  # adlfs has 
         """Make the client, of a connection string or of an account and its credential."""
         transport = _Transport(connection_timeout=5, read_timeout=15)
         # One attempt a request: `retry_async` repeats it; Azure's own pauses begin at 15 s.
-        client: dict[str, Any] = {"transport": transport, "retry_total": 0}
+        client: Any = {"transport": transport, "retry_total": 0}
         if self.connection_string:
             made = BlobServiceClient.from_connection_string(self.connection_string, **client)
         elif self.account_name:
@@ -88,7 +88,7 @@ class _AzureFileSystem(AzureBlobFileSystem):  # type: ignore[misc]  # adlfs has 
 
     async def _find(
         self, path: str, withdirs: bool = False, detail: bool = False, **options: Any
-    ) -> dict[str, Any] | list[str]:
+    ) -> Any:
         container, key, _ = self.split_path(path)
         below = f"{key}/" if key else ""
         client = self.service_client.get_container_client(container)
@@ -144,7 +144,7 @@ class _AzureFileSystem(AzureBlobFileSystem):  # type: ignore[misc]  # adlfs has 
         folders = list[str]()
         if recursive:
             for one in list(paths):
-                found: Any = await self._find(one, withdirs=True, detail=True)
+                found = await self._find(one, withdirs=True, detail=True)
                 paths |= {name for name, told in found.items() if told["type"] == "file"}
                 folders += [name for name, told in found.items() if told["type"] != "file"]
         # With a hierarchical namespace a folder is a blob, to be removed once it is empty.
