@@ -10,8 +10,8 @@ from collections.abc import Awaitable, Iterable, Mapping
 from importlib import import_module
 from typing import Any, ClassVar, Literal
 
-import aiohttp
 import fsspec
+import fsspec.utils
 
 from fadae.errors import AccessError, StorageError, UsageError
 
@@ -22,7 +22,6 @@ Fault = Literal["refused", "passing", "own"]
 PASSING_STATUSES = frozenset({408, 429, *range(500, 600)})
 _REMOVED_AT_ONCE = 32
 _REFUSED = (PermissionError, IsADirectoryError, NotADirectoryError)
-_PASSING = (OSError, TimeoutError, aiohttp.ClientError)
 
 
 def digest(data: bytes) -> str:
@@ -62,9 +61,11 @@ class Bucket(abc.ABC):
 
     def fault(self, error: BaseException) -> Fault:
         """Return what an error of this file system means."""
+        import aiohttp  # where something failed, which may be never
+
         if isinstance(error, _REFUSED):
             return "refused"
-        return "passing" if isinstance(error, _PASSING) else "own"
+        return "passing" if isinstance(error, OSError | aiohttp.ClientError) else "own"
 
     def typed(self, content_type: str) -> dict[str, object]:
         """Return the options of a write that tell browsers what an object is."""

@@ -30,6 +30,12 @@ class _GoogleFileSystem(GCSFileSystem):  # type: ignore[misc]  # gcsfs has no ty
 
     _request = GCSFileSystem._request.__wrapped__  # `retry_async` repeats it
 
+    @staticmethod
+    def close_session(loop: Any, session: Any, asynchronous: bool = False) -> None:
+        """Let go of the connections as the process ends, when the loop they are of has gone."""
+        if session is not None and not session.closed:
+            session.connector._close()  # waits for nothing
+
     async def _cat_file(
         self, path: str, start: int | None = None, end: int | None = None, **options: Any
     ) -> bytes:

@@ -41,7 +41,7 @@ RUN = "default"
 STEPS = 8
 
 
-@pytest.fixture(params=["moto", "google", "azure"])
+@pytest.fixture(params=["moto", "google", "azure"])  # SeaweedFS: see test_s3
 def store(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Store:
     """A bucket whose credentials are in the environment, as on a cluster."""
     server: Store = request.getfixturevalue(request.param)
@@ -55,7 +55,7 @@ def music(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The beginnings of two pieces of Bach, rendered here."""
     folder = tmp_path_factory.mktemp("bach")
     for piece in PIECES[:2]:
-        sound = render(piece)[: 20 * RATE_HZ]
+        sound = render(piece)[: 10 * RATE_HZ]
         (folder / f"{piece.title}.ogg").write_bytes(encode(sound, RATE_HZ, "ogg"))
     return folder
 
@@ -101,7 +101,9 @@ def test_a_whole_job_has_the_bytes_of_a_folder(
     assert hashes(location, [RUN]) == expected
     checked = command.fadae("check", "-w", location.url)
     assert f"{location.url}: list, write, read, replace under a condition, remove" in checked.stdout
-    assert command.fadae("info", "-w", location.url).returncode == 0
+    if not location.url.startswith("s3"):
+        ended = command.fadae_process("info", "-w", location.url)
+        assert (ended.returncode, ended.stderr) == (0, "")  # nor is anything said as it ends
 
 
 # Of a group with one small array, to read through zarr.
@@ -110,7 +112,7 @@ ROOT = json.loads(new_group([fixed_array("a", "x", np.zeros(3), {})], {})["zarr.
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remote_zarr, "POLICY", RetryPolicy(total_seconds=0.5))
+    monkeypatch.setattr(remote_zarr, "POLICY", RetryPolicy(total_seconds=0.1))
 
 
 def verbs(location: Location) -> list[Callable[[], object]]:
@@ -129,6 +131,10 @@ def verbs(location: Location) -> list[Callable[[], object]]:
     ]
 
 
+GOOGLE_AND_AZURE = pytest.mark.parametrize("store", ["google", "azure"], indirect=True)
+
+
+@GOOGLE_AND_AZURE
 @pytest.mark.parametrize("fault", ["throttle", "reset", "cut"])
 def test_faults_on_the_way_are_outlived(fault: str, store: Store) -> None:
     with FaultProxy(store.port) as proxy:
@@ -141,6 +147,7 @@ def test_faults_on_the_way_are_outlived(fault: str, store: Store) -> None:
         location.delete("")
 
 
+@GOOGLE_AND_AZURE
 @pytest.mark.usefixtures("impatient")
 def test_a_store_that_stays_away_is_a_storage_error(store: Store) -> None:
     with FaultProxy(1) as proxy:  # nothing listens there
@@ -151,6 +158,7 @@ def test_a_store_that_stays_away_is_a_storage_error(store: Store) -> None:
             assert proxy.requests == 0
 
 
+@GOOGLE_AND_AZURE
 @pytest.mark.usefixtures("impatient")
 def test_a_bucket_that_is_not_there_is_told(store: Store) -> None:
     nowhere = Location(f"{store.url}-nowhere/w", store.storage_options)
@@ -179,7 +187,9 @@ def test_a_package_that_is_missing_is_named(
     url: str, extra: str, package: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, package, None)
-    monkeypatch.delitem(sys.modules, f"fadae.buckets.{'google' if url == 'gs' else 'azure'}")
+    monkeypatch.delitem(
+        sys.modules, f"fadae.buckets.{'google' if url == 'gs' else 'azure'}", raising=False
+    )
     bucket_of.cache_clear()
     ended = command.fadae("info", "-w", f"{url}://bucket/w")
     assert ended.returncode == 2
@@ -209,6 +219,7 @@ def test_without_credentials_it_says_which_variables_to_set(
         assert "Traceback" not in said
 
 
+@GOOGLE_AND_AZURE
 def test_options_do_not_travel(store: Store) -> None:
     location = Location(f"{store.url}/w", store.storage_options)
     copy = pickle.loads(pickle.dumps(location))
