@@ -213,10 +213,12 @@ async def _unreached(dask_worker: Any, peers: Sequence[str]) -> str:
 def cluster(scheduler: str, location: Location | None) -> list[Finding]:
     """Ask a scheduler and each of its workers; with a workspace also whether they see it."""
     findings: list[Finding] = []
+    remedy = "correct --scheduler, or Dask's configuration"
     try:
         if location:
             location.ensure_shared(scheduler)
         with reach(scheduler) as client:
+            remedy = "give all of them what this machine has"
             check_versions(client)
             findings.append(_scheduler(client, scheduler))
             with contextlib.ExitStack() as stack:
@@ -229,7 +231,6 @@ def cluster(scheduler: str, location: Location | None) -> list[Finding]:
     except TransientError as error:
         findings.append(Finding("scheduler", "away", str(error), "try again"))
     except UsageError as error:
-        remedy = "give all of them what this machine has"
         findings.append(Finding("scheduler", "wrong", str(error), remedy))
     else:
         findings += of_workers(told, location.url if location else "")
