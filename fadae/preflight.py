@@ -85,7 +85,7 @@ class _Probe:
             raise AccessError(f"{self.place.url} gives {found!r} back for {data!r}")
 
     def _replace(self) -> None:
-        if not self.place.ensure_conditions():
+        if not self.place.ensure_conditions() or self.place.replace(_OBJECT, b"2", None):
             raise _NoConditionsError
         _, version = self.place.read_version(_OBJECT)
         self.place.replace(_OBJECT, b"3", version)
