@@ -23,6 +23,7 @@ from typing import Any
 
 import fsspec
 import pytest
+from fsspec import AbstractFileSystem
 
 from fadae.buckets import bucket_of
 from tests.hangs import HANG_SECONDS
@@ -66,6 +67,23 @@ class Store:
         old, new = f"127.0.0.1:{self.port}", f"127.0.0.1:{port}"
         options: dict[str, Any] = json.loads(json.dumps(self.storage_options).replace(old, new))
         return options
+
+
+@contextlib.contextmanager
+def environment(monkeypatch: pytest.MonkeyPatch, values: Mapping[str, str]) -> Iterator[None]:
+    """Have these variables; no file system lives on that was opened with others."""
+    _forget(AbstractFileSystem)
+    for name, value in values.items():
+        monkeypatch.setenv(name, value)
+    yield
+    _forget(AbstractFileSystem)
+
+
+def _forget(kind: type[Any]) -> None:
+    """Empty fsspec's caches of instances, which go by arguments alone."""
+    kind.clear_instance_cache()
+    for one in kind.__subclasses__():
+        _forget(one)
 
 
 def _need(*packages: str) -> None:

@@ -6,12 +6,11 @@ import json
 import os
 import pickle
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from fsspec import AbstractFileSystem
 
 import fadae
 from fadae.archive.folder import FolderSource
@@ -34,7 +33,7 @@ from fadae.store.verify import verify
 from tests import command
 from tests.proxy import FaultProxy
 from tests.soak.quiet import hashes
-from tests.stores import Store
+from tests.stores import Store, environment
 from tests.training.small import small, train_until
 
 RUN = "default"
@@ -42,12 +41,11 @@ STEPS = 8
 
 
 @pytest.fixture(params=["moto", "google", "azure"])  # SeaweedFS: see test_s3
-def store(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Store:
+def store(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
     """A bucket whose credentials are in the environment, as on a cluster."""
     server: Store = request.getfixturevalue(request.param)
-    for name, value in server.env.items():
-        monkeypatch.setenv(name, value)
-    return server
+    with environment(monkeypatch, server.env):
+        yield server
 
 
 @pytest.fixture(scope="module")
@@ -205,14 +203,11 @@ def test_without_credentials_it_says_which_variables_to_set(
     for name in list(os.environ):
         if name.startswith(("AZURE_", "GOOGLE_", "STORAGE_EMULATOR_HOST")):
             monkeypatch.delenv(name)
-    monkeypatch.setenv("NO_GCE_CHECK", "true")
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path))
+    nobodys = {"NO_GCE_CHECK": "true", "HOME": str(tmp_path), "CLOUDSDK_CONFIG": str(tmp_path)}
     pytest.importorskip("adlfs" if url[0] == "a" else "gcsfs", reason="pip install '.[dev]'")
-    # What others opened with another environment.
-    monkeypatch.setattr(AbstractFileSystem, "cachable", False)
     for verb in ("info", "check"):
-        ended = command.fadae(verb, "-w", url)
+        with environment(monkeypatch, nobodys):
+            ended = command.fadae(verb, "-w", url)
         assert ended.returncode == 2, ended
         said = (ended.stderr or ended.stdout).strip()
         assert ("GOOGLE_APPLICATION" if url[0] == "g" else "AZURE_STORAGE_ACCOUNT_NAME") in said
