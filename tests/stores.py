@@ -24,6 +24,7 @@ from typing import Any
 import fsspec
 import pytest
 from fsspec import AbstractFileSystem
+from s3fs import S3FileSystem
 
 from fadae.buckets import bucket_of
 from tests.hangs import HANG_SECONDS
@@ -69,21 +70,16 @@ class Store:
         return options
 
 
-@contextlib.contextmanager
-def environment(monkeypatch: pytest.MonkeyPatch, values: Mapping[str, str]) -> Iterator[None]:
-    """Have these variables; no file system lives on that was opened with others."""
-    _forget(AbstractFileSystem)
+def set_environment(monkeypatch: pytest.MonkeyPatch, values: Mapping[str, str]) -> None:
+    """Have these variables, and no file system that was opened with others.
+
+    fsspec keeps instances by their arguments, and by what a class says that it goes by beside.
+    """
+    for kind in (AbstractFileSystem, S3FileSystem):
+        monkeypatch.setattr(kind, "_extra_tokenize_attributes", ("opened_with",))
+    monkeypatch.setattr(AbstractFileSystem, "opened_with", sorted(values.items()), raising=False)
     for name, value in values.items():
         monkeypatch.setenv(name, value)
-    yield
-    _forget(AbstractFileSystem)
-
-
-def _forget(kind: type[Any]) -> None:
-    """Empty fsspec's caches of instances, which go by arguments alone."""
-    kind.clear_instance_cache()
-    for one in kind.__subclasses__():
-        _forget(one)
 
 
 def _need(*packages: str) -> None:

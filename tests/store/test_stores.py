@@ -6,7 +6,7 @@ import json
 import os
 import pickle
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +33,7 @@ from fadae.store.verify import verify
 from tests import command
 from tests.proxy import FaultProxy
 from tests.soak.quiet import hashes
-from tests.stores import Store, environment
+from tests.stores import Store, set_environment
 from tests.training.small import small, train_until
 
 RUN = "default"
@@ -41,11 +41,11 @@ STEPS = 8
 
 
 @pytest.fixture(params=["moto", "google", "azure"])  # SeaweedFS: see test_s3
-def store(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
+def store(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Store:
     """A bucket whose credentials are in the environment, as on a cluster."""
     server: Store = request.getfixturevalue(request.param)
-    with environment(monkeypatch, server.env):
-        yield server
+    set_environment(monkeypatch, server.env)
+    return server
 
 
 @pytest.fixture(scope="module")
@@ -205,9 +205,9 @@ def test_without_credentials_it_says_which_variables_to_set(
             monkeypatch.delenv(name)
     nobodys = {"NO_GCE_CHECK": "true", "HOME": str(tmp_path), "CLOUDSDK_CONFIG": str(tmp_path)}
     pytest.importorskip("adlfs" if url[0] == "a" else "gcsfs", reason="pip install '.[dev]'")
+    set_environment(monkeypatch, nobodys)
     for verb in ("info", "check"):
-        with environment(monkeypatch, nobodys):
-            ended = command.fadae(verb, "-w", url)
+        ended = command.fadae(verb, "-w", url)
         assert ended.returncode == 2, ended
         said = (ended.stderr or ended.stdout).strip()
         assert ("GOOGLE_APPLICATION" if url[0] == "g" else "AZURE_STORAGE_ACCOUNT_NAME") in said
