@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,8 @@ from fsspec.asyn import get_loop
 from fadae.buckets.bucket import PASSING_STATUSES, Bucket, Fault, all_of
 
 _OPTIONS: Mapping[str, object] = {"use_listings_cache": False, "max_concurrency": 4}
+# What it warns of stands in the error that follows.
+logging.getLogger("azure.identity").setLevel(logging.ERROR)
 
 
 class _Transport(AioHttpTransport):  # type: ignore[misc]  # Any where aiohttp is not typed

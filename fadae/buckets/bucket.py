@@ -21,6 +21,7 @@ Fault = Literal["refused", "passing", "own"]
 # What a server says that is busy, or failing: the same request may succeed later.
 PASSING_STATUSES = frozenset({408, 429, *range(500, 600)})
 _REMOVED_AT_ONCE = 32
+_LONGEST_TEXT = 400  # of an error, in characters: Azure's tell of eight ways to be somebody
 _REFUSED = (PermissionError, IsADirectoryError, NotADirectoryError)
 
 
@@ -186,9 +187,10 @@ async def all_of(removals: Iterable[Awaitable[None]]) -> None:
 
 
 def one_line(error: BaseException) -> str:
-    """Return an error's text in one line, however many it has.
+    """Return an error's text in one line, cut where it is long, or its name where it has none.
 
-    >>> one_line(OSError("No\\n such\\tbucket"))
-    'No such bucket'
+    >>> one_line(OSError("No\\n such\\tbucket.")), one_line(TimeoutError())
+    ('No such bucket', 'TimeoutError()')
     """
-    return " ".join(str(error).split()) or repr(error)
+    text = " ".join(str(error).split()).rstrip(".") or repr(error)
+    return text if len(text) <= _LONGEST_TEXT else f"{text[:_LONGEST_TEXT]} ..."

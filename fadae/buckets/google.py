@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import uuid
 from collections.abc import Mapping
@@ -19,6 +20,8 @@ from fadae.buckets.bucket import PASSING_STATUSES, Bucket, Fault, all_of, digest
 
 _OPTIONS: Mapping[str, object] = {"use_listings_cache": False, "requests_timeout": 15}
 _BYTES = "application/octet-stream"
+# What it warns of stands in the error that follows.
+logging.getLogger("google.auth").setLevel(logging.ERROR)
 
 
 class _GoogleFileSystem(GCSFileSystem):  # type: ignore[misc]  # gcsfs has no types
