@@ -96,7 +96,7 @@ def test_every_package_is_the_pinned_one(crun: Crun) -> None:
     installed = json.loads(crun.run("-c", PACKAGES, entry=("python3",)).stdout)
     assert installed.pop("fadae") == __version__
     name = "constraints-3.13.txt" if sys.version_info >= (3, 13) else "constraints.txt"
-    lines = re.findall(r"^([\w.-]+)==(\S+)", (ROOT / name).read_text(), re.M)
+    lines = re.findall(r"^([\w.-]+)==([^\s;]+)", (ROOT / name).read_text(), re.M)
     pins = {_plain(name): version for name, version in lines}
     assert installed
     found = {_plain(name): version.split("+")[0] for name, version in installed.items()}
