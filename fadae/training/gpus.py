@@ -66,11 +66,12 @@ def workers_with_gpu(found: Mapping[str, tuple[Place, int]]) -> int:
         for worker, (host, names) in seeing.items()
         if gpus_in(names)
     }
-    unlisted = [
-        worker for worker, (_, names) in seeing.items()
-        if not gpus_in(names) and chosen[worker] < found[worker][1]
-    ]  # fmt: skip
-    return len(listed) + len(unlisted)
+    unlisted = sum(
+        chosen[worker] < found[worker][1]
+        for worker, (_, names) in seeing.items()
+        if not gpus_in(names)
+    )
+    return len(listed) + unlisted
 
 
 def only_gpu(listed: str, local_rank: int, device: str) -> dict[str, str]:

@@ -107,9 +107,9 @@ class Slurm:
             "HOME": str(folder),
             "PATH": f"{scripts}:{os.environ['PATH']}",
         }
-        munge = [f"--{name}={folder}/munge.{name}" for name in ("socket", "seed-file", "log-file")]
-        self._start("munged", "--foreground", "--force", f"--key-file={key}", *munge,
-                    f"--pid-file={folder}/munge.pid")  # fmt: skip
+        names = ("socket", "seed-file", "log-file", "pid-file")
+        munge = [f"--{name}={folder}/munge.{name}" for name in names]
+        self._start("munged", "--foreground", "--force", f"--key-file={key}", *munge)
         wait_until((folder / "munge.socket").exists)
         self._start("slurmctld", "-D")
         self._start("slurmd", "-D")
@@ -222,7 +222,7 @@ def job_with_a_loss(slurm: Slurm, archive: EmbeddedArchive, name: str) -> dict[s
 
 
 def test_workers_of_an_array(
-    undisturbed: dict[str, str], slurm: Slurm, archive: EmbeddedArchive
+    slurm: Slurm, undisturbed: dict[str, str], archive: EmbeddedArchive
 ) -> None:
     """The scheduler and its workers by sbatch: more workers than there is room for."""
     lines = documented("sbatch --array").splitlines()
@@ -233,7 +233,7 @@ def test_workers_of_an_array(
 
 
 def test_workers_of_dask_jobqueue(
-    undisturbed: dict[str, str], slurm: Slurm, archive: EmbeddedArchive
+    slurm: Slurm, undisturbed: dict[str, str], archive: EmbeddedArchive
 ) -> None:
     """The small program of the page, kept open: workers come with the work, and go."""
     if importlib.util.find_spec("dask_jobqueue") is None:

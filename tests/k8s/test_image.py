@@ -78,6 +78,8 @@ def test_workflows_pin_their_actions_and_their_rights() -> None:
     for file in WORKFLOWS:
         flow = yaml.safe_load(file.read_text())
         assert flow["permissions"] == {"contents": "read"}
+        # Named, it fails where any part of a pipe does.
+        assert flow["defaults"] == {"run": {"shell": "bash"}}
         # YAML 1.1 reads the key `on` as true.
         assert flow[True]
         for job in flow["jobs"].values():
