@@ -56,6 +56,14 @@ RecordingIds = Annotated[
     list[str] | None, typer.Argument(metavar="[ID]...", help="Recordings; default: a choice.")
 ]
 ReportLimit = Annotated[int, typer.Option(min=1, help="At most this many recordings.")]
+ReportFolder = Annotated[
+    str | None,
+    typer.Option(
+        "--to",
+        metavar="FOLDER-OR-URL",
+        help="Folder or bucket to write to instead of the workspace, which may be read only.",
+    ),
+]
 ReportSeconds = Annotated[
     float, typer.Option(min=0.1, help="Seconds of each recording, from its start.")
 ]
@@ -285,14 +293,20 @@ def report(
     run: str | None = picked(Job, "run"),
     limit: ReportLimit = 12,
     seconds: ReportSeconds = 20.0,
+    to: ReportFolder = None,
 ) -> Summary:
     """Write reports/<run>/index.html with sound, pictures and scores, to open without a server."""
     import fadae
     from fadae import report as reporting
+    from fadae.store import Location
 
-    opened = fadae.open(workspace)
     return reporting.report(
-        opened, run, recordings=recording_ids or (), limit=limit, seconds=seconds
+        fadae.open(workspace),
+        run,
+        recordings=recording_ids or (),
+        limit=limit,
+        seconds=seconds,
+        to=None if to is None else Location(to),
     )
 
 

@@ -34,6 +34,7 @@ from fadae.store import (
     features_sha256,
     map_serially,
     paths,
+    publish_listing,
     reconstruction_attrs,
     reconstruction_path,
     reconstruction_specs,
@@ -115,6 +116,7 @@ def reconstruct(
     if len(written) != len(blocks):
         raise TransientError(f"{len(blocks) - len(written)} blocks are missing; run this again")
     published = _publish(run, store, features, model_sha256)
+    publish_listing(location)
     return _summary(run, published, features, sum(written))
 
 

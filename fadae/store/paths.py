@@ -21,6 +21,10 @@ REPORTS = "reports"
 GENERATIONS = "generations"  # passes over the stages: which of them ended
 COMPARISONS = "comparisons"  # of codes, by rate and distortion
 
+# What a reader that cannot list is told, and of which folders: see `listing`.
+LISTING = "index.json"
+LISTED = (RUNS, RECONSTRUCTIONS, COMPARISONS)
+
 # Up to which row staged PCM was let go; in an array's folder, where Zarr looks for no members.
 RELEASED = f"{FEATURES}/audio/released.json"
 RATE = f"{STAGING}/rate.json"  # the sample rate that the workspace is bound to
