@@ -173,11 +173,6 @@ class HttpFiles:
         folder = url.removeprefix(self._url).strip("/")
         listing = self.listing()
         if folder in LISTED:
-            if listing is None:
-                self._warn(
-                    f"{self._url} has no {LISTING}: runs and comparisons are not known; any "
-                    "command of this fadae that writes there makes one"
-                )
             return [posixpath.join(url, name) for name in (listing or {}).get(folder, [])]
         if folder:
             self._unlisted(folder)
@@ -193,6 +188,10 @@ class HttpFiles:
             ) from error
         except FileNotFoundError:
             return []
+        self._warn(
+            f"{self._url} has no {LISTING}: its runs and comparisons are not known; `fadae extract` "
+            "of this version writes one"
+        )
         return [f"{self._url}/{FEATURES}"]
 
     def find(self, url: str, detail: bool = False) -> NoReturn:
