@@ -86,6 +86,21 @@ TokenFile = Annotated[
         "the page's address with ?token=TOKEN, or send Authorization: Bearer TOKEN.",
     ),
 ]
+Workspaces = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[WORKSPACE]...", help="Workspaces to choose from, instead of --workspace."
+    ),
+]
+ReadOnly = Annotated[
+    bool, typer.Option("--read-only", help="Refuse every write to a workspace; none is needed.")
+]
+RootPath = Annotated[
+    str,
+    typer.Option(
+        metavar="PATH", help="Path that a proxy in front shows the page under, as /fadae."
+    ),
+]
 Port = Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")]
 Open = Annotated[bool, typer.Option("--open", help="Open the page in a browser.")]
 
@@ -311,14 +326,18 @@ def report(
 
 
 def serve(
+    workspaces: Workspaces = None,
     workspace: str = picked(Job, "workspace"),
     host: Host = "127.0.0.1",
     port: Port = 8642,
     allow_host: AllowHost = None,
     token_file: TokenFile = None,
+    read_only: ReadOnly = False,
+    root_path: RootPath = "",
     open_page: Open = False,
 ) -> Summary:
-    """Open the listening room: a page in the browser to search, see and hear a workspace."""
+    """Open the listening room: a page in the browser to search, see and hear workspaces."""
+    from fadae.store import Location
     from fadae.web import serve as serve_room
 
     address = ""
@@ -331,12 +350,13 @@ def serve(
             typer.launch(url)
 
     serve_room(
-        workspace,
+        [Location(url, read_only=read_only) for url in workspaces or [workspace]],
         host=host,
         port=port,
         allow_hosts=allow_host or (),
         token=_token(token_file),
         ready=ready,
+        root_path=root_path,
     )
     return {"address": address}
 

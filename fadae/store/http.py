@@ -189,8 +189,8 @@ class HttpFiles:
         except FileNotFoundError:
             return []
         self._warn(
-            f"{self._url} has no {LISTING}: its runs and comparisons are not known; `fadae extract` "
-            "of this version writes one"
+            f"{self._url} has no {LISTING}: its runs and comparisons are not known; "
+            "`fadae extract` of this version writes one"
         )
         return [f"{self._url}/{FEATURES}"]
 

@@ -1,0 +1,157 @@
+"""The listening room behind nginx, under a path of its own and with TLS; several rooms on one."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import urllib3
+import uvicorn
+
+from fadae.errors import UsageError
+from fadae.store.location import Location
+from fadae.web.app import create_app
+from fadae.web.chooser import page
+from fadae.web.guard import hosts_for
+from fadae.web.server import server_config
+from fadae.web.session import WorkspaceSession
+from tests import command
+from tests.nginx import nginx
+from tests.web.conftest import LONG, Served
+from tests.web.visiting import Visit, playing
+
+TOKEN = "a-token.of_letters~and-0123456789"
+HOST = "music.example"
+
+# As docs/cluster.md has it, for this test's port and path.
+PROXY = """
+    location /fadae/ {
+        proxy_pass ROOM/;
+        proxy_set_header Host HOST;
+        proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+        proxy_set_header X-Forwarded-Proto PROTO;
+        proxy_http_version 1.1;
+        proxy_set_header Connection "";
+    }
+"""
+
+
+@contextlib.contextmanager
+def _room(app: Any) -> Iterator[str]:
+    server = uvicorn.Server(server_config(app, "/fadae"))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        try:
+            while not server.started and thread.is_alive():
+                time.sleep(0.01)
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+@contextlib.contextmanager
+def _behind(folder: Path, app: Any, host: str = HOST, proto: str = "$scheme") -> Iterator[str]:
+    """Serve an app behind nginx; yield the address that visitors know."""
+    (folder / "root").mkdir()
+    with _room(app) as room:
+        rules = PROXY.replace("ROOM", room).replace("HOST", host).replace("PROTO", proto)
+        with nginx(folder, server=rules) as url:
+            yield f"{url}/fadae"
+
+
+def test_a_page_under_a_path_shows_and_plays(
+    browser: Any, location: Location, tmp_path: Path
+) -> None:
+    session = WorkspaceSession(Location(location.url, read_only=True), 5.0)
+    app = create_app(session, hosts_for("127.0.0.1"))
+    with _behind(tmp_path, app, "$host") as address:
+        context = browser.new_context()
+        visit = Visit(context.new_page(), Served(address, None))  # type: ignore[arg-type]
+        opened = visit.open(LONG)
+        opened.click("#play")
+        playing(visit, "original")
+        visit.until("window.starts.some(one => one.head.some(sample => sample !== 0))")
+        context.close()
+    assert visit.complaints == []
+    asked = [url for url in visit.asked if url.startswith("http")]
+    assert asked
+    assert all(url.startswith(f"{address}/") for url in asked)
+
+
+def test_several_rooms_are_under_paths_of_their_own(location: Location, tmp_path: Path) -> None:
+    hostile = tmp_path / "<img src=x onerror=alert(1)>"
+    shutil.copytree(Path(location.url) / "comparisons", hostile / "comparisons")
+    sessions = {
+        "room": WorkspaceSession(location, 5.0),
+        "img": WorkspaceSession(Location(str(hostile)), 5.0),
+    }
+    app = create_app(sessions, hosts_for("127.0.0.1", [HOST]))
+    with (
+        _behind(tmp_path, app, proto="https") as address,
+        urllib3.PoolManager(retries=False) as pool,
+    ):
+        text = pool.request("GET", f"{address}/").data.decode()
+        assert "&lt;img src=x onerror=alert(1)&gt;" in text
+        assert "<img" not in text
+        assert 'href="room/"' in text
+        told = [
+            json.loads(pool.request("GET", f"{address}/{name}/api/workspace").data)
+            for name in sessions
+        ]
+        assert [one["recordings"] for one in told] == [3, 0]
+        sound = f"room/api/audio?recording={LONG.replace(' ', '%20')}&start=0&stop=1"
+        assert pool.request("GET", f"{address}/{sound}").data[:4] == b"RIFF"
+        assert pool.request("GET", f"{address}/img/static/js/main.js").status == 200
+        assert pool.request("GET", f"{address}/other/").status == 404
+        bare = pool.request("GET", f"{address}/room", redirect=False)
+        assert bare.headers["Location"] == f"https://{HOST}/fadae/room/"
+
+
+def test_a_token_and_a_name_hold_behind_a_proxy(location: Location, tmp_path: Path) -> None:
+    app = create_app(WorkspaceSession(location, 5.0), hosts_for("127.0.0.1", [HOST]), TOKEN)
+    with (
+        _behind(tmp_path, app, proto="https") as address,
+        urllib3.PoolManager(retries=False) as pool,
+    ):
+        assert pool.request("GET", f"{address}/").status == 401
+        login = pool.request("GET", f"{address}/?token={TOKEN}", redirect=False)
+        assert (login.status, login.headers["Location"]) == (303, "./")
+        cookie = login.headers["Set-Cookie"]
+        assert "Path=/fadae" in cookie
+        assert "Secure" in cookie
+        shown = {"Cookie": cookie.partition(";")[0]}
+        assert pool.request("GET", f"{address}/", headers=shown).status == 200
+
+
+def test_an_unknown_name_is_refused_behind_a_proxy_too(location: Location, tmp_path: Path) -> None:
+    app = create_app(WorkspaceSession(location, 5.0), hosts_for("127.0.0.1", [HOST]))
+    with _behind(tmp_path, app, "evil.example") as address:
+        assert urllib3.request("GET", f"{address}/", retries=False).status == 403
+
+
+def test_a_read_only_room_writes_nothing(location: Location) -> None:
+    closed = Location(location.url, read_only=True)
+    with pytest.raises(UsageError, match="to be read, not written"):
+        closed.write_bytes("x", b"")
+    with pytest.raises(UsageError, match="to be read, not written"):
+        closed.below("runs").delete("default")
+
+
+@pytest.mark.parametrize("path", ["fadae", "/fadae/", "/a b", "//evil"])
+def test_a_path_that_is_none_is_refused(location: Location, path: str) -> None:
+    ended = command.fadae("serve", location.url, "--port", "0", "--root-path", path)
+    assert (ended.returncode, ended.stderr.count("\n")) == (2, 1)
+
+
+def test_the_page_of_rooms_holds_whatever_they_are_called() -> None:
+    assert "<script>" not in page({"a": "<script>hit()</script>", "b": '"&'})
