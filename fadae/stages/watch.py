@@ -47,7 +47,7 @@ class WatchedFiles(FolderSource):
         """Pickle as the whole folder."""
         return FolderSource, (self.url, self.request_policy, self.follow_links)
 
-    def selection(self) -> dict[str, Any]:
+    def selection(self) -> dict[str, object]:
         """Return what is asked for."""
         return {"source": "files", "url": self.url, "names": digest("\n".join(self.names))}
 

@@ -20,7 +20,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from typing import Any, NoReturn, TypeVar
+from typing import NoReturn, TypeVar
 from urllib.parse import quote, unquote, urlsplit
 
 from urllib3 import BaseHTTPResponse
@@ -152,7 +152,7 @@ class HttpFiles:
             return False
         return True
 
-    def info(self, url: str) -> dict[str, Any]:
+    def info(self, url: str) -> Mapping[str, object]:
         """Return the size of an object and when it was written; raises FileNotFoundError."""
         told = self._told(url)
         return {"name": url, "type": "file", "size": told.size, "mtime": told.mtime}

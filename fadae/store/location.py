@@ -34,7 +34,7 @@ from fsspec.utils import get_protocol
 from fadae.errors import NoInputError, UsageError
 from fadae.store import conditional
 from fadae.store.http import HttpFiles, split_credentials
-from fadae.store.remote_zarr import RetryingStore, local_errors, retry_async
+from fadae.store.remote_zarr import HttpStore, RetryingStore, local_errors, retry_async
 
 # One range request an object spares the HEAD before every whole-object GET; time-outs bound a
 # stalled connection, which by default hangs for 400 s. Retrying is `patiently`'s: botocore's own
@@ -472,8 +472,6 @@ class Location:
     def zarr_store(self, path: str, *, read_only: bool = False) -> Any:
         """Return the zarr store of a group below this location, patient where it is remote."""
         if self.is_http:
-            from fadae.store.http_zarr import HttpStore
-
             return HttpStore(self._http, self.full(path))
         if self.is_local:
             return zarr.storage.LocalStore(self.full(path), read_only=read_only)
