@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import http.server
+import itertools
 import json
+import os
 import shutil
 import socket
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import urllib3
 import xarray as xr
 
 import fadae
@@ -26,7 +31,7 @@ from fadae.store.http import HttpFiles, Span
 from fadae.store.listing import publish_listing
 from fadae.store.location import Location
 from tests import command
-from tests.nginx import nginx
+from tests.nginx import documented, nginx
 from tests.synthetic import music, write_features, write_run
 
 AIR, FUGUE = "bach/air.ogg", "bach/50% fugue #1?.ogg"
@@ -53,25 +58,37 @@ def local(folder: Path) -> Workspace:
 
 @pytest.fixture(scope="module")
 def served(folder: Path) -> Iterator[str]:
-    with nginx(folder) as url:
+    rules = documented(0).replace("bach", "music").replace("/srv/fadae", str(folder / "root"))
+    with nginx(folder, server=rules) as url:
         yield f"{url}/music"
 
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Failures that pass are tried again once only."""
-    import dataclasses
-
     once = dataclasses.replace(reading.POLICY, attempts=2, backoff_seconds=0.01)
     monkeypatch.setattr(reading, "POLICY", once)
 
 
-def asked(folder: Path, ask: Callable[[], object]) -> list[list[str]]:
-    """Return (status, connection, range, encoding, URI) of the requests that something makes."""
-    log = folder / "access.log"
-    before = len(log.read_text().splitlines())
+def asked(folder: Path, served: str, ask: Callable[[], object]) -> list[list[str]]:
+    """Return (status, connection, range, encoding, URI) of the requests that something makes.
+
+    nginx writes a line when it has answered: one of a later request says that all are there.
+    """
+
+    def lines() -> list[str]:
+        mark = f"/mark-{next(_marks)}"
+        urllib3.request("GET", served.removesuffix("/music") + mark, retries=False)
+        while mark not in (text := (folder / "access.log").read_text()):
+            time.sleep(0.01)
+        return text.splitlines()
+
+    before = len(lines())
     ask()
-    return [line.split(" ", 4) for line in log.read_text().splitlines()[before:]]
+    return [line.split(" ", 4) for line in lines()[before:-1]]
+
+
+_marks = itertools.count()
 
 
 def same(here: Workspace, there: Workspace) -> None:
@@ -99,12 +116,12 @@ def test_a_workspace_behind_nginx_is_the_one_in_the_folder(local: Workspace, ser
 
 def test_nothing_is_listed_and_few_requests_are_made(folder: Path, served: str) -> None:
     opened: list[Workspace] = []
-    assert len(asked(folder, lambda: opened.append(fadae.open(served)))) == 1
+    assert len(asked(folder, served, lambda: opened.append(fadae.open(served)))) == 1
     there = opened[0]
-    requests = asked(folder, lambda: there.recordings.find(FUGUE))
+    requests = asked(folder, served, lambda: there.recordings.find(FUGUE))
     assert len(requests) == 4  # the root; a range of a table; a pack's header; a block of it
-    requests += asked(folder, lambda: there.audio(FUGUE, slice(0, 10)))
-    requests += asked(folder, lambda: there.codes(FUGUE, slice(0, 10), RUN))
+    requests += asked(folder, served, lambda: there.audio(FUGUE, slice(0, 10)))
+    requests += asked(folder, served, lambda: there.codes(FUGUE, slice(0, 10), RUN))
     assert len(requests) < 24
     assert not [uri for *_, uri in requests if uri.endswith("/")]
     assert {status for status, *_ in requests} <= {"200", "206", "304"}
@@ -120,11 +137,9 @@ def test_plain_xarray_opens_it(local: Workspace, served: str) -> None:
 def test_an_unchanged_document_is_not_sent_again(folder: Path, served: str) -> None:
     location = Location(served)
     path = f"runs/{RUN}/config.json"
-    import os
-
     os.utime(folder / "root/music" / path, (1e9, 1e9))  # written long ago
     first = location.read_bytes(path)
-    requests = asked(folder, lambda: location.read_bytes(path))
+    requests = asked(folder, served, lambda: location.read_bytes(path))
     assert [status for status, *_ in requests] == ["304"]
     assert location.read_bytes(path) == first
 

@@ -17,6 +17,7 @@ import urllib3
 import uvicorn
 
 from fadae.errors import UsageError
+from fadae.store.listing import publish_listing
 from fadae.store.location import Location
 from fadae.web.app import create_app
 from fadae.web.chooser import page
@@ -24,24 +25,12 @@ from fadae.web.guard import hosts_for
 from fadae.web.server import server_config
 from fadae.web.session import WorkspaceSession
 from tests import command
-from tests.nginx import nginx
-from tests.web.conftest import LONG, Served
+from tests.nginx import documented, nginx
+from tests.web.conftest import LONG, Served, serving
 from tests.web.visiting import Visit, playing
 
 TOKEN = "a-token.of_letters~and-0123456789"
 HOST = "music.example"
-
-# As docs/cluster.md has it, for this test's port and path.
-PROXY = """
-    location /fadae/ {
-        proxy_pass ROOM/;
-        proxy_set_header Host HOST;
-        proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
-        proxy_set_header X-Forwarded-Proto PROTO;
-        proxy_http_version 1.1;
-        proxy_set_header Connection "";
-    }
-"""
 
 
 @contextlib.contextmanager
@@ -64,7 +53,8 @@ def _behind(folder: Path, app: Any, host: str = HOST, proto: str = "$scheme") ->
     """Serve an app behind nginx; yield the address that visitors know."""
     (folder / "root").mkdir()
     with _room(app) as room:
-        rules = PROXY.replace("ROOM", room).replace("HOST", host).replace("PROTO", proto)
+        rules = documented(1).replace("http://127.0.0.1:8642", room)
+        rules = rules.replace("$host", host).replace("$scheme", proto)
         with nginx(folder, server=rules) as url:
             yield f"{url}/fadae"
 
@@ -131,6 +121,41 @@ def test_a_token_and_a_name_hold_behind_a_proxy(location: Location, tmp_path: Pa
         assert "Secure" in cookie
         shown = {"Cookie": cookie.partition(";")[0]}
         assert pool.request("GET", f"{address}/", headers=shown).status == 200
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "workspace",
+        "recordings?search=FUGUE",
+        "recording?recording=bach/air.ogg",
+        "audio?recording=bach/air.ogg&start=1&stop=3&source=original",
+        "audio?recording=bach/air.ogg&start=1&stop=3&source=default",
+        "codes?recording=bach/air.ogg&start=0&stop=3&run=default",
+        "curves?run=default",
+        "comparison?name=default",
+    ],
+)
+def test_a_workspace_behind_a_web_server_is_shown_as_one_in_a_folder(
+    room: Served, far_room: Served, path: str
+) -> None:
+    here, there = (one.get(f"/api/{path}") for one in (room, far_room))
+    assert (here.status, there.status) == (200, 200), there.data
+    if path == "workspace":  # the name of the folder differs, and the state is of its bytes
+        told = [json.loads(one.data) for one in (here, there)]
+        assert {**told[0], "name": ""} == {**told[1], "name": ""}
+    else:
+        assert there.data == here.data
+
+
+@pytest.fixture(scope="module")
+def far_room(location: Location, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    folder = tmp_path_factory.mktemp("far")
+    (folder / "root").mkdir()
+    (folder / "root/room").symlink_to(location.url)
+    publish_listing(location)  # the fixture's comparison was written past `compare`
+    with nginx(folder) as url, serving(Location(f"{url}/room"), look_seconds=5.0) as served:
+        yield served
 
 
 def test_an_unknown_name_is_refused_behind_a_proxy_too(location: Location, tmp_path: Path) -> None:
