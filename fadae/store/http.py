@@ -264,14 +264,15 @@ class HttpFiles:
             if response.headers.get("Content-Encoding", "identity") != "identity":
                 raise AccessError(f"{_shown(url)}: the server compresses parts of objects")
             expected = span.answers(response.headers.get("Content-Range"))
-            data = b"".join(chunks) if expected is not None else b""
+            data = b"".join(_at_most(expected, chunks, url)) if expected is not None else b""
             if len(data) != expected:
                 raise TransientFailure(f"{_shown(url)}: another part than asked for arrived")
             return data
         if not span.is_whole:
             host = urlsplit(url).netloc
             self._warn(f"{host} ignores Range: each part of an object costs all of it")
-        return _part(chunks, span)
+        most = POLICY.metadata_bytes if url.endswith(".json") else POLICY.file_bytes
+        return _part(_at_most(most, chunks, url), span)
 
     # --- asking ---
 
@@ -354,6 +355,16 @@ def _absent(response: BaseHTTPResponse, url: str) -> FileNotFoundError | None:
     if status not in (304, 416):
         check_status(response, _shown(url))
     return None
+
+
+def _at_most(most_bytes: int, chunks: Iterator[bytes], url: str) -> Iterator[bytes]:
+    """Yield a body; raises TransientFailure where it goes on for longer than it may."""
+    passed = 0
+    for chunk in chunks:
+        passed += len(chunk)
+        if passed > most_bytes:
+            raise TransientFailure(f"{_shown(url)}: more than {most_bytes} bytes arrive")
+        yield chunk
 
 
 def _part(chunks: Iterator[bytes], span: Span) -> bytes:

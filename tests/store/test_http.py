@@ -26,12 +26,14 @@ import xarray as xr
 import fadae
 from fadae.errors import AccessError, StorageError, UsageError
 from fadae.query import Workspace
+from fadae.stages.extract import extract
 from fadae.store import http as reading
 from fadae.store.http import HttpFiles, Span
 from fadae.store.listing import publish_listing
 from fadae.store.location import Location
 from tests import command
 from tests.nginx import documented, nginx
+from tests.store.staged import stage
 from tests.synthetic import music, write_features, write_run
 
 AIR, FUGUE = "bach/air.ogg", "bach/50% fugue #1?.ogg"
@@ -354,6 +356,32 @@ def test_what_stays_wrong_ends(impatient: None) -> None:
             HttpFiles(url).read(f"{url}/x", Span(2, 5))
         _answer(url, (416, {"Content-Range": "bytes */2"}, b""))
         assert HttpFiles(url).read(f"{url}/x", Span(2, 5)) == b""
+
+
+def test_no_answer_is_without_end(impatient: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    small = dataclasses.replace(reading.POLICY, metadata_bytes=10)
+    monkeypatch.setattr(reading, "POLICY", small)
+    with _serving(_Scripted) as url:
+        _answer(url, (200, {}, b"0" * 11), (200, {}, b"0" * 11))
+        with pytest.raises(StorageError, match="more than 10 bytes"):
+            HttpFiles(url).read(f"{url}/x.json", Span())
+
+
+def test_earlier_publications_are_there(tmp_path: Path) -> None:
+    location = Location(str(tmp_path / "root/grown"))
+    for name in ("a/1.ogg", "a/2.ogg"):
+        stage(location, name, music(1))
+        extract(location)
+    local = fadae.open(location.url)
+    with nginx(tmp_path) as url:
+        there = fadae.open(f"{url}/grown")
+        assert [one.number for one in there.history()] == [2, 1]
+        assert there.history(1)[0].recordings == local.history(1)[0].recordings == 2
+        assert len(fadae.open(f"{url}/grown", at=1).recordings) == 1
+        (tmp_path / "root/grown/features.zarr/recording_id/history/00001.json").unlink()
+        assert [one.number for one in there.history()] == [2], "the other was pruned"
+        with pytest.raises(UsageError, match="keeps no publication 1"):
+            fadae.open(f"{url}/grown", at=1).recordings  # noqa: B018 - read lazily
 
 
 _servers: dict[str, http.server.ThreadingHTTPServer] = {}
