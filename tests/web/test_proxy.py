@@ -5,16 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
-import socket
-import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import urllib3
-import uvicorn
 
 from fadae.errors import UsageError
 from fadae.store.listing import publish_listing
@@ -22,11 +18,10 @@ from fadae.store.location import Location
 from fadae.web.app import create_app
 from fadae.web.chooser import page
 from fadae.web.guard import hosts_for
-from fadae.web.server import server_config
 from fadae.web.session import WorkspaceSession
 from tests import command
 from tests.nginx import documented, nginx
-from tests.web.conftest import LONG, Served, serving
+from tests.web.conftest import LONG, Served, serving, serving_app
 from tests.web.visiting import Visit, playing
 
 TOKEN = "a-token.of_letters~and-0123456789"
@@ -34,26 +29,11 @@ HOST = "music.example"
 
 
 @contextlib.contextmanager
-def _room(app: Any) -> Iterator[str]:
-    server = uvicorn.Server(server_config(app, "/fadae"))
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-        thread.start()
-        try:
-            while not server.started and thread.is_alive():
-                time.sleep(0.01)
-            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-        finally:
-            server.should_exit = True
-            thread.join()
-
-
-@contextlib.contextmanager
 def _behind(folder: Path, app: Any, host: str = HOST, proto: str = "$scheme") -> Iterator[str]:
     """Serve an app behind nginx; yield the address that visitors know."""
     (folder / "root").mkdir()
-    with _room(app) as room:
-        rules = documented(1).replace("http://127.0.0.1:8642", room)
+    with serving_app(app, "/fadae") as room:
+        rules = documented(1).replace("http://127.0.0.1:8642", room.address)
         rules = rules.replace("$host", host).replace("$scheme", proto)
         with nginx(folder, server=rules) as url:
             yield f"{url}/fadae"
