@@ -47,6 +47,7 @@ def sizes_of(location: Location, store: FrameStore | None, recordings: int) -> l
         *_run_sizes(location),
         _reconstructions(location),
         *(PartSize(name, _listed(location, name)) for name in _FOLDERS),
+        PartSize(paths.LISTING, _size(location, paths.LISTING)),
     ]
     return [part for part in parts if part.size_bytes]
 
