@@ -17,7 +17,7 @@ import ssl
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import NoReturn, TypeVar
@@ -35,6 +35,7 @@ from fadae.errors import (
     UsageError,
 )
 from fadae.store.paths import FEATURES, LISTED, LISTING
+from fadae.store.spans import Span, at_most, part_of
 
 log = logging.getLogger("fadae.store")
 
@@ -53,7 +54,6 @@ TRANSFER_SECONDS = 3600.0
 LISTING_SECONDS = 2.0  # how long names are taken for those of now
 _KEPT_DOCUMENTS, _KEPT_BYTES = 64, 2**20
 _RACY_SECONDS = 2.0
-_PASSED_BYTES = 2**16
 _GONE = (404, 410)
 
 T = TypeVar("T")
@@ -61,56 +61,6 @@ T = TypeVar("T")
 
 class HiddenError(FileNotFoundError):
     """403: an object that is not there, as a bucket tells it that nobody may list; or forbidden."""
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """The bytes [start, stop) of an object, to its end without a stop; or its last `suffix`."""
-
-    start: int = 0
-    stop: int | None = None
-    suffix: int | None = None
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether it is all of the object."""
-        return self.start == 0 and self.stop is None and self.suffix is None
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether no request is needed."""
-        return self.suffix == 0 or (self.stop is not None and self.stop <= self.start)
-
-    @property
-    def header(self) -> str:
-        """The value of the header Range (RFC 9110, 14.1.2).
-
-        >>> Span(5, 9).header, Span(5).header, Span(suffix=4).header
-        ('bytes=5-8', 'bytes=5-', 'bytes=-4')
-        """
-        if self.suffix is not None:
-            return f"bytes=-{self.suffix}"
-        return f"bytes={self.start}-{'' if self.stop is None else self.stop - 1}"
-
-    def answers(self, content_range: str | None) -> int | None:
-        """Return how many bytes a Content-Range tells of; None where it is not of this span.
-
-        >>> Span(5, 9).answers("bytes 5-8/20"), Span(suffix=4).answers("bytes 16-19/20")
-        (4, 4)
-        >>> Span(5, 9).answers("bytes 0-8/20"), Span(5, 9).answers(None)
-        (None, None)
-        """
-        unit, _, rest = (content_range or "").strip().partition(" ")
-        places, _, total = rest.partition("/")
-        first, _, last = places.partition("-")
-        if unit != "bytes" or not (first.isdecimal() and last.isdecimal()):
-            return None
-        low, high = int(first), int(last) + 1
-        if self.suffix is not None:
-            is_ours = total in ("*", str(high)) and high - low <= self.suffix
-        else:
-            is_ours = low == self.start and (self.stop is None or high <= self.stop)
-        return high - low if is_ours and high > low else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,7 +214,7 @@ class HttpFiles:
             if response.headers.get("Content-Encoding", "identity") != "identity":
                 raise AccessError(f"{_shown(url)}: the server compresses parts of objects")
             expected = span.answers(response.headers.get("Content-Range"))
-            data = b"".join(_at_most(expected, chunks, url)) if expected is not None else b""
+            data = b"".join(at_most(expected, chunks, _shown(url))) if expected is not None else b""
             if len(data) != expected:
                 raise TransientFailure(f"{_shown(url)}: another part than asked for arrived")
             return data
@@ -272,7 +222,7 @@ class HttpFiles:
             host = urlsplit(url).netloc
             self._warn(f"{host} ignores Range: each part of an object costs all of it")
         most = POLICY.metadata_bytes if url.endswith(".json") else POLICY.file_bytes
-        return _part(_at_most(most, chunks, url), span)
+        return part_of(at_most(most, chunks, _shown(url)), span)
 
     # --- asking ---
 
@@ -355,37 +305,6 @@ def _absent(response: BaseHTTPResponse, url: str) -> FileNotFoundError | None:
     if status not in (304, 416):
         check_status(response, _shown(url))
     return None
-
-
-def _at_most(most_bytes: int, chunks: Iterator[bytes], url: str) -> Iterator[bytes]:
-    """Yield a body; raises TransientFailure where it goes on for longer than it may."""
-    passed = 0
-    for chunk in chunks:
-        passed += len(chunk)
-        if passed > most_bytes:
-            raise TransientFailure(f"{_shown(url)}: more than {most_bytes} bytes arrive")
-        yield chunk
-
-
-def _part(chunks: Iterator[bytes], span: Span) -> bytes:
-    """Return a span of a body; no more of it is kept, and nothing is read behind it.
-
-    >>> _part(iter([b"abcd", b"efgh"]), Span(3, 6)), _part(iter([b"abcd", b"e"]), Span(suffix=2))
-    (b'def', b'de')
-    """
-    kept, passed = bytearray(), 0
-    for chunk in chunks:
-        if span.suffix is not None:
-            kept += chunk
-            if len(kept) > span.suffix + _PASSED_BYTES:
-                del kept[: len(kept) - span.suffix]
-            continue
-        stop = len(chunk) if span.stop is None else max(0, span.stop - passed)
-        kept += chunk[max(0, span.start - passed) : stop]
-        passed += len(chunk)
-        if span.stop is not None and passed >= span.stop:
-            break
-    return bytes(kept[-span.suffix :] if span.suffix else kept)
 
 
 def _listing(data: bytes) -> Mapping[str, list[str]]:

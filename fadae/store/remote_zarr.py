@@ -28,7 +28,8 @@ from zarr.abc.store import (
 from fadae import metrics
 from fadae.errors import AccessError, StorageError, UsageError
 from fadae.retry import RetryPolicy
-from fadae.store.http import HttpFiles, Span
+from fadae.store.http import HttpFiles
+from fadae.store.spans import Span
 
 if TYPE_CHECKING:
     from zarr.core.buffer import Buffer, BufferPrototype

@@ -28,9 +28,10 @@ from fadae.errors import AccessError, StorageError, UsageError
 from fadae.query import Workspace
 from fadae.stages.extract import extract
 from fadae.store import http as reading
-from fadae.store.http import HttpFiles, Span
+from fadae.store.http import HttpFiles
 from fadae.store.listing import publish_listing
 from fadae.store.location import Location
+from fadae.store.spans import Span
 from tests import command
 from tests.nginx import documented, nginx
 from tests.store.staged import stage
