@@ -20,6 +20,7 @@ from fadae.cli.output import Summary, reporting
 from fadae.cli.progress import estimate, status
 from fadae.cli.reading import generate, info, log, query, report, serve
 from fadae.cli.stages import demo, extract, ingest, reconstruct, run, train
+from fadae.cli.watch import watch
 
 # In the order `fadae --help` shows them.
 COMMANDS: tuple[Callable[..., Summary | Iterator[Summary] | None], ...] = (
@@ -29,6 +30,7 @@ COMMANDS: tuple[Callable[..., Summary | Iterator[Summary] | None], ...] = (
     extract,
     train,
     reconstruct,
+    watch,
     encode,
     decode,
     compare,
