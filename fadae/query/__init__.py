@@ -5,8 +5,10 @@ from typing import TYPE_CHECKING
 from fadae._lazy import lazily
 
 if TYPE_CHECKING:
+    from fadae.query.curves import Overlay, curve, curves, overlay
     from fadae.query.history import PublicationLine, trained_on
     from fadae.query.recordings import Recording, Recordings
+    from fadae.query.run_table import HEADS, SORTS, RunLine, RunTable, run_table
     from fadae.query.runs import ORIGINAL, TRANSFORM
     from fadae.query.status import (
         WorkspaceStatus,
@@ -19,8 +21,10 @@ else:
     __getattr__ = lazily(
         __name__,
         {
+            "fadae.query.curves": ["Overlay", "curve", "curves", "overlay"],
             "fadae.query.history": ["PublicationLine", "trained_on"],
             "fadae.query.recordings": ["Recording", "Recordings"],
+            "fadae.query.run_table": ["HEADS", "SORTS", "RunLine", "RunTable", "run_table"],
             "fadae.query.runs": ["ORIGINAL", "TRANSFORM"],
             "fadae.query.status": [
                 "WorkspaceStatus",
@@ -33,14 +37,23 @@ else:
     )
 
 __all__ = [
+    "HEADS",
     "ORIGINAL",
+    "SORTS",
     "TRANSFORM",
+    "Overlay",
     "PublicationLine",
     "Recording",
     "Recordings",
+    "RunLine",
+    "RunTable",
     "Workspace",
     "WorkspaceStatus",
+    "curve",
+    "curves",
     "open",
+    "overlay",
+    "run_table",
     "samples",
     "status_of",
     "trained_on",
