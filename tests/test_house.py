@@ -39,6 +39,7 @@ ROOMS = (
     "data",
     "coding",
     "model",
+    "tracking",
     "training",
     "stages",
     "generate",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,10 +12,10 @@ import typer
 from fadae.cli.derive import picked
 from fadae.cli.output import Shown, Summary, printable
 from fadae.config import Job
-from fadae.errors import NoInputError, UsageError, unknown
+from fadae.errors import NoInputError, TransientError, UsageError, unknown
 
 if TYPE_CHECKING:
-    from fadae.query import RunLine
+    from fadae.query import RunLine, Workspace
 
 Names = Annotated[
     list[str] | None, typer.Argument(metavar="[RUN]...", help="Runs to show; default: all.")
@@ -30,12 +31,21 @@ Plot = Annotated[
     Path | None, typer.Option("--plot", metavar="FILE", help="Draw the curves on common axes, PNG.")
 ]
 
+Track = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME,NAME",
+        help="Log what they lack to trackers: tensorboard, mlflow, wandb (offline).",
+    ),
+]
+
 
 def runs(
     names: Names = None,
     workspace: str = picked(Job, "workspace"),
     sort: Sort = "held_out",
     plot: Plot = None,
+    track: Track = None,
 ) -> Summary:
     """List training runs side by side: code, steps, errors in dB, size, date; draw their curves."""
     import fadae
@@ -60,7 +70,25 @@ def runs(
         except OSError as error:
             raise UsageError(f"cannot write {plot}: {error.strerror or error}", summary) from error
         summary = {**summary, "file": str(plot)}
+    if track is not None:
+        summary = {**summary, "tracked": _track(opened, lines, track.split(","), summary)}
     return Shown(summary, _text(lines) if lines else "no runs: `fadae train` makes one")
+
+
+def _track(
+    opened: Workspace, lines: Sequence[RunLine], names: Sequence[str], summary: Summary
+) -> list[str]:
+    """Log runs to trackers; return the names of these runs."""
+    from fadae.tracking import TrackingError, export, open_trackers
+
+    for line in lines:
+        config, metrics = opened.config(line.run), opened.metrics(line.run)
+        try:
+            trackers = open_trackers(names, opened.location, line.run, config)
+            export(trackers, metrics, done=line.state == "finished")
+        except TrackingError as error:
+            raise TransientError(f"run {line.run}: {error}", summary) from error
+    return [line.run for line in lines]
 
 
 def _text(lines: list[RunLine]) -> str:
