@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fadae import html
 from fadae.arrays import Float32
 from fadae.audio import from_pcm
 from fadae.errors import NoInputError, UsageError
+from fadae.query import notebook
 from fadae.query.history import PublicationLine, history
 from fadae.query.recordings import Recording, Recordings, take_inventory
 from fadae.query.runs import ORIGINAL, TRANSFORM, Runs
@@ -93,6 +95,26 @@ class Workspace(Runs):
         at = "" if self._at is None else f", at={self._at!r}"
         return f"fadae.open({self.location.url!r}{at})"
 
+    def _repr_html_(self) -> str:
+        has_features = self._has_features
+        about: dict[str, object] = {
+            "recordings": len(self.recordings) if has_features else 0,
+            "hours": self.audio_seconds / 3600 if has_features else 0.0,
+            "transform": self.transform.name if has_features else None,
+            "rate (Hz)": self.rate_hz if has_features else None,
+            "coefficients a row": self.transform.size if has_features else None,
+            "seconds a row": self.hop_seconds if has_features else None,
+            "runs": ", ".join(self.runs) or None,
+            "reconstructions": ", ".join(self.reconstructions) or None,
+        }
+        return html.fields(f"Workspace {self.location.url}", about)
+
+    def _show(self, recording: Recording) -> str:
+        """Return what a notebook shows below what is said of a recording."""
+        part = (0.0, notebook.EXCERPT_SECONDS)
+        picture, samples = self.rasterize(recording.id, part), self.audio(recording.id, part)
+        return notebook.excerpt(picture, samples, self.rate_hz, recording.seconds)
+
     def history(self, last: int | None = None) -> list[PublicationLine]:
         """Return the publications that are kept, the newest first; `last`: at most so many."""
         return history(self.location, last)
@@ -102,7 +124,7 @@ class Workspace(Runs):
     @cached_property
     def recordings(self) -> Recordings:
         """All recordings of the features, in the order of their rows."""
-        return Recordings(self._set, self._default_roles)
+        return Recordings(self._set, self._default_roles, self._show)
 
     def recording(self, recording_id: str) -> Recording:
         """Return a recording by its id; raises UsageError naming near ids."""
