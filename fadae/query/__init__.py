@@ -7,6 +7,7 @@ from fadae._lazy import lazily
 if TYPE_CHECKING:
     from fadae.query.curves import Overlay, curve, curves, overlay
     from fadae.query.history import PublicationLine, trained_on
+    from fadae.query.notebook import Excerpt
     from fadae.query.recordings import Recording, Recordings
     from fadae.query.run_table import HEADS, SORTS, RunLine, RunTable, run_table
     from fadae.query.runs import ORIGINAL, TRANSFORM
@@ -23,6 +24,7 @@ else:
         {
             "fadae.query.curves": ["Overlay", "curve", "curves", "overlay"],
             "fadae.query.history": ["PublicationLine", "trained_on"],
+            "fadae.query.notebook": ["Excerpt"],
             "fadae.query.recordings": ["Recording", "Recordings"],
             "fadae.query.run_table": ["HEADS", "SORTS", "RunLine", "RunTable", "run_table"],
             "fadae.query.runs": ["ORIGINAL", "TRANSFORM"],
@@ -41,6 +43,7 @@ __all__ = [
     "ORIGINAL",
     "SORTS",
     "TRANSFORM",
+    "Excerpt",
     "Overlay",
     "PublicationLine",
     "Recording",

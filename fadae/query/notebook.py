@@ -1,8 +1,9 @@
-"""What a notebook shows of a recording: a picture and a player of its first seconds."""
+"""What a notebook shows of a recording: a picture and a player of some seconds of it."""
 
 from __future__ import annotations
 
 import io
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,16 +17,28 @@ if TYPE_CHECKING:
     import xarray as xr
 
 EXCERPT_SECONDS = 10.0  # some 50 kB of sound, whatever the recording's length
+MOST_SECONDS = 60.0  # that a page is asked to hold
 
 
-def excerpt(picture: xr.DataArray, samples: Float32, rate_hz: int, seconds: float) -> str:
-    """Return markup of a recording's beginning, which the page itself holds.
+@dataclass(frozen=True, slots=True)
+class Excerpt:
+    """A part of a recording, which a notebook shows as a picture and a player."""
 
-    picture: (band, time) from `Workspace.rasterize`; samples: [n] in [-1, 1], the same part of
-    the recording's `seconds`.
+    recording_id: str
+    source: str
+    seconds: float
+    markup: str = field(repr=False)
+
+    def _repr_html_(self) -> str:
+        return self.markup
+
+
+def markup_of(picture: xr.DataArray, samples: Float32, rate_hz: int, part: str) -> str:
+    """Return markup of a part of a recording, which the page itself holds.
+
+    picture: (band, time) from `Workspace.rasterize`; samples: [n] in [-1, 1], of the same part;
+    `part` says which it is.
     """
-    shown = len(samples) / rate_hz
-    part = f"the first {shown:.0f} s of {_clock(seconds)}" if shown < seconds else "all of it"
     centre_hz = np.asarray(picture["band_centre_hz"])
     caption = f"{part}: bands from {centre_hz[0]:.0f} to {centre_hz[-1]:.0f} Hz, low to high"
     try:
@@ -37,17 +50,21 @@ def excerpt(picture: xr.DataArray, samples: Float32, rate_hz: int, seconds: floa
 
 def _png(picture: Float32) -> bytes:
     """Return magnitudes [band, time], 0 to 1, as a PNG with a pixel each, the low bands below."""
-    from matplotlib.image import imsave
+    from matplotlib import colormaps
+    from PIL import Image
 
+    levels = np.rint(255 * np.clip(picture[::-1], 0, 1)).astype(np.uint8)
+    image = Image.fromarray(levels).convert("P")
+    image.putpalette(colormaps["magma"](np.arange(256), bytes=True)[:, :3].tobytes())
     buffer = io.BytesIO()
-    imsave(buffer, picture, vmin=0, vmax=1, cmap="magma", format="png", origin="lower")
+    image.save(buffer, "png", optimize=True)
     return buffer.getvalue()
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
     """Return a duration as a clock shows it.
 
-    >>> _clock(9.6), _clock(192.0), _clock(10805.0)
+    >>> clock(9.6), clock(192.0), clock(10805.0)
     ('0:10', '3:12', '3:00:05')
     """
     minutes, rest = divmod(round(seconds), 60)

@@ -17,8 +17,9 @@ import soundfile
 from matplotlib.image import imread
 
 import fadae
+from fadae.errors import UsageError
 from fadae.query import Recording, Workspace
-from fadae.query.notebook import EXCERPT_SECONDS, excerpt
+from fadae.query.notebook import EXCERPT_SECONDS, markup_of
 from fadae.store.location import Location
 from tests.synthetic import RATE_HZ, music, write_features, write_run
 
@@ -87,8 +88,19 @@ def test_a_recording_is_seen_and_heard(workspace: Workspace) -> None:
     assert picture.shape[:2] == raster.shape
     low = picture[-1, :, :3].sum(1)  # the lowest band below
     assert np.corrcoef(low, raster[0])[0, 1] > 0.8
-    assert "the first 10 s of 2:00" in page.words
-    assert "all of it" in Page(workspace.recording(SHORT)._repr_html_()).words
+    assert "original, 0:00 to 0:10 of 2:00" in page.words
+    assert "0:00 to 0:03 of 0:03" in Page(workspace.recording(SHORT)._repr_html_()).words
+
+
+def test_a_part_is_shown_from_any_source(workspace: Workspace) -> None:
+    shown = workspace.show(LONG, (30, 32), "default", (500, 1000))
+    page = Page(shown._repr_html_())
+    assert (shown.seconds, shown.source) == (2, "default") and "base64" not in repr(shown)
+    samples, _ = soundfile.read(io.BytesIO(data_of(page, "audio")))
+    assert len(samples) == 2 * RATE_HZ
+    assert "default, 0:30 to 0:32 of 2:00" in page.words
+    with pytest.raises(UsageError, match="61 s are too many for a page to hold: at most 60"):
+        workspace.show(LONG, (0, 61))
 
 
 def test_what_is_shown_stays_small(workspace: Workspace) -> None:
@@ -102,7 +114,7 @@ def test_what_is_shown_stays_small(workspace: Workspace) -> None:
 
 def test_a_rate_without_a_format_is_said(workspace: Workspace) -> None:
     raster = workspace.rasterize(SHORT, (0, 1))
-    said = Page(excerpt(raster, np.zeros(300_000, np.float32), 300_000, 1.0))
+    said = Page(markup_of(raster, np.zeros(300_000, np.float32), 300_000, "all"))
     assert "cannot write 300000 Hz audio as ogg" in said.words
     assert [tag for tag, _ in said.tags].count("img") == 1
 
