@@ -12,7 +12,7 @@ from html import escape
 
 MOST_ROWS = 20
 _MOST_CHARACTERS = 200
-_CELL = "text-align:left;vertical-align:top;overflow-wrap:anywhere"
+_CELL = "text-align:left;vertical-align:top;padding:.2em .6em;overflow-wrap:break-word"
 
 
 def text(value: object) -> str:
@@ -41,7 +41,7 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[object]], caption: str =
         for row in rows
     )
     below = f"<p>{text(caption)}</p>" if caption else ""
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{below}"
+    return _scrolling(f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody>") + below
 
 
 def fields(title: str, values: Mapping[str, object]) -> str:
@@ -50,7 +50,12 @@ def fields(title: str, values: Mapping[str, object]) -> str:
         f'<tr><th style="{_CELL}">{text(name)}</th><td style="{_CELL}">{text(value)}</td></tr>'
         for name, value in values.items()
     )
-    return f"<p><strong>{text(title)}</strong></p><table><tbody>{body}</tbody></table>"
+    return f"<p><strong>{text(title)}</strong></p>{_scrolling(f'<tbody>{body}</tbody>')}"
+
+
+def _scrolling(rows: str) -> str:
+    """Return a table, wide ones within a part of the page that scrolls."""
+    return f'<div style="overflow-x:auto"><table>{rows}</table></div>'
 
 
 def figure(png: bytes, caption: str) -> str:
@@ -65,7 +70,7 @@ def figure(png: bytes, caption: str) -> str:
 def player(sound: bytes, format: str, label: str) -> str:
     """Return a player of a sound that the page itself holds."""
     source = _data_uri(sound, f"audio/{format}")
-    return f'<p>{text(label)}<br><audio controls preload="none" src="{source}"></audio></p>'
+    return f'<audio controls preload="none" aria-label="{text(label)}" src="{source}"></audio>'
 
 
 def _data_uri(data: bytes, kind: str) -> str:
