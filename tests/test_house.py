@@ -157,6 +157,22 @@ def test_a_face_names_what_is_there(package: str) -> None:
     assert typed - {"lazily"} == set(names), "the type checker sees the same names"
 
 
+LAZY = [n for n, p in modules().items() if "__getattr__ = lazily(" in p.read_text("utf-8")]
+
+
+@pytest.mark.parametrize("package", LAZY)
+def test_no_module_hides_a_name_of_a_lazy_face(package: str) -> None:
+    # Whoever imports `package.one` makes it the package's `one`, whatever the face says.
+    hidden = {
+        alias.asname or alias.name
+        for node in ast.walk(ast.parse(modules()[package].read_text("utf-8")))
+        if isinstance(node, ast.ImportFrom) and node.module != package
+        for alias in node.names
+        if f"{package}.{alias.asname or alias.name}" in modules()
+    }
+    assert hidden == set()
+
+
 def untyped() -> int:
     return sum(
         path.read_text("utf-8").count("dict[str, Any]")

@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING
 from fadae._lazy import lazily
 
 if TYPE_CHECKING:
-    from fadae.query.curves import Overlay, curve, curves, overlay
     from fadae.query.history import PublicationLine, trained_on
     from fadae.query.notebook import Excerpt
+    from fadae.query.overlay_curves import Overlay, curve, curves, overlay
     from fadae.query.recordings import Recording, Recordings
-    from fadae.query.run_table import HEADS, SORTS, RunLine, RunTable, run_table
+    from fadae.query.run_lines import HEADS, SORTS, RunLine, RunTable
     from fadae.query.runs import ORIGINAL, TRANSFORM
     from fadae.query.status import (
         WorkspaceStatus,
@@ -22,11 +22,11 @@ else:
     __getattr__ = lazily(
         __name__,
         {
-            "fadae.query.curves": ["Overlay", "curve", "curves", "overlay"],
+            "fadae.query.overlay_curves": ["Overlay", "curve", "curves", "overlay"],
             "fadae.query.history": ["PublicationLine", "trained_on"],
             "fadae.query.notebook": ["Excerpt"],
             "fadae.query.recordings": ["Recording", "Recordings"],
-            "fadae.query.run_table": ["HEADS", "SORTS", "RunLine", "RunTable", "run_table"],
+            "fadae.query.run_lines": ["HEADS", "SORTS", "RunLine", "RunTable"],
             "fadae.query.runs": ["ORIGINAL", "TRANSFORM"],
             "fadae.query.status": [
                 "WorkspaceStatus",
@@ -56,7 +56,6 @@ __all__ = [
     "curves",
     "open",
     "overlay",
-    "run_table",
     "samples",
     "status_of",
     "trained_on",

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from fadae.arrays import Float64
 from fadae.errors import UsageError, unknown
-from fadae.query.curves import Overlay, curves, overlay
+from fadae.query.overlay_curves import Overlay, curves, overlay
 from fadae.query.recordings import Recording
-from fadae.query.run_table import RunTable, run_table
+from fadae.query.run_lines import RunTable, run_table
 from fadae.records import MetricsRow, RunConfig, SideScores
 from fadae.store import (
     SCORES,

@@ -480,7 +480,8 @@ class Metrics:
         except (StorageError, AccessError) as error:
             log.warning("metrics are not written: %s", error)
             self._last_failure = time.monotonic()
-        self._track()
+        if not at_once:  # a checkpoint waits for those, and none shall for a tracker
+            self._track()
         self._last_write = time.monotonic()
 
     def close(self, done: bool = False) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import struct
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -184,7 +185,10 @@ def test_wandb_has_one_offline_run_with_every_step_once(
     monkeypatch.setenv("WANDB_DIR", str(tmp_path / "wandb here"))
     monkeypatch.setenv("WANDB_API_KEY", "0123456789abcdef" * 2 + "01234567")
     expected = killed_and_resumed(location, "wandb")
-    found = logged_offline(tmp_path / "wandb here")
+    deadline = time.monotonic() + 60  # W&B's own process writes the last of it
+    while (found := logged_offline(tmp_path / "wandb here")).keys() != expected.keys():
+        assert time.monotonic() < deadline, found
+        time.sleep(0.05)
     assert {name: v for name, v in found.items() if name != "seconds"} == rounded(expected)
     kept = [path for path in (tmp_path / "wandb here").rglob("*") if path.is_file()]
     assert [path for path in kept if b"0123456789abcdef" in path.read_bytes()] == []
