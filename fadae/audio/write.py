@@ -22,6 +22,7 @@ _SUBTYPES = {"ogg": "VORBIS", "flac": "PCM_16", "wav": "PCM_16", "mp3": "MPEG_LA
 
 # libsndfile's Vorbis encoder overflows the stack on one very long write.
 _SAMPLES_A_WRITE = 65536
+_MOST_VORBIS_HZ = 192_000  # above, that encoder ends the process
 
 
 def encode(samples: Array, rate_hz: int, format: str) -> bytes:
@@ -57,6 +58,8 @@ def _encode_into(
     """Write blocks to an open file; return how many samples there were."""
     if format not in _SUBTYPES:
         raise UsageError(f"cannot write audio as {format!r}: choose one of {', '.join(FORMATS)}")
+    if format == "ogg" and rate_hz > _MOST_VORBIS_HZ:
+        raise UsageError(f"cannot write {rate_hz} Hz audio as ogg: at most {_MOST_VORBIS_HZ} Hz")
     lossless, samples = format in ("flac", "wav"), 0
     try:
         with soundfile.SoundFile(

@@ -19,6 +19,7 @@ from fadae.cli.kubernetes import conduct, kubernetes
 from fadae.cli.output import Summary, reporting
 from fadae.cli.progress import estimate, status
 from fadae.cli.reading import generate, info, log, query, report, serve
+from fadae.cli.runs import runs
 from fadae.cli.stages import demo, extract, ingest, reconstruct, run, train
 from fadae.cli.watch import watch
 
@@ -37,6 +38,7 @@ COMMANDS: tuple[Callable[..., Summary | Iterator[Summary] | None], ...] = (
     generate,
     status,
     info,
+    runs,
     query,
     report,
     serve,

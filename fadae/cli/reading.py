@@ -137,6 +137,7 @@ def info(
     """Say what a workspace holds; plot a run's curves here and, with --to, as a PNG."""
     import fadae
     from fadae import figures
+    from fadae.query import curve
     from fadae.training import chosen_run, pca_remark, run_summary
 
     opened = fadae.open(workspace)
@@ -149,7 +150,7 @@ def info(
         return summary
     metrics = opened.metrics(run)
     names = {"train": "train_loss", "held out": "holdout_loss"}
-    curves = {label: figures.curve(metrics, name) for label, name in names.items()}
+    curves = {label: curve(metrics, name) for label, name in names.items()}
     if to is not None:
         try:
             to.write_bytes(figures.training_curves(metrics, f"run {run}"))

@@ -393,7 +393,13 @@ class TrainConfig:
         300.0, flag="--timeout", above=0, unit="seconds", help="Wait before a rank is lost."
     )
     shutdown_seconds: float = 20.0  # from SIGTERM, or a peer's loss, to SIGKILL; a pod has 30
-    tensorboard: bool = option(False, help="Write TensorBoard events too.")
+    track: tuple[str, ...] = option(
+        (),
+        joined=True,
+        choices=("tensorboard", "mlflow", "wandb"),
+        unit="NAME,NAME",
+        help="Log metrics to trackers too: tensorboard, mlflow, wandb (offline).",
+    )
     fresh: bool = option(False, shared=False, help="Discard the run first.")
 
     def __post_init__(self) -> None:
@@ -401,6 +407,7 @@ class TrainConfig:
         options = {**self.options, **dict(map(model_option, self.model_option))}
         for name, value in (
             ("widths", tuple(self.widths)),
+            ("track", tuple(self.track)),
             ("options", options),
             ("cache_gb", str(self.cache_gb)),
         ):
@@ -585,7 +592,7 @@ _PLACEMENT = {
     "restarts",
     "timeout_seconds",
     "shutdown_seconds",
-    "tensorboard",
+    "track",
     "fresh",
 }
 _TAKEN = ("original", "transform")  # sources of `Workspace.audio`, as runs are

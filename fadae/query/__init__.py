@@ -6,7 +6,10 @@ from fadae._lazy import lazily
 
 if TYPE_CHECKING:
     from fadae.query.history import PublicationLine, trained_on
+    from fadae.query.notebook import Excerpt
+    from fadae.query.overlay_curves import Overlay, curve, curves, overlay
     from fadae.query.recordings import Recording, Recordings
+    from fadae.query.run_lines import HEADS, SORTS, RunLine, RunTable
     from fadae.query.runs import ORIGINAL, TRANSFORM
     from fadae.query.status import (
         WorkspaceStatus,
@@ -19,8 +22,11 @@ else:
     __getattr__ = lazily(
         __name__,
         {
+            "fadae.query.overlay_curves": ["Overlay", "curve", "curves", "overlay"],
             "fadae.query.history": ["PublicationLine", "trained_on"],
+            "fadae.query.notebook": ["Excerpt"],
             "fadae.query.recordings": ["Recording", "Recordings"],
+            "fadae.query.run_lines": ["HEADS", "SORTS", "RunLine", "RunTable"],
             "fadae.query.runs": ["ORIGINAL", "TRANSFORM"],
             "fadae.query.status": [
                 "WorkspaceStatus",
@@ -33,14 +39,23 @@ else:
     )
 
 __all__ = [
+    "HEADS",
     "ORIGINAL",
+    "SORTS",
     "TRANSFORM",
+    "Excerpt",
+    "Overlay",
     "PublicationLine",
     "Recording",
     "Recordings",
+    "RunLine",
+    "RunTable",
     "Workspace",
     "WorkspaceStatus",
+    "curve",
+    "curves",
     "open",
+    "overlay",
     "samples",
     "status_of",
     "trained_on",

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import overload
+from typing import TYPE_CHECKING, overload
 
+from fadae import html
 from fadae.errors import unknown
 from fadae.records import Failure, FailureClass
 from fadae.store import (
@@ -23,9 +24,18 @@ from fadae.store import (
 )
 from fadae.training import Role
 
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class _Shown:
+    """What shows a recording in a notebook: no field of its own, nor of its copies."""
+
+    __slots__ = ("_show",)
+
 
 @dataclass(frozen=True, slots=True)
-class Recording:
+class Recording(_Shown):
     """One row of the recording table; `same_as` is the row whose frames it shares, or -1.
 
     `held_out` tells whether the default run held it out (True) or trained on it (False); None
@@ -49,10 +59,16 @@ class Recording:
     same_as: int
     held_out: bool | None = None
 
+    def _repr_html_(self) -> str:
+        show = getattr(self, "_show", None)
+        about = html.fields(self.title or self.file, {name: getattr(self, name) for name in _SHOWN})
+        return about if show is None else f"{about}{show(self)}"
+
 
 _COLUMNS = tuple(
     field.name for field in dataclasses.fields(Recording) if field.name not in ("row", "held_out")
 )
+_SHOWN = ("id", "creator", "licence", "url", "seconds", "rate_hz", "frame_count", "held_out")
 _NEAR = 20_000  # ids that a mistaken one is compared with
 _HINTS = 3
 _HELD_OUT: dict[Role | None, bool] = {Role.HELD_OUT: True, Role.TRAINED: False}
@@ -62,11 +78,18 @@ class Recordings(Sequence[Recording]):
     """All recordings in the order of their rows; what is asked for is read, and little beside."""
 
     def __init__(
-        self, features: FeatureSet, roles: Callable[[], Sequence[Role] | None] = lambda: None
+        self,
+        features: FeatureSet,
+        roles: Callable[[], Sequence[Role] | None] = lambda: None,
+        show: Callable[[Recording], str] | None = None,
     ) -> None:
-        """Take the features whose recordings these are, and what tells their role in a run."""
+        """Take the features whose recordings these are, and what tells their role in a run.
+
+        show: markup that a notebook shows below what is said of a recording.
+        """
         self._published = PublishedRecordings(features.store)
         self._find_roles = roles
+        self._show = show
 
     def __len__(self) -> int:
         return len(self._published)
@@ -109,13 +132,34 @@ class Recordings(Sequence[Recording]):
         words = text.casefold().split()
         return array("q", self._published.matching(words).tobytes()) if words else range(len(self))
 
+    def to_pandas(self, rows: Iterable[int] | None = None) -> pd.DataFrame:
+        """Return a DataFrame of all recordings, or of those at some rows, their ids the index.
+
+        A million take about a gigabyte: `recordings.rows("fugue")` is fewer.
+        """
+        import pandas as pd
+
+        names = [field.name for field in dataclasses.fields(Recording)]
+        chosen = self if rows is None else map(self.__getitem__, rows)
+        values = [tuple(getattr(one, name) for name in names) for one in chosen]
+        return pd.DataFrame.from_records(values, columns=names).set_index("id")
+
+    def _repr_html_(self) -> str:
+        heads = ("id", "title", "creator", "seconds", "held out")
+        first = self[: html.MOST_ROWS]
+        rows = [(one.id, one.title, one.creator, one.seconds, one.held_out) for one in first]
+        return html.table(heads, rows, f"{len(rows):,} of {len(self):,} recordings")
+
     def _between(self, start: int, stop: int) -> Iterator[Recording]:
         for offset, row in enumerate(self._published.rows(start, stop)):
             yield self._recording(start + offset, row)
 
     def _recording(self, row: int, columns: RecordingRow) -> Recording:
         role = None if self._roles is None else self._roles[row]
-        return _recording(row, columns, _HELD_OUT.get(role))
+        recording = _recording(row, columns, _HELD_OUT.get(role))
+        if self._show is not None:
+            object.__setattr__(recording, "_show", self._show)
+        return recording
 
     @cached_property
     def _roles(self) -> Sequence[Role] | None:

@@ -13,10 +13,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fadae import html
 from fadae.arrays import Float32
 from fadae.audio import from_pcm
 from fadae.errors import NoInputError, UsageError
+from fadae.query import notebook
 from fadae.query.history import PublicationLine, history
+from fadae.query.notebook import Excerpt
 from fadae.query.recordings import Recording, Recordings, take_inventory
 from fadae.query.runs import ORIGINAL, TRANSFORM, Runs
 from fadae.query.selection import Range, band_range, hop_rows, sample_span
@@ -93,6 +96,24 @@ class Workspace(Runs):
         at = "" if self._at is None else f", at={self._at!r}"
         return f"fadae.open({self.location.url!r}{at})"
 
+    def _repr_html_(self) -> str:
+        has_features = self._has_features
+        about: dict[str, object] = {
+            "recordings": len(self.recordings) if has_features else 0,
+            "hours": self.audio_seconds / 3600 if has_features else 0.0,
+            "transform": self.transform.name if has_features else None,
+            "rate (Hz)": self.rate_hz if has_features else None,
+            "coefficients a row": self.transform.size if has_features else None,
+            "seconds a row": self.hop_seconds if has_features else None,
+            "runs": ", ".join(self.runs) or None,
+            "reconstructions": ", ".join(self.reconstructions) or None,
+        }
+        return html.fields(f"Workspace {self.location.url}", about)
+
+    def _first_seconds(self, recording: Recording) -> str:
+        """Return what a notebook shows below what is said of a recording."""
+        return self.show(recording.id)._repr_html_()
+
     def history(self, last: int | None = None) -> list[PublicationLine]:
         """Return the publications that are kept, the newest first; `last`: at most so many."""
         return history(self.location, last)
@@ -102,7 +123,7 @@ class Workspace(Runs):
     @cached_property
     def recordings(self) -> Recordings:
         """All recordings of the features, in the order of their rows."""
-        return Recordings(self._set, self._default_roles)
+        return Recordings(self._set, self._default_roles, self._first_seconds)
 
     def recording(self, recording_id: str) -> Recording:
         """Return a recording by its id; raises UsageError naming near ids."""
@@ -334,6 +355,30 @@ class Workspace(Runs):
             hops = self._synthesize(source, start, stop, hz)
         offset = span.start - first * hop
         return hops.reshape(-1)[offset : offset + span.count]
+
+    def show(
+        self, recording_id: str, seconds: Range = None, source: str = ORIGINAL, hz: Range = None
+    ) -> Excerpt:
+        """Return a part of a recording that a notebook shows: bands over time, and a player.
+
+        Without seconds the first 10; at most 60, else UsageError: the page itself holds them.
+        """
+        recording = self.recordings.find(recording_id)
+        if seconds is None:
+            seconds = (0.0, notebook.EXCERPT_SECONDS)
+        span = sample_span(seconds, self.rate_hz, recording.samples)
+        shown = span.count / self.rate_hz
+        most = notebook.MOST_SECONDS
+        if shown > most:
+            raise UsageError(f"{shown:.0f} s are too many for a page to hold: at most {most:.0f}")
+        start, stop = span.start / self.rate_hz, (span.start + span.count) / self.rate_hz
+        part = f"{source}, {notebook.clock(start)} to {notebook.clock(stop)}"
+        part = f"{part} of {notebook.clock(recording.seconds)}"
+        peak = self.rasterize(recording_id, seconds).attrs["peak"]
+        picture = self.rasterize(recording_id, seconds, hz, source, peak=peak)
+        samples = self.audio(recording_id, seconds, source, hz)
+        markup = notebook.markup_of(picture, samples, self.rate_hz, part)
+        return Excerpt(recording_id, source, shown, markup)
 
     def _synthesize(self, source: str, start: int, stop: int, hz: Range) -> Float32:
         """Return the hops of rows [start, stop), as the bands that overlap hz sound."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import importlib.util
 import itertools
 import json
 import logging
@@ -34,6 +33,7 @@ from fadae.records import (
 )
 from fadae.store import FeatureSet, Location, keep_root, paths, publication_number
 from fadae.summaries import TrainSummary
+from fadae.tracking import Tracker, TrackingError, export, open_trackers
 
 log = logging.getLogger("fadae.training")
 
@@ -446,13 +446,15 @@ class Metrics:
     megabytes of lines.
     """
 
-    def __init__(self, location: Location, run: str, step: int, tensorboard: bool = False) -> None:
+    def __init__(
+        self, location: Location, run: str, step: int, trackers: Sequence[Tracker] = ()
+    ) -> None:
         """Take up a run at a step: lines of later steps, from before a kill, are dropped."""
         self._location, self._path = location, paths.run_path(run, "metrics.jsonl")
         self._lines = [line for line in self._written() if line["step"] <= step]
         self._last_write = time.monotonic()
-        self._last_failure = float("-inf")
-        self._events: Any = _events(location, run, step) if tensorboard else None
+        self._last_failure = self._last_untracked = float("-inf")
+        self._trackers = trackers
 
     def add(self, step: int, **figures: float | int | None) -> None:
         """Add figures to the line of a step; NaN is written as null."""
@@ -462,10 +464,6 @@ class Metrics:
             self._lines[-1].update(row)
         else:
             self._lines.append(row)
-        if self._events is not None:
-            for name, value in known.items():
-                if value is not None:
-                    self._events.add_scalar(name, value, step)
         if time.monotonic() - self._last_write > SECONDS_BETWEEN_WRITES:
             self.write()
 
@@ -482,9 +480,31 @@ class Metrics:
         except (StorageError, AccessError) as error:
             log.warning("metrics are not written: %s", error)
             self._last_failure = time.monotonic()
+        if not at_once:  # a checkpoint waits for those, and none shall for a tracker
+            self._track()
         self._last_write = time.monotonic()
-        if self._events is not None:
-            self._events.flush()
+
+    def close(self, done: bool = False) -> None:
+        """Let go of the trackers, which have all that is known once the run is `done`."""
+        for tracker in self._trackers:
+            try:
+                export([tracker], self._lines, done=done)
+            except TrackingError as error:
+                log.warning("%s; `fadae runs --track` logs the rest", error)
+
+    def _track(self) -> None:
+        """Tell the trackers what is new, but for the last line, which may get more figures.
+
+        One that is away is told later: training goes on.
+        """
+        if time.monotonic() - self._last_untracked < SECONDS_AFTER_FAILURE:
+            return
+        for tracker in self._trackers:
+            try:
+                tracker.take(self._lines[:-1])
+            except TrackingError as error:
+                log.warning("%s", error)
+                self._last_untracked = time.monotonic()
 
     def _written(self) -> list[MetricsRow]:
         try:
@@ -494,12 +514,14 @@ class Metrics:
         return [json.loads(line) for line in text.splitlines()]
 
 
-def _events(location: Location, run: str, step: int) -> Any:
-    """Return TensorBoard's writer for runs/<run>/tensorboard, from a step on."""
-    if importlib.util.find_spec("tensorboard") is None:
-        raise UsageError("--tensorboard needs its package: pip install 'fadae[tensorboard]'")
-    if not location.is_local:
-        raise UsageError(f"--tensorboard writes to local folders only, not to {location.url}")
-    from torch.utils.tensorboard import SummaryWriter
-
-    return SummaryWriter(location.full(paths.run_path(run, "tensorboard")), purge_step=step + 1)
+def trackers_of(run: Run, names: Sequence[str]) -> list[Tracker]:
+    """Return a begun run's trackers; one that cannot be had now is logged and left out."""
+    config, opened = run.recorded() if names else None, list[Tracker]()
+    if config is None:
+        return opened
+    for name in names:
+        try:
+            opened += open_trackers([name], run.location, run.name, config)
+        except TrackingError as error:
+            log.warning("%s; `fadae runs %s --track %s` logs it later", error, run.name, name)
+    return opened

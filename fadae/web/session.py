@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
-import math
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -28,6 +27,7 @@ from fadae.query import (
     ORIGINAL,
     TRANSFORM,
     Workspace,
+    curves,
     samples,
     status_of,
     training_samples,
@@ -42,9 +42,6 @@ STATUS_SECONDS = 30.0  # how long a look at a job's progress is kept: it takes m
 LOOK_SECONDS = 5.0  # how long a change of the workspace may go unseen
 _KEPT = 64
 _Value = TypeVar("_Value")
-
-CURVES = ("train_loss", "holdout_loss", "holdout_nmse_db", "pca_nmse_db")
-MOST_POINTS = 500
 
 _COLUMNS = 8  # of the picture, a hop
 
@@ -328,31 +325,6 @@ def _local_server(url: str) -> str | None:
     except ValueError:  # a name, or no URL at all
         return None
     return f"ingested from a local server ({parts.netloc.rpartition('@')[2]})"
-
-
-def curves(metrics: Sequence[Mapping[str, Any]]) -> dict[str, list[tuple[float, float]]]:
-    """Return (step, value) points of each metric that has any, thinned evenly to 500.
-
-    The last point always stays: it is what the run has come to.
-
-    >>> curves([{"step": 1, "train_loss": 0.5}, {"step": 2, "train_loss": float("nan")}])
-    {'train_loss': [(1.0, 0.5)]}
-    """
-    drawn = {}
-    for name in CURVES:
-        points = [
-            (float(line["step"]), float(line[name]))
-            for line in metrics
-            if _is_number(line.get("step")) and _is_number(line.get(name))
-        ]
-        if points:
-            every = -(-len(points) // MOST_POINTS)
-            drawn[name] = points[::-1][::every][::-1]
-    return drawn
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value)
 
 
 @dataclass(frozen=True, slots=True)

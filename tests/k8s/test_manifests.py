@@ -359,6 +359,7 @@ def test_an_overlay_has_every_option_as_declared(overlay: str) -> None:
 
 OTHERS = {str: "another", int: 3, float: 0.25, bool: True}
 SPECIAL = {
+    "track": "mlflow",
     "workspace": "s3://another/place", "preset": "full", "dtype": "float32", "retry": "all",
     "schedule": "cosine", "precision": "fp32", "reduction": "exact", "on_growth": "new",
     "cache_gb": "2",
