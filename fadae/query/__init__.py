@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from fadae.query.history import PublicationLine, trained_on
     from fadae.query.recordings import Recording, Recordings
     from fadae.query.runs import ORIGINAL, TRANSFORM
+    from fadae.query.similar import CorpusMap, MapPoint, Similar, corpus_map, similar
     from fadae.query.status import (
         WorkspaceStatus,
         samples,
@@ -22,6 +23,7 @@ else:
             "fadae.query.history": ["PublicationLine", "trained_on"],
             "fadae.query.recordings": ["Recording", "Recordings"],
             "fadae.query.runs": ["ORIGINAL", "TRANSFORM"],
+            "fadae.query.similar": ["CorpusMap", "MapPoint", "Similar", "corpus_map", "similar"],
             "fadae.query.status": [
                 "WorkspaceStatus",
                 "samples",
@@ -35,13 +37,18 @@ else:
 __all__ = [
     "ORIGINAL",
     "TRANSFORM",
+    "CorpusMap",
+    "MapPoint",
     "PublicationLine",
     "Recording",
     "Recordings",
+    "Similar",
     "Workspace",
     "WorkspaceStatus",
+    "corpus_map",
     "open",
     "samples",
+    "similar",
     "status_of",
     "trained_on",
     "training_samples",

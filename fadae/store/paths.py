@@ -23,6 +23,8 @@ COMPARISONS = "comparisons"  # of codes, by rate and distortion
 
 # Up to which row staged PCM was let go; in an array's folder, where Zarr looks for no members.
 RELEASED = f"{FEATURES}/audio/released.json"
+# What is derived of published blocks, likewise.
+SEGMENTS = f"{FEATURES}/features/segments"  # a vector for each stretch of some seconds
 RATE = f"{STAGING}/rate.json"  # the sample rate that the workspace is bound to
 MARKS = f"{STAGING}/new"  # of the recordings whose commits may not be published yet
 PREFIXES = tuple(f"{number:02x}" for number in range(256))  # folders that recordings spread over
