@@ -8,7 +8,7 @@ import numpy as np
 
 from fadae.arrays import Array, Float32, Float64
 from fadae.errors import NoInputError, UsageError
-from fadae.query.recordings import Recordings
+from fadae.query.recordings import Recording, Recordings
 from fadae.query.selection import Range, hop_rows
 from fadae.similarity import (
     SEGMENT_ROWS,
@@ -87,8 +87,17 @@ def similar(
     vector = _vector(features, start, stop)
     if not vector.any():
         raise NoInputError(f"this part of {recording_id} is silent or cannot be read")
-    hits = nearest(features, vector, k, (start - SEGMENT_ROWS, stop + SEGMENT_ROWS))
-    return [_found(features, recordings, hit) for hit in hits]
+    around, count = (start - SEGMENT_ROWS, stop + SEGMENT_ROWS), k
+    while True:
+        hits = nearest(features, vector, count, around)
+        found = [_found(features, its, hit) for hit in hits if (its := _whose(recordings, hit))]
+        if len(found) >= k or len(hits) < count:
+            return found[:k]
+        count *= 2  # some of those that are near are not shown
+
+
+def _whose(recordings: Recordings, stretch: Array) -> Recording | None:
+    return recordings.at_row(int(stretch["recording"]))
 
 
 def _vector(features: FeatureSet, start: int, stop: int) -> Float32:
@@ -108,8 +117,7 @@ def _vector(features: FeatureSet, start: int, stop: int) -> Float32:
     return mean
 
 
-def _found(features: FeatureSet, recordings: Recordings, hit: Array) -> Similar:
-    recording = recordings[int(hit["recording"])]
+def _found(features: FeatureSet, recording: Recording, hit: Array) -> Similar:
     begin, end = _span(features, int(hit["row"]) - recording.frame_start, int(hit["rows"]))
     return Similar(
         id=recording.id,
@@ -147,13 +155,14 @@ def corpus_map(features: FeatureSet, recordings: Recordings, most: int = 2000) -
                 total = vectors.sum(axis=0, dtype=np.float64)
                 typical.setdefault(row, own[int(np.argmax(vectors @ total))])
                 sums[row] = sums.get(row, 0) + total
-    if not sums:
+    shown = {row: about for row in sorted(sums) if (about := recordings.at_row(row)) is not None}
+    if not shown:
         raise NoInputError("there is no sound to draw a map of")
-    rows = sorted(sums)
+    rows = list(shown)
     rows = [rows[i] for i in np.unique(np.linspace(0, len(rows) - 1, most).astype(int))]
     places, explained = _plane(unit(np.stack([sums[row] for row in rows])))
     points = [
-        _point(features, recordings, typical[row], place)
+        _point(features, shown[row], typical[row], place)
         for row, place in zip(rows, places.tolist(), strict=True)
     ]
     return CorpusMap(tuple(points), explained, len(recordings))
@@ -172,10 +181,7 @@ def _plane(vectors: Float32) -> tuple[Float64, tuple[float, float]]:
     return places / max(float(np.abs(places).max()), 1e-12), (float(shares[0]), float(shares[1]))
 
 
-def _point(
-    features: FeatureSet, recordings: Recordings, segment: Array, place: list[float]
-) -> MapPoint:
-    about = recordings[int(segment["recording"])]
+def _point(features: FeatureSet, about: Recording, segment: Array, place: list[float]) -> MapPoint:
     begin, end = _span(features, int(segment["row"]) - about.frame_start, int(segment["rows"]))
     stop = min(end, about.seconds)
     return MapPoint(about.id, about.title, about.creator, place[0], place[1], begin, stop)
