@@ -19,7 +19,7 @@ from fadae.cli.kubernetes import conduct, kubernetes
 from fadae.cli.output import Summary, reporting
 from fadae.cli.progress import estimate, status
 from fadae.cli.reading import generate, info, log, query, report, serve
-from fadae.cli.similar import similar
+from fadae.cli.similar import duplicates, similar
 from fadae.cli.stages import demo, extract, ingest, reconstruct, run, train
 
 # In the order `fadae --help` shows them.
@@ -38,6 +38,7 @@ COMMANDS: tuple[Callable[..., Summary | Iterator[Summary] | None], ...] = (
     info,
     query,
     similar,
+    duplicates,
     report,
     serve,
     log,

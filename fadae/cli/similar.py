@@ -1,4 +1,4 @@
-"""The commands about what sounds alike: `similar`."""
+"""The commands about what sounds alike, or is the same: `similar`, `duplicates`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from fadae.config import Job, cluster_of
 from fadae.errors import UsageError
 
 if TYPE_CHECKING:
-    from fadae.query import CorpusMap, Similar
+    from fadae.query import Copy, CorpusMap, Similar
 
 HowMany = Annotated[int, typer.Option("-k", min=1, max=1000, help="How many to find.")]
 MapFile = Annotated[
@@ -60,6 +60,45 @@ def similar(
         return _draw(opened.corpus_map(most), map_file)
     span = pair_of(seconds, "--seconds")
     return _found(recording_id, span, opened.similar(recording_id, span, k))
+
+
+def duplicates(
+    workspace: str = picked(Job, "workspace"),
+    scheduler: str | None = picked(Job, "scheduler"),
+    scheduler_file: str | None = picked(Job, "scheduler_file"),
+    workers: int | None = picked(Job, "workers"),
+) -> Summary:
+    """Find recordings that are copies or parts of others: they lie on one side of a split."""
+    import fadae
+    from fadae import similarity
+    from fadae.cluster import cluster_mapper
+    from fadae.query import families
+    from fadae.store import FeatureSet, Location
+
+    location = Location(workspace)
+    features = FeatureSet.open(location)
+    with cluster_mapper(location, cluster_of(scheduler, scheduler_file), workers) as mapper:
+        pairs = similarity.duplicates(features, mapper)
+    found = families(features, fadae.open(workspace).recordings, pairs)
+    summary = {
+        "recordings": len(features.recordings),
+        "families": [dataclasses.asdict(one) for one in found],
+    }
+    lines = [
+        f"{'' if place else chr(10)}{_how(copy):>24}  {printable(copy.id)}"
+        for one in found
+        for place, copy in enumerate(one.members)
+    ]
+    held = sum(len(one.members) for one in found)
+    total = f"{held:,} of {len(features.recordings):,} recordings in {len(found):,} families"
+    return Shown(summary, "\n".join([*lines, "", total]).lstrip("\n"))
+
+
+def _how(copy: Copy) -> str:
+    """Return how much of a copy another recording holds."""
+    if copy.same_samples:
+        return "the same samples"
+    return f"{copy.overlap_seconds:,.1f} s, score {copy.score:.2f}"
 
 
 def _found(recording_id: str, span: object, found: list[Similar]) -> Shown:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from fadae._lazy import lazily
 
 if TYPE_CHECKING:
+    from fadae.query.duplicates import Copy, Family, families
     from fadae.query.history import PublicationLine, trained_on
     from fadae.query.recordings import Recording, Recordings
     from fadae.query.runs import ORIGINAL, TRANSFORM
@@ -20,6 +21,7 @@ else:
     __getattr__ = lazily(
         __name__,
         {
+            "fadae.query.duplicates": ["Copy", "Family", "families"],
             "fadae.query.history": ["PublicationLine", "trained_on"],
             "fadae.query.recordings": ["Recording", "Recordings"],
             "fadae.query.runs": ["ORIGINAL", "TRANSFORM"],
@@ -37,7 +39,9 @@ else:
 __all__ = [
     "ORIGINAL",
     "TRANSFORM",
+    "Copy",
     "CorpusMap",
+    "Family",
     "MapPoint",
     "PublicationLine",
     "Recording",
@@ -46,6 +50,7 @@ __all__ = [
     "Workspace",
     "WorkspaceStatus",
     "corpus_map",
+    "families",
     "open",
     "samples",
     "similar",

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from fadae.arrays import Array, Float32
-from fadae.similarity.packs import Derived, pack_rows, packs_of
+from fadae.similarity.packs import Derived, Layout, pack_rows, packs_of
 from fadae.similarity.vectors import SEGMENT, segments_of, unit
 from fadae.store import FeatureSet, paths
 
-SEGMENTS = Derived(paths.SEGMENTS, SEGMENT, segments_of)
+SEGMENTS = Derived(paths.SEGMENTS, Layout(SEGMENT), segments_of)
 HIT = np.dtype([("recording", "<i4"), ("row", "<i8"), ("rows", "u1"), ("score", "<f4")])
 
 
