@@ -37,7 +37,7 @@ _SMOOTH, _RISE, _LATER = 16, 12, 8  # ticks
 CONTEXT_TICKS = _SMOOTH + _RISE + _LATER  # that a hash hears after its own
 KEPT_OF = 2  # hashes, one is kept
 _FLOOR = 1e-9  # of a full-scale sine's energy, about: digital silence says nothing
-_PIECE = 4096  # spectra at a time
+_PIECE = 128  # spectra at a time: these stay in the caches
 
 PRINT = np.dtype([("hash", "<u8"), ("recording", "<i4"), ("tick", "<i4")])
 """A hash of a recording's sound `tick` ticks after its start."""

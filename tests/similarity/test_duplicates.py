@@ -89,7 +89,7 @@ def test_recordings_with_the_same_samples_are_a_family(tmp_path: Path) -> None:
 def test_what_a_part_tells_is_what_the_whole_tells() -> None:
     """So a recording may be cut into blocks anywhere: ticks count from its start."""
     sound = music(60, seed=6)
-    hashes, ticks = hashes_of(sound.astype(np.float32) / 32768, RATE_HZ)
+    hashes, ticks = hashes_of(sound.astype(np.float32) / np.float32(32768), RATE_HZ)
     whole = set(zip(hashes.tolist(), ticks.tolist(), strict=True))
     first, frames = 37, 90
     audio = np.full((frames + 10, HOP), NO_SAMPLE, np.int16)
