@@ -13,7 +13,6 @@ import itertools
 from functools import cache
 
 import numpy as np
-import scipy.fft
 from numpy.typing import NDArray
 
 from fadae.arrays import Array, Float32, Int64
@@ -60,6 +59,8 @@ def _edges(rate_hz: int) -> tuple[int, ...]:
 
 def _energies(samples: Float32, rate_hz: int) -> Float32:
     """Return the energy [ticks, 25] of the bands, each tick's of two ticks of samples [n]."""
+    import scipy.fft  # here: who only asks for families needs none
+
     tick, edges = tick_samples(rate_hz), np.array(_edges(rate_hz))
     window = np.hanning(2 * tick).astype(np.float32)
     frames = np.lib.stride_tricks.sliding_window_view(samples, 2 * tick)[::tick]

@@ -8,12 +8,15 @@ nothing of the level, so that a louder copy lies where the original does.
 from __future__ import annotations
 
 import itertools
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fadae.arrays import Array, Float32
 from fadae.store import BLOCK_FRAMES, NO_RECORDING, FeatureSet
-from fadae.transform import Transform
+
+if TYPE_CHECKING:
+    from fadae.transform import Transform
 
 SEGMENT_ROWS = 8  # 2.7 s: longer ones found the piece more often, and its moments less
 GROUPS = 64  # of neighbouring bands
