@@ -20,6 +20,7 @@ from fadae.cli.output import Summary, reporting
 from fadae.cli.progress import estimate, status
 from fadae.cli.reading import generate, info, log, query, report, serve
 from fadae.cli.runs import runs
+from fadae.cli.similar import duplicates, similar
 from fadae.cli.stages import demo, extract, ingest, reconstruct, run, train
 from fadae.cli.watch import watch
 
@@ -40,6 +41,8 @@ COMMANDS: tuple[Callable[..., Summary | Iterator[Summary] | None], ...] = (
     info,
     runs,
     query,
+    similar,
+    duplicates,
     report,
     serve,
     log,

@@ -5,12 +5,14 @@ from typing import TYPE_CHECKING
 from fadae._lazy import lazily
 
 if TYPE_CHECKING:
+    from fadae.query.duplicates import Copy, Family, families
     from fadae.query.history import PublicationLine, trained_on
     from fadae.query.notebook import Excerpt
     from fadae.query.overlay_curves import Overlay, curve, curves, overlay
     from fadae.query.recordings import Recording, Recordings
     from fadae.query.run_lines import HEADS, SORTS, RunLine, RunTable
     from fadae.query.runs import ORIGINAL, TRANSFORM
+    from fadae.query.similar import CorpusMap, MapPoint, Similar, corpus_map, similar
     from fadae.query.status import (
         WorkspaceStatus,
         samples,
@@ -23,11 +25,13 @@ else:
         __name__,
         {
             "fadae.query.overlay_curves": ["Overlay", "curve", "curves", "overlay"],
+            "fadae.query.duplicates": ["Copy", "Family", "families"],
             "fadae.query.history": ["PublicationLine", "trained_on"],
             "fadae.query.notebook": ["Excerpt"],
             "fadae.query.recordings": ["Recording", "Recordings"],
             "fadae.query.run_lines": ["HEADS", "SORTS", "RunLine", "RunTable"],
             "fadae.query.runs": ["ORIGINAL", "TRANSFORM"],
+            "fadae.query.similar": ["CorpusMap", "MapPoint", "Similar", "corpus_map", "similar"],
             "fadae.query.status": [
                 "WorkspaceStatus",
                 "samples",
@@ -43,20 +47,28 @@ __all__ = [
     "ORIGINAL",
     "SORTS",
     "TRANSFORM",
+    "Copy",
+    "CorpusMap",
     "Excerpt",
+    "Family",
+    "MapPoint",
     "Overlay",
     "PublicationLine",
     "Recording",
     "Recordings",
     "RunLine",
     "RunTable",
+    "Similar",
     "Workspace",
     "WorkspaceStatus",
+    "corpus_map",
     "curve",
     "curves",
+    "families",
     "open",
     "overlay",
     "samples",
+    "similar",
     "status_of",
     "trained_on",
     "training_samples",
