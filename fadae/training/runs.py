@@ -11,8 +11,9 @@ from enum import StrEnum
 
 import numpy as np
 
+from fadae.config import TrainConfig
 from fadae.data import RowSet
-from fadae.errors import NoInputError
+from fadae.errors import NoInputError, UsageError
 from fadae.records import RunConfig
 from fadae.store import FeatureSet, Location, paths
 from fadae.summaries import TrainSummary
@@ -107,6 +108,40 @@ def split_of(features: FeatureSet, config: RunConfig | None) -> RunSplit:
         for start, count in zip(table.frame_start.tolist(), table.frame_count.tolist(), strict=True)
     )
     return RunSplit(roles, ids, trained, held_out)
+
+
+class Side(StrEnum):
+    """A part of a workspace's rows, as a run divided them."""
+
+    TRAIN = "train"
+    HOLDOUT = "holdout"
+    UNSEEN = "unseen"  # neither: it came after the run began, or --max-frames drew none of it
+
+
+def sides_of(features: FeatureSet, config: RunConfig | None) -> dict[Side, RowSet]:
+    """Return the rows of each side of a run, by its config.json; a span is of one recording.
+
+    Without a run, as one with the default options would divide them now. Raises UsageError where
+    the run was started on other features than these.
+    """
+    every = every_row(features)
+    if config is None:
+        rule = TrainConfig()
+        split = divide(features, features.rows, rule.holdout, rule.seed).split
+        train, holdout = split.train, split.holdout
+    else:
+        found = split_of(features, config)
+        if Role.UNKNOWN in found.roles:
+            raise UsageError("the run was started on other features than these: it has no split")
+        train, holdout = found.trained_rows, found.held_out_rows
+    known = np.isin(every.starts, np.concatenate([train.starts, holdout.starts]))
+    unseen = RowSet.of(every.starts[~known], every.stops[~known])
+    return {Side.TRAIN: train, Side.HOLDOUT: holdout, Side.UNSEEN: unseen}
+
+
+def every_row(features: FeatureSet) -> RowSet:
+    """Return all rows of music, repeated PCM once; a span is one recording."""
+    return divide(features, features.rows, 0.0, 0).split.train
 
 
 def _drawn_from(spans: RowSet, sample: RowSet) -> RowSet:
