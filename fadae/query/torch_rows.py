@@ -28,6 +28,7 @@ from fadae.store import (
     attrs_of,
     reconstruction_path,
 )
+from fadae.training import owners
 
 What = Literal["features", "codes", "audio"]
 # What a batch holds under each name: tensors [B, ...], and the recordings' ids.
@@ -167,10 +168,7 @@ class OpenedRows:
         )
         transform = features.transform
         self._hop_seconds = transform.hop_samples / transform.sample_rate_hz
-        table = features.recordings
-        own = np.flatnonzero(table.canonical & (table.frame_count > 0))
-        self._recordings = own[np.argsort(table.frame_start[own])]
-        self._starts = table.frame_start[self._recordings]
+        self._starts, self._recordings = owners(features)
         published = PublishedRecordings(features.store)
         self._id = functools.lru_cache(_NAMES_KEPT)(lambda row: published.row(row).id)
 

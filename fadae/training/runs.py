@@ -11,6 +11,7 @@ from enum import StrEnum
 
 import numpy as np
 
+from fadae.arrays import Int64
 from fadae.config import TrainConfig
 from fadae.data import RowSet
 from fadae.errors import NoInputError, UsageError
@@ -136,12 +137,35 @@ def sides_of(features: FeatureSet, config: RunConfig | None) -> dict[Side, RowSe
         train, holdout = found.trained_rows, found.held_out_rows
     known = np.isin(every.starts, np.concatenate([train.starts, holdout.starts]))
     unseen = RowSet.of(every.starts[~known], every.stops[~known])
-    return {Side.TRAIN: train, Side.HOLDOUT: holdout, Side.UNSEEN: unseen}
+    return {
+        Side.TRAIN: _inside(train, every),
+        Side.HOLDOUT: _inside(holdout, every),
+        Side.UNSEEN: unseen,
+    }
 
 
 def every_row(features: FeatureSet) -> RowSet:
     """Return all rows of music, repeated PCM once; a span is one recording."""
-    return divide(features, features.rows, 0.0, 0).split.train
+    starts, rows = owners(features)
+    return RowSet.of(starts, starts + features.recordings.frame_count[rows])
+
+
+def owners(features: FeatureSet) -> tuple[Int64, Int64]:
+    """Return (starts, rows): where recordings begin on the frame axis, and which they are.
+
+    Of those that share their frames the first. What is handed on is named and chosen by this.
+    """
+    table = features.recordings
+    rows = np.flatnonzero(table.frame_count > 0)
+    starts, first = np.unique(table.frame_start[rows], return_index=True)
+    return starts.astype(np.int64), rows[first]
+
+
+def _inside(rows: RowSet, every: RowSet) -> RowSet:
+    """Return the spans that begin within others."""
+    of = np.searchsorted(every.starts, rows.starts, side="right") - 1
+    kept = (of >= 0) & (rows.starts < every.stops[of])
+    return RowSet.of(rows.starts[kept], rows.stops[kept])
 
 
 def _drawn_from(spans: RowSet, sample: RowSet) -> RowSet:
