@@ -145,11 +145,11 @@ class Workspace(Runs):
 
     def _default_roles(self) -> Sequence[Role] | None:
         """Return the roles that tell which recordings are held out; None where no run is begun."""
-        run = self._splitting_run
+        run = self.split_run
         return self.roles(run) if run is not None and run in self.runs else None
 
     @cached_property
-    def _splitting_run(self) -> str | None:
+    def split_run(self) -> str | None:
         """The run whose split is meant where none is named; None where no run is begun."""
         if not self.runs:
             return None
@@ -163,7 +163,7 @@ class Workspace(Runs):
         """
         if side is None:
             return every_row(self._set)
-        run = self._splitting_run if run is None else run
+        run = self.split_run if run is None else run
         if run is not None:
             self._ensure_run(run)
         return sides_of(self._set, None if run is None else run_config(self.location, run))[side]
