@@ -11,6 +11,7 @@ import json
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TypedDict, cast
 
@@ -262,8 +263,9 @@ class _Work:
             return written
         return 0
 
+    @cached_property
     def counts(self) -> dict[str, int]:
-        """Return how many shards each side has."""
+        """How many shards each side has."""
         found = dict.fromkeys(map(str, self.plan.spans), 0)
         for task in self.tasks():
             found[task.side] += 1
@@ -298,7 +300,7 @@ def _about(chosen: _Chosen, request: Request, plan: Plan, work: _Work) -> About:
     features, workspace, run = chosen.features, chosen.workspace, chosen.codes_run
     about = features.transform
     hours = about.hop_samples / about.sample_rate_hz / 3600
-    counts = work.counts()
+    counts = work.counts
     sides = {
         str(side): (
             len(np.unique(spans[:, 0])),
@@ -344,6 +346,6 @@ def _summary(
         audio_seconds=seconds / about.sample_rate_hz,
         splits={str(side): len(np.unique(part[:, 0])) for side, part in plan.spans.items()},
         shards_written=written,
-        shards_kept=sum(work.counts().values()) - written,
+        shards_kept=sum(work.counts.values()) - written,
         left_out=plan.left_out,
     )

@@ -32,6 +32,7 @@ from fadae.store.location import Location
 from fadae.store.paths import reconstruction_path
 from fadae.summaries import ExportSummary
 from tests.forks import forking
+from tests.s3 import S3Server
 from tests.synthetic import music, write_features, write_run
 
 HOSTILE = "../../etc/.passwd.tar/x.flac"
@@ -264,6 +265,18 @@ def test_the_card_says_where_the_splits_are_and_names_no_markup(
     assert "held\\_out\\_nmse\\_db" in body
     sources = (tmp_path / "out" / "SOURCES.jsonl").read_text().splitlines()
     assert {json.loads(line)["id"] for line in sources} == set(IDS)
+
+
+def test_a_bucket_holds_the_bytes_of_a_folder(
+    workspace: Workspace, tmp_path: Path, s3: S3Server
+) -> None:
+    asked = request("audiofolder")
+    target = Location(f"{s3.url}/export", s3.storage_options)
+    export(workspace.location, str(tmp_path / "out"), asked)
+    assert export(workspace.location, target, asked).shards_kept == 0
+    read = {name: target.read_bytes(name) for name in target.found_below("")}
+    assert read == files_of(tmp_path / "out")
+    assert export(workspace.location, target, asked).shards_written == 0
 
 
 def test_a_split_and_a_licence_choose(workspace: Workspace, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from fadae.query.workspace import Workspace
 from fadae.stages.reconstruct import reconstruct
 from fadae.store.location import Location
 from tests.forks import forking
+from tests.s3 import S3Server
 from tests.synthetic import music, write_features, write_run
 
 IDS = [f"item {i}/take {i}.ogg" for i in range(6)]
@@ -82,6 +83,16 @@ def test_each_row_comes_once_over_two_workers_of_two_ranks(workspace: Workspace)
     # Ranks that average their gradients wait for each other: they have as many batches.
     assert len(sizes[0]) == len(sizes[1])
     assert all(abs(a - b) <= 1 for a, b in zip(*sizes, strict=True))
+
+
+def test_forked_workers_read_a_bucket(workspace: Workspace, s3: S3Server) -> None:
+    bucket = Location(f"{s3.url}/torch", s3.storage_options)
+    for path in workspace.location.found_below(""):
+        bucket.write_bytes(path, workspace.location.read_bytes(path))
+    far = fadae.open(bucket.url, s3.storage_options)
+    assert len(far.recordings) == len(workspace.recordings)  # this process has an event loop
+    found = rows_of(far, loaded(far.torch("codes", batch_size=16), 2))
+    assert found == rows_of(workspace, workspace.torch("codes", batch_size=16))
 
 
 @pytest.mark.parametrize("what", ["features", "codes", "audio"])
