@@ -111,8 +111,11 @@ class SequenceReader(UnitCache):
         wanted = rows[record] + within
         spans = self.spans(unit, wanted)
         where = np.searchsorted(stored_rows(spans), wanted)
+        # One stretch of rows is a view of what is read, and costs no copy of it.
+        part = slice(int(where[0]), int(where[-1]) + 1)
+        chosen = part if part.stop - part.start == len(where) else where
         read = [self._read(start, stop) for start, stop in spans]
         for name in read[0]:
-            values = np.concatenate([part[name] for part in read]) if read[1:] else read[0][name]
-            records[name][record, within] = values if len(values) == len(where) else values[where]
+            values = np.concatenate([one[name] for one in read]) if read[1:] else read[0][name]
+            records[name][record, within] = values[chosen]
         return records.view(np.uint8).reshape(len(rows), self.dtype.itemsize)
