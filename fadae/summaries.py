@@ -245,3 +245,19 @@ class PruneSummary(StageSummary):
     bytes: int
     objects: int
     kinds: Mapping[str, PrunedKind]
+
+
+@dataclass(frozen=True, eq=False)
+class ExportSummary(StageSummary):
+    """What an export holds, and what this call wrote of it."""
+
+    to: str
+    format: str
+    run: str | None  # whose codes, or whose split
+    recordings: int
+    pieces: int  # samples, or rows
+    audio_seconds: float
+    splits: Mapping[str, int]  # recordings of each
+    shards_written: int  # by this call
+    shards_kept: int
+    left_out: int  # recordings of other licences than asked for

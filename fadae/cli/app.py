@@ -15,6 +15,7 @@ from fadae._version import __version__
 from fadae.cli.admin import check, config, prune, verify, wait
 from fadae.cli.coding import decode, encode
 from fadae.cli.comparing import compare
+from fadae.cli.export import cite, export
 from fadae.cli.kubernetes import conduct, kubernetes
 from fadae.cli.output import Summary, reporting
 from fadae.cli.progress import estimate, status
@@ -45,6 +46,8 @@ COMMANDS: tuple[Callable[..., Summary | Iterator[Summary] | None], ...] = (
     duplicates,
     report,
     serve,
+    export,
+    cite,
     log,
     verify,
     prune,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from fadae import html
 from fadae.arrays import Float32
 from fadae.audio import from_pcm
-from fadae.errors import NoInputError, UsageError
+from fadae.errors import NoInputError, UsageError, unknown
 from fadae.query import notebook
 from fadae.query.history import PublicationLine, history
 from fadae.query.notebook import Excerpt
@@ -31,16 +31,20 @@ from fadae.store import (
     FrameStore,
     Location,
     PublishedRecordings,
+    attrs_of,
     code_size,
 )
 from fadae.summaries import WorkspaceSummary
 from fadae.training import (
     Role,
     RunSplit,
+    Side,
     best_run,
+    every_row,
     roles_of,
     run_config,
     run_summary,
+    sides_of,
     split_of,
     trained_runs,
 )
@@ -49,7 +53,10 @@ from fadae.transform import Transform, mu_law
 if TYPE_CHECKING:  # xarray and torch come in when something asks for a dataset or a codec
     import xarray as xr
 
+    from fadae.data import RowSet
     from fadae.model import Codes
+    from fadae.query.torch_dataset import FrameDataset
+    from fadae.query.torch_rows import What
 
 _MOST_FAILURES = 1000
 _BANDS = ("band_centre_hz", "band_low_hz", "band_high_hz")
@@ -160,10 +167,28 @@ class Workspace(Runs):
 
     def _default_roles(self) -> Sequence[Role] | None:
         """Return the roles that tell which recordings are held out; None where no run is begun."""
+        run = self.split_run
+        return self.roles(run) if run is not None and run in self.runs else None
+
+    @cached_property
+    def split_run(self) -> str | None:
+        """The run whose split is meant where none is named; None where no run is begun."""
         if not self.runs:
             return None
-        run, _ = best_run(self.location, trained_runs(self.location) or self.runs)
-        return self.roles(run) if run in self.runs else None
+        return best_run(self.location, trained_runs(self.location) or self.runs)[0]
+
+    def rows_of(self, side: Side | None, run: str | None = None) -> RowSet:
+        """Return the rows that a run has on a side of its split; None: all that are music.
+
+        Without a name those of the default run, and where there is none, as one with the default
+        options would divide them. Raises UsageError for an unknown run, or one of other features.
+        """
+        if side is None:
+            return every_row(self._set)
+        run = self.split_run if run is None else run
+        if run is not None:
+            self._ensure_run(run)
+        return sides_of(self._set, None if run is None else run_config(self.location, run))[side]
 
     # --- features, by time and band ---
 
@@ -423,6 +448,48 @@ class Workspace(Runs):
         See `fadae.query.similar.corpus_map`; of more than `most` recordings a sample is shown.
         """
         return corpus_map(self._set, self.recordings, most)
+
+    # --- for PyTorch ---
+
+    def torch(
+        self,
+        what: What = "features",
+        *,
+        run: str | None = None,
+        split: Literal["train", "holdout", "unseen"] | None = None,
+        seconds: float | None = None,
+        batch_size: int | None = 64,
+        seed: int = 0,
+        rank: int | None = None,
+        world_size: int | None = None,
+    ) -> FrameDataset:
+        """Return an IterableDataset of batches of rows: dicts of tensors, for a `DataLoader`.
+
+        what: "features" [B, C] float32, "audio" [B, H] float32 in [-1, 1], or "codes" [B, N] as a
+        run's reconstructions hold them, with "scale" [B] or "code_bytes" [B] where it has them;
+        beside it "recording", B ids, and "start_seconds" [B]. split: the rows that the run trained
+        on or held out, or neither; see `rows_of`. None: all.
+
+        seconds: stretches of so long, in whole rows, each of one recording: [B, F, C], audio
+        [B, F * H]. The last one of a recording ends in zeros after "length" [B] rows. batch_size
+        None: single items. rank, world_size: else those of torch.distributed. Loads torch.
+
+        Raises UsageError for an unknown run, or one without reconstructions where codes are asked
+        for; NoInputError where there is no such row.
+        """
+        from fadae.query.torch_dataset import frame_dataset
+        from fadae.query.torch_rows import FrameSource, Place
+
+        if split is not None and split not in [*Side]:
+            raise unknown("split", split, [*Side])
+        made = None
+        if what == "codes":
+            run = self.default_reconstruction if run is None else run
+            made = run, attrs_of(self._reconstructed(run))["model_sha256"]
+        source = FrameSource(self.location, self._at, what, *(made or (None, None)))
+        rows = self.rows_of(None if split is None else Side(split), run)
+        place = Place.of(rank, world_size)
+        return frame_dataset(source, rows, seconds, batch_size, seed, place)
 
     # --- generated sound, and all of it in short ---
 

@@ -11,8 +11,10 @@ from enum import StrEnum
 
 import numpy as np
 
+from fadae.arrays import Int64
+from fadae.config import TrainConfig
 from fadae.data import RowSet
-from fadae.errors import NoInputError
+from fadae.errors import NoInputError, UsageError
 from fadae.records import RunConfig
 from fadae.store import FeatureSet, Location, paths
 from fadae.summaries import TrainSummary
@@ -109,6 +111,63 @@ def split_of(features: FeatureSet, config: RunConfig | None) -> RunSplit:
         for start, count in zip(table.frame_start.tolist(), table.frame_count.tolist(), strict=True)
     )
     return RunSplit(roles, ids, trained, held_out)
+
+
+class Side(StrEnum):
+    """A part of a workspace's rows, as a run divided them."""
+
+    TRAIN = "train"
+    HOLDOUT = "holdout"
+    UNSEEN = "unseen"  # neither: it came after the run began, or --max-frames drew none of it
+
+
+def sides_of(features: FeatureSet, config: RunConfig | None) -> dict[Side, RowSet]:
+    """Return the rows of each side of a run, by its config.json; a span is of one recording.
+
+    Without a run, as one with the default options would divide them now. Raises UsageError where
+    the run was started on other features than these.
+    """
+    every = every_row(features)
+    if config is None:
+        rule = TrainConfig()
+        split = divide(features, features.rows, rule.holdout, rule.seed).split
+        train, holdout = split.train, split.holdout
+    else:
+        found = split_of(features, config)
+        if Role.UNKNOWN in found.roles:
+            raise UsageError("the run was started on other features than these: it has no split")
+        train, holdout = found.trained_rows, found.held_out_rows
+    known = np.isin(every.starts, np.concatenate([train.starts, holdout.starts]))
+    unseen = RowSet.of(every.starts[~known], every.stops[~known])
+    return {
+        Side.TRAIN: _inside(train, every),
+        Side.HOLDOUT: _inside(holdout, every),
+        Side.UNSEEN: unseen,
+    }
+
+
+def every_row(features: FeatureSet) -> RowSet:
+    """Return all rows of music, repeated PCM once; a span is one recording."""
+    starts, rows = owners(features)
+    return RowSet.of(starts, starts + features.recordings.frame_count[rows])
+
+
+def owners(features: FeatureSet) -> tuple[Int64, Int64]:
+    """Return (starts, rows): where recordings begin on the frame axis, and which they are.
+
+    Of those that share their frames the first. What is handed on is named and chosen by this.
+    """
+    table = features.recordings
+    rows = np.flatnonzero(table.frame_count > 0)
+    starts, first = np.unique(table.frame_start[rows], return_index=True)
+    return starts.astype(np.int64), rows[first]
+
+
+def _inside(rows: RowSet, every: RowSet) -> RowSet:
+    """Return the spans that begin within others."""
+    of = np.searchsorted(every.starts, rows.starts, side="right") - 1
+    kept = (of >= 0) & (rows.starts < every.stops[of])
+    return RowSet.of(rows.starts[kept], rows.stops[kept])
 
 
 def _drawn_from(spans: RowSet, sample: RowSet) -> RowSet:
