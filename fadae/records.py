@@ -437,6 +437,8 @@ class DatasetRecord(TypedDict):
     holdout_frames: int
     padding_rows: int
     growths: NotRequired[list[GrowthRecord]]  # of a run that went on over more rows
+    # Spans [start, stop) of the recording table that were forgotten before: no part of the run.
+    forgotten: NotRequired[list[list[int]]]
 
 
 class RunConfig(TypedDict):

@@ -28,6 +28,7 @@ from fadae.store import (
     Location,
     PublishedRecordings,
     code_size,
+    paths,
 )
 from fadae.summaries import WorkspaceSummary
 from fadae.training import (
@@ -447,7 +448,8 @@ class Workspace(Runs):
 
     @cached_property
     def _set(self) -> FeatureSet:
-        return FeatureSet.open(self.location, self._at)
+        has_tombstones = self._below is None or paths.TOMBSTONES in self._below
+        return FeatureSet.open(self.location, self._at, has_tombstones=has_tombstones)
 
     def _open_lazily(self, store: FrameStore) -> xr.Dataset:
         import xarray as xr

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         feature_specs,
         spread,
     )
+    from fadae.store.forgotten import Forgotten, keep_forgotten
     from fadae.store.frames import DamagedError, FrameStore, OvertakenError
     from fadae.store.history import (
         Publication,
@@ -71,6 +72,14 @@ if TYPE_CHECKING:
         read_ledger,
         write_commit,
     )
+    from fadae.store.tombstones import (
+        Tombstone,
+        Tombstones,
+        lines_of,
+        read_tombstones,
+        storable,
+        write_tombstones,
+    )
 else:
     __getattr__ = lazily(
         __name__,
@@ -84,6 +93,15 @@ else:
                 "feature_attrs",
                 "feature_specs",
                 "spread",
+            ],
+            "fadae.store.forgotten": ["Forgotten", "keep_forgotten"],
+            "fadae.store.tombstones": [
+                "Tombstone",
+                "Tombstones",
+                "lines_of",
+                "read_tombstones",
+                "storable",
+                "write_tombstones",
             ],
             "fadae.store.frames": ["DamagedError", "FrameStore", "OvertakenError"],
             "fadae.store.layout": ["BLOCK_FRAMES", "CHUNK_FRAMES"],
@@ -164,6 +182,7 @@ __all__ = [
     "BlockTask",
     "DamagedError",
     "FeatureSet",
+    "Forgotten",
     "FrameStore",
     "LedgerRuns",
     "Location",
@@ -174,6 +193,8 @@ __all__ = [
     "Publication",
     "PublishedRecordings",
     "RecordingRow",
+    "Tombstone",
+    "Tombstones",
     "attrs_of",
     "code_size",
     "create_plan",
@@ -187,8 +208,10 @@ __all__ = [
     "history_path",
     "improve_commit",
     "index_attrs",
+    "keep_forgotten",
     "keep_root",
     "ledger_pages",
+    "lines_of",
     "map_serially",
     "number_at",
     "open_publication",
@@ -203,6 +226,7 @@ __all__ = [
     "read_commit",
     "read_commits",
     "read_ledger",
+    "read_tombstones",
     "reconstruction_attrs",
     "reconstruction_path",
     "reconstruction_specs",
@@ -213,7 +237,9 @@ __all__ = [
     "side_scores",
     "source_path",
     "spread",
+    "storable",
     "superseded",
     "verify",
     "write_commit",
+    "write_tombstones",
 ]
