@@ -91,6 +91,11 @@ class Track:
         """The recording's identity, "item/file"."""
         return f"{self.item}/{self.file}"
 
+    @property
+    def bare(self) -> Self:
+        """The track without all that it is known by but its identity."""
+        return type(self)(self.item, self.file)
+
     def to_dict(self) -> dict[str, object]:
         """Return a JSON-able dict that `from_dict` reads back."""
         return dataclasses.asdict(self)

@@ -221,6 +221,10 @@ class WorkspaceSummary(StageSummary):
     sizes: Mapping[str, int]  # bytes by part: staging, features, audio, runs ...; total
     sizes_estimated: Sequence[str]  # the parts of which a sample tells
     failures: Sequence[FailureLine]  # the first 1000
+    forgotten: int = 0  # published recordings that tombstones hide: counted nowhere else
+    tombstones: int = 0
+    # Runs that trained on recordings forgotten since, and on how many.
+    learned_forgotten: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -231,3 +235,16 @@ class PruneSummary(StageSummary):
     bytes: int
     objects: int
     kinds: Mapping[str, PrunedKind]
+
+
+@dataclass(frozen=True, eq=False)
+class ForgetSummary(StageSummary):
+    """What a workspace forgets: in all, and what of it a call wrote and erased."""
+
+    tombstones: int  # in all
+    new: int  # by this call
+    recordings: int  # published ones that are hidden, in all
+    erased_recordings: int  # looked through by this call: zero without --erase
+    erased_frames: int  # rows that hold fill values now
+    erased_blocks: int  # of features and reconstructions, with such rows
+    learned: Mapping[str, int]  # runs that trained on what is forgotten, and on how many of it

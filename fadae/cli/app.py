@@ -15,6 +15,7 @@ from fadae._version import __version__
 from fadae.cli.admin import check, config, prune, verify, wait
 from fadae.cli.coding import decode, encode
 from fadae.cli.comparing import compare
+from fadae.cli.forgetting import forget
 from fadae.cli.kubernetes import conduct, kubernetes
 from fadae.cli.output import Summary, reporting
 from fadae.cli.progress import estimate, status
@@ -41,6 +42,7 @@ COMMANDS: tuple[Callable[..., Summary | Iterator[Summary] | None], ...] = (
     log,
     verify,
     prune,
+    forget,
     wait,
     estimate,
     config,

@@ -17,6 +17,7 @@ from fadae.store import (
     Location,
     PublishedRecordings,
     RecordingRow,
+    Tombstones,
     fresh_names,
     ledger_pages,
     paths,
@@ -174,15 +175,27 @@ class Inventory:
         return sum(f.failure_class is FailureClass.PERMANENT for f in self.failures)
 
 
-def take_inventory(location: Location, published: PublishedRecordings | None) -> Inventory:
-    """Return what the ledger holds; of published recordings nothing is read again."""
+def take_inventory(
+    location: Location,
+    published: PublishedRecordings | None,
+    tombstones: Tombstones,
+    hidden: int,
+) -> Inventory:
+    """Return what the ledger holds and is not forgotten; `hidden`: how many published ones are.
+
+    Of published recordings nothing is read again.
+    """
     pages = ledger_pages(location, published)
     fresh = [
         paths.staged(page.prefix, name)
         for page, names in zip(pages, location.concurrently(fresh_names, pages), strict=True)
         for name in names
     ]
-    commits = read_commits(location, fresh)
+    commits = [
+        one
+        for one in read_commits(location, fresh)
+        if not tombstones.match(one.track.id, one.track.item)
+    ]
     failures = [commit.failure for commit in commits if commit.failure is not None]
-    ok = (0 if published is None else len(published)) + len(commits) - len(failures)
+    ok = (0 if published is None else len(published)) - hidden + len(commits) - len(failures)
     return Inventory(ok, tuple(sorted(failures, key=lambda failure: failure.id)))

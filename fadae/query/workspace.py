@@ -29,6 +29,7 @@ from fadae.store import (
     PublishedRecordings,
     code_size,
     paths,
+    read_tombstones,
 )
 from fadae.summaries import WorkspaceSummary
 from fadae.training import (
@@ -409,7 +410,9 @@ class Workspace(Runs):
         """
         features = self._set if self._has_features else None
         published = PublishedRecordings(features.store) if features else None
-        held = take_inventory(self.location, published)
+        tombstones = read_tombstones(self.location)
+        hidden = len(features.forgotten) if features else 0
+        held = take_inventory(self.location, published, tombstones, hidden)
         config = features.attrs["transform"] if features else None
         failures: list[FailureLine] = [
             {"id": f.id, "class": str(f.failure_class), "reason": f.reason}
@@ -431,7 +434,19 @@ class Workspace(Runs):
             sizes={**sizes, "total": sum(sizes.values())},
             sizes_estimated=[part.name for part in parts if not part.exact],
             failures=failures,
+            forgotten=hidden,
+            tombstones=len(tombstones),
+            learned_forgotten=self.learned_forgotten(),
         )
+
+    def learned_forgotten(self) -> dict[str, int]:
+        """Return the runs that trained on recordings forgotten since, and on how many."""
+        gone = self._set.forgotten.silent.tolist() if self._has_features else []
+        found = {}
+        for run in self.runs if gone else ():
+            roles = self.roles(run)
+            found[run] = sum(roles[row] is Role.TRAINED for row in gone)
+        return {run: count for run, count in found.items() if count}
 
     def _codes(self) -> dict[str, str]:
         """Return what the codes of each run take, in words."""

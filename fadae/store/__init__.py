@@ -6,6 +6,7 @@ from fadae._lazy import lazily
 
 if TYPE_CHECKING:
     from fadae.store import generations, paths, verify
+    from fadae.store.erasure import Erased, erase
     from fadae.store.features import (
         NO_RECORDING,
         NO_SAMPLE,
@@ -56,7 +57,7 @@ if TYPE_CHECKING:
         reconstruction_specs,
         side_scores,
     )
-    from fadae.store.recording_index import index_attrs
+    from fadae.store.recording_index import index_attrs, token_of
     from fadae.store.release import release_published, release_staging
     from fadae.store.root_checks import restore_lost_root
     from fadae.store.samples import heard_span, samples_of
@@ -85,6 +86,7 @@ else:
         __name__,
         {
             "fadae.store": ["generations", "paths", "verify"],
+            "fadae.store.erasure": ["Erased", "erase"],
             "fadae.store.features": [
                 "FeatureSet",
                 "NO_RECORDING",
@@ -129,7 +131,7 @@ else:
             "fadae.store.root_checks": ["restore_lost_root"],
             "fadae.store.publication": ["publish", "published_plans"],
             "fadae.store.published": ["PublishedRecordings"],
-            "fadae.store.recording_index": ["index_attrs"],
+            "fadae.store.recording_index": ["index_attrs", "token_of"],
             "fadae.store.reconstruction": [
                 "CODE_BYTES",
                 "CODED_FRAMES",
@@ -181,6 +183,7 @@ __all__ = [
     "SUMS",
     "BlockTask",
     "DamagedError",
+    "Erased",
     "FeatureSet",
     "Forgotten",
     "FrameStore",
@@ -198,6 +201,7 @@ __all__ = [
     "attrs_of",
     "code_size",
     "create_plan",
+    "erase",
     "feature_attrs",
     "feature_specs",
     "features_sha256",
@@ -239,6 +243,7 @@ __all__ = [
     "spread",
     "storable",
     "superseded",
+    "token_of",
     "verify",
     "write_commit",
     "write_tombstones",

@@ -92,7 +92,12 @@ def marked(prefix: str, *key: str) -> str:
 
 def source_path(recording_id: str) -> str:
     """Return where a recording's original bytes lie when they are kept."""
-    return f"{SOURCES}/{staging_prefix(recording_id)}/{recording_key(recording_id)}"
+    return kept_source(recording_key(recording_id))
+
+
+def kept_source(key: str) -> str:
+    """Return the same of a recording's key."""
+    return f"{SOURCES}/{prefix_of(key)}/{key}"
 
 
 def listing(selection_sha256: str) -> str:

@@ -14,7 +14,7 @@ import hashlib
 import json
 import tempfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import IO, Self
 
@@ -155,7 +155,11 @@ class Plan:
         first = 0 if store is None else store.recording_rows
         planned = (one.columns for one in self.recordings() if one.row >= first)
         silent = erased_in(store, tombstones, planned).silent.tolist()
-        return dataclasses.replace(self, erased=tombstones.erasing, silent=frozenset(silent))
+        return self.marked(tombstones.erasing, silent)
+
+    def marked(self, erased: Tombstones, silent: Iterable[int] = ()) -> Self:
+        """Return the plan with what is erased of it, and which rows' sound is."""
+        return dataclasses.replace(self, erased=erased, silent=frozenset(silent))
 
     @property
     def token(self) -> str:
@@ -180,7 +184,7 @@ class Plan:
                 track = Track.from_dict(values["track"])
                 decoded = Decoded.from_dict(values["decoded"])
                 if self.erased.match(track.id, track.item):
-                    track, decoded = stripped(track), dataclasses.replace(decoded, source_sha1="")
+                    track, decoded = track.bare, dataclasses.replace(decoded, source_sha1="")
                 yield PlannedRecording(
                     track=track,
                     decoded=decoded,
@@ -227,25 +231,22 @@ def _sound(number: int) -> Iterator[None]:
         ) from error
 
 
-def stripped(track: Track) -> Track:
-    """Return a track without all that it was known by but its identity."""
-    return Track(track.item, track.file)
-
-
-def erase_from_plan(plan: Plan) -> bool:
-    """Write a plan again without what is erased of it, unless it is so; return whether it was not.
+def erase_from_plan(plan: Plan) -> None:
+    """Write a plan again without what is erased of it, unless it is so already.
 
     It keeps its token, which blocks and index are under.
     """
     location, path = plan.location, plan_path(plan.header.number)
-    stored, version = location.read_version(path)
-    first, *lines = gzip.decompress(stored).splitlines(keepends=True)
-    made = [_without_track(line, plan.erased) for line in lines]
-    if made == lines:
-        return False
-    header = {**json.loads(first), _FIRST_SHA256: plan.sha256}
-    data = b"".join([encoded(header), *made])
-    return location.replace(path, gzip.compress(data, compresslevel=1, mtime=0), version)
+    while True:
+        stored, version = location.read_version(path)
+        first, *lines = gzip.decompress(stored).splitlines(keepends=True)
+        made = [_without_track(line, plan.erased) for line in lines]
+        if made == lines:
+            return
+        header = {**json.loads(first), _FIRST_SHA256: plan.sha256}
+        data = b"".join([encoded(header), *made])
+        if location.replace(path, gzip.compress(data, compresslevel=1, mtime=0), version):
+            return
 
 
 def _without_track(line: bytes, erased: Tombstones) -> bytes:
@@ -254,7 +255,7 @@ def _without_track(line: bytes, erased: Tombstones) -> bytes:
     if not erased.match(track.id, track.item):
         return line
     decoded = {**values["decoded"], "source_sha1": ""}
-    return encoded({**values, "track": stripped(track).to_dict(), "decoded": decoded})
+    return encoded({**values, "track": track.bare.to_dict(), "decoded": decoded})
 
 
 def create_plan(

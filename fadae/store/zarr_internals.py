@@ -95,6 +95,20 @@ def merged_object(
     return data
 
 
+def filled_object(array: zarr.Array[Any], index: int, stored: bytes, rows: Array) -> bytes:
+    """Return an object at a place along the first axis with single rows filled."""
+    first = index * array.chunks[0]
+    key, objects = object_key(array, index), dict[str, Any]()
+    objects[key] = default_buffer_prototype().buffer.from_bytes(stored)
+    memory = zarr.storage.StorePath(zarr.storage.MemoryStore(objects))
+    view = with_rows(array, first + array.chunks[0], memory)
+    values = np.asarray(view[first:])
+    values[np.asarray(rows) - first] = array.fill_value
+    view[first:] = values
+    data: bytes = objects[key].to_bytes()
+    return data
+
+
 def blanked_object(
     array: zarr.Array[Any], index: int, stored: bytes, spans: list[tuple[int, int]]
 ) -> bytes:
