@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gzip
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from fadae.store.verify import verify
 from tests.s3 import S3Server
 from tests.store.staged import HOP, noise, stage, stage_all, tree
 
-LENGTHS = {"a/1": 20 * HOP, "a/2": 30 * HOP, "b/1": 1100 * HOP, "c/live 1": 7 * HOP}
+LENGTHS = {"a/1": 20 * HOP, "a/2": 30 * HOP, "b/1": 12 * HOP, "c/live 1": 7 * HOP}
 
 
 def filled(location: Location) -> Location:
@@ -215,12 +216,13 @@ def test_erasing_goes_on_wherever_it_was_killed(
     """Killed at its n-th write or removal, for every n: run again, it ends with the same bytes."""
     at = "2026-11-27T00:00:00+00:00"
     monkeypatch.setattr(Tombstone, "of", lambda *a, **k: _made(at, *a, **k))
-    first = filled(Location(str(tmp_path / "whole")))
+    filled(Location(str(tmp_path / "before")))
+    first = Location(str(shutil.copytree(tmp_path / "before", tmp_path / "whole")))
     before = {n: fadae.open(first.url).audio(n) for n in ("a/1", "c/live 1")}
     forget(first, ["b/1", "*/again", "a/2"], "asked", erase_bytes=True)
     expected, wanted, n = tree(tmp_path / "whole"), -1, 0
     while True:
-        location = filled(Location(str(tmp_path / str(n))))
+        location = Location(str(shutil.copytree(tmp_path / "before", tmp_path / str(n))))
         with monkeypatch.context() as patched:
             done = _killing(patched, wanted)
             with contextlib.suppress(Killed):
