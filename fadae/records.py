@@ -43,6 +43,9 @@ def sha256_hex(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
+_LICENCE = "licence not admitted:"  # how the reason of such a failure begins
+
+
 class FailureClass(StrEnum):
     """Whether a failed recording is worth asking for again."""
 
@@ -125,6 +128,16 @@ class Failure:
         transient = isinstance(error, TransientFailure)
         kind = FailureClass.TRANSIENT if transient else FailureClass.PERMANENT
         return cls(recording_id, kind, str(error), attempts)
+
+    @classmethod
+    def of_licence(cls, recording_id: str, why: str) -> Self:
+        """Return the failure of a recording whose licence is not admitted."""
+        return cls(recording_id, FailureClass.PERMANENT, f"{_LICENCE} {why}")
+
+    @property
+    def is_of_licence(self) -> bool:
+        """Whether it is a policy that keeps the recording out: another one may take it."""
+        return self.reason.startswith(_LICENCE)
 
     @classmethod
     def from_dict(cls, values: object) -> Self:

@@ -49,6 +49,8 @@ class IngestSummary(StageSummary):
     quarantined: int = 0  # they will never be had
     audio_seconds: float = 0.0
     bytes: int = 0  # of the sources' files
+    forgotten: int = 0  # listed, and not asked for: tombstones say so; counted nowhere else
+    excluded: int = 0  # listed, and not asked for: --exclude names them
     failures: Sequence[FailureLine] = field(default_factory=list)  # the first 1000, by id
 
 

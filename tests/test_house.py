@@ -26,6 +26,7 @@ ROOMS = (
     "progress",
     "records",
     "summaries",
+    "licences",
     "config",
     "kubernetes",
     "transform",

@@ -157,7 +157,8 @@ def _delete(location: Location, keys: Iterable[str]) -> None:
 
 def _erase_listings(location: Location, erased: Tombstones) -> None:
     """Leave no more than identities of what sources listed."""
-    for selection in location.names(INGESTS):
+    selections = (name for name in location.names(INGESTS) if not name.endswith(".json"))
+    for selection in selections:
         folder = f"{INGESTS}/{selection}/tracks"
         for name in location.names(folder):
             path, done = f"{folder}/{name}", False
