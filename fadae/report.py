@@ -174,7 +174,8 @@ def _recording(
     ):
         name = f"{number:03d}-{label}.ogg"
         samples = workspace.audio(recording.id, span, source)
-        files[name] = encode(samples, workspace.rate_hz, "ogg")
+        tags = workspace.tags(source, recording.id)
+        files[name] = encode(samples, workspace.rate_hz, "ogg", tags)
         players.append(
             f'<label>{label}<audio controls preload="none" src="{name}"></audio></label>'
         )

@@ -223,6 +223,9 @@ class WorkspaceSummary(StageSummary):
     sizes: Mapping[str, int]  # bytes by part: staging, features, audio, runs ...; total
     sizes_estimated: Sequence[str]  # the parts of which a sample tells
     failures: Sequence[FailureLine]  # the first 1000
+    # Published recordings by licence, as SPDX names it, or `unknown`; of many a sample tells.
+    licences: Mapping[str, int] = field(default_factory=dict)
+    licences_estimated: bool = False
     forgotten: int = 0  # published recordings that tombstones hide: counted nowhere else
     tombstones: int = 0
     # Runs that trained on recordings forgotten since, and on how many.

@@ -9,7 +9,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import overload
 
+import numpy as np
+
 from fadae.errors import UnknownNameError, unknown
+from fadae.licences import LicencePolicy
+from fadae.query.licences import admitted_rows
 from fadae.records import Failure, FailureClass
 from fadae.store import (
     FeatureSet,
@@ -118,12 +122,19 @@ class Recordings(Sequence[Recording]):
         """Return recordings whose title, creator, item and file hold every word, in any case."""
         return [self[int(row)] for row in self.rows(text)[:limit]]
 
-    def rows(self, text: str) -> Sequence[int]:
-        """Return the places here of what `search` finds, rising: 8 bytes for each."""
+    def rows(self, text: str, licence: LicencePolicy | None = None) -> Sequence[int]:
+        """Return the places here of what `search` finds, rising: 8 bytes for each.
+
+        licence: only those of licences that this admits.
+        """
         words = text.casefold().split()
-        if not words:
+        if not words and licence is None:
             return range(len(self))
-        found = self._forgotten.without(self._published.matching(words))
+        every = np.arange(len(self._published))
+        found = self._published.matching(words) if words else every
+        if licence is not None:
+            found = np.intersect1d(found, admitted_rows(self._features, licence))
+        found = self._forgotten.without(found)
         return array("q", self._forgotten.positions(found).tobytes())
 
     def _between(self, start: int, stop: int) -> Iterator[Recording]:
