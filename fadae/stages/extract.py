@@ -162,9 +162,20 @@ def extract_shard(task: BlockTask) -> bool:
     except NoInputError:
         if store.has_block(task.block, task.plan):  # by another driver, which let the PCM go
             return False
+        _ensure_none_erased(task)
         raise
     store.write_block(task.block, rows, under=task.plan)
     return True
+
+
+def _ensure_none_erased(task: BlockTask) -> None:
+    """Raise TransientError where a recording of a block was erased since it was planned."""
+    erased = read_tombstones(task.location).erasing
+    for part in task.parts:
+        if erased.match(part.recording_id, part.recording_id.partition("/")[0]):
+            raise TransientError(
+                f"{part.recording_id} was erased meanwhile; run the same command again"
+            )
 
 
 def _plan(
