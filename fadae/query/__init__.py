@@ -6,6 +6,7 @@ from fadae._lazy import lazily
 
 if TYPE_CHECKING:
     from fadae.query.history import PublicationLine, trained_on
+    from fadae.query.licences import admitted_rows
     from fadae.query.recordings import Recording, Recordings
     from fadae.query.runs import ORIGINAL, TRANSFORM
     from fadae.query.status import (
@@ -20,6 +21,7 @@ else:
         __name__,
         {
             "fadae.query.history": ["PublicationLine", "trained_on"],
+            "fadae.query.licences": ["admitted_rows"],
             "fadae.query.recordings": ["Recording", "Recordings"],
             "fadae.query.runs": ["ORIGINAL", "TRANSFORM"],
             "fadae.query.status": [
@@ -40,6 +42,7 @@ __all__ = [
     "Recordings",
     "Workspace",
     "WorkspaceStatus",
+    "admitted_rows",
     "open",
     "samples",
     "status_of",

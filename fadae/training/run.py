@@ -90,7 +90,7 @@ def open_dataset(
     stale = StaleRecordings.after(features, rows)
     stale.warn(config.run)
     if forgotten is None:
-        forgotten = _spans(_forgotten_below(features, 0, rows))
+        forgotten = forgotten_now(features, rows)
     divided = divide(features, rows, config.holdout, config.seed, growths, forgotten)
     split = divided.split
     if config.max_frames is not None:
@@ -209,6 +209,11 @@ def _forgotten_below(features: FeatureSet, low: int, rows: int) -> Int64:
     gone = features.forgotten
     wanted = (gone.counts > 0) & (gone.starts >= low) & (gone.starts < rows)
     return np.asarray(gone.silent[wanted])
+
+
+def forgotten_now(features: FeatureSet, rows: int) -> list[list[int]]:
+    """Return what a run that begins now on the first rows leaves out, for `divide`."""
+    return _spans(_forgotten_below(features, 0, rows))
 
 
 def _spans(rows: Int64) -> list[list[int]]:

@@ -18,7 +18,7 @@ from fadae.errors import NoInputError, UsageError
 from fadae.records import RunConfig
 from fadae.store import FeatureSet, Location, paths
 from fadae.summaries import TrainSummary
-from fadae.training.run import Run, divide, sample_of
+from fadae.training.run import Run, divide, forgotten_now, sample_of
 
 log = logging.getLogger("fadae.training")
 
@@ -129,8 +129,8 @@ def sides_of(features: FeatureSet, config: RunConfig | None) -> dict[Side, RowSe
     """
     every = every_row(features)
     if config is None:
-        rule = TrainConfig()
-        split = divide(features, features.rows, rule.holdout, rule.seed).split
+        rule, gone = TrainConfig(), forgotten_now(features, features.rows)
+        split = divide(features, features.rows, rule.holdout, rule.seed, forgotten=gone).split
         train, holdout = split.train, split.holdout
     else:
         found = split_of(features, config)
@@ -147,7 +147,7 @@ def sides_of(features: FeatureSet, config: RunConfig | None) -> dict[Side, RowSe
 
 
 def every_row(features: FeatureSet) -> RowSet:
-    """Return all rows of music, repeated PCM once; a span is one recording."""
+    """Return all rows of music that is not forgotten, repeated PCM once; a span is a recording."""
     starts, rows = owners(features)
     return RowSet.of(starts, starts + features.recordings.frame_count[rows])
 
@@ -155,10 +155,11 @@ def every_row(features: FeatureSet) -> RowSet:
 def owners(features: FeatureSet) -> tuple[Int64, Int64]:
     """Return (starts, rows): where recordings begin on the frame axis, and which they are.
 
-    Of those that share their frames the first. What is handed on is named and chosen by this.
+    Of those that share their frames the first that is not forgotten. What is handed on is named
+    and chosen by this.
     """
     table = features.recordings
-    rows = np.flatnonzero(table.frame_count > 0)
+    rows = features.forgotten.without(np.flatnonzero(table.frame_count > 0))
     starts, first = np.unique(table.frame_start[rows], return_index=True)
     return starts.astype(np.int64), rows[first]
 
