@@ -6,7 +6,7 @@ import functools
 import logging
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 import numpy as np
@@ -16,7 +16,7 @@ from fadae.config import TrainConfig
 from fadae.data import RowSet
 from fadae.errors import NoInputError, UsageError
 from fadae.records import RunConfig
-from fadae.store import FeatureSet, Location, paths
+from fadae.store import FeatureSet, Forgotten, Location, paths
 from fadae.summaries import TrainSummary
 from fadae.training.run import Run, divide, forgotten_now, sample_of
 
@@ -46,8 +46,9 @@ class RunSplit:
 
     roles: tuple[Role, ...]  # [recordings], in the order of the recording table
     ids: tuple[str, ...]  # [recordings]
-    trained_rows: RowSet
+    trained_rows: RowSet  # of recordings forgotten since neither holds a row
     held_out_rows: RowSet
+    forgotten: Forgotten = field(default_factory=Forgotten)  # now: listed by no role
 
     @property
     def trained(self) -> list[str]:
@@ -81,7 +82,8 @@ class RunSplit:
         return float(rows[0]) * hop_seconds, float(rows[-1] + 1) * hop_seconds
 
     def _with(self, role: Role) -> list[str]:
-        return [one for one, its in zip(self.ids, self.roles, strict=True) if its is role]
+        pairs = enumerate(zip(self.ids, self.roles, strict=True))
+        return [one for row, (one, its) in pairs if its is role and row not in self.forgotten]
 
 
 def split_of(features: FeatureSet, config: RunConfig | None) -> RunSplit:
@@ -110,7 +112,18 @@ def split_of(features: FeatureSet, config: RunConfig | None) -> RunSplit:
         known.get(start, Role.UNSEEN) if count else Role.UNSEEN
         for start, count in zip(table.frame_start.tolist(), table.frame_count.tolist(), strict=True)
     )
-    return RunSplit(roles, ids, trained, held_out)
+    gone = features.forgotten
+    return RunSplit(roles, ids, _heard(trained, gone), _heard(held_out, gone), gone)
+
+
+def _heard(rows: RowSet, forgotten: Forgotten) -> RowSet:
+    """Return the spans, each within a recording, but for those that are silent."""
+    if not len(forgotten.starts):
+        return rows
+    before = np.searchsorted(forgotten.starts, rows.starts, side="right") - 1
+    ends = forgotten.starts[before] + forgotten.counts[before]
+    kept = (before < 0) | (rows.starts >= ends)
+    return RowSet.of(rows.starts[kept], rows.stops[kept], rows.key)
 
 
 class Side(StrEnum):

@@ -55,6 +55,10 @@ def test_a_new_run_draws_no_forgotten_row(location: Location, erase_bytes: bool)
     told = forget(location, split.trained[:1], "asked", erase_bytes=erase_bytes)
     assert split_of(FeatureSet.open(location), config).roles == before
     assert told.learned == {"default": 1}
+    now = split_of(FeatureSet.open(location), config)
+    assert now.trained == split.trained[1:] and now.held_out == split.held_out
+    assert now.trained_rows.count < split.trained_rows.count
+    assert now.held_out_rows.count == split.held_out_rows.count
     info = fadae.open(location.url).info()
     assert info.learned_forgotten == {"default": 1} and info.forgotten == 2
 
