@@ -16,6 +16,7 @@ from fadae.cli.admin import check, config, prune, verify, wait
 from fadae.cli.coding import decode, encode
 from fadae.cli.comparing import compare
 from fadae.cli.export import cite, export
+from fadae.cli.forgetting import forget
 from fadae.cli.kubernetes import conduct, kubernetes
 from fadae.cli.output import Summary, reporting
 from fadae.cli.progress import estimate, status
@@ -51,6 +52,7 @@ COMMANDS: tuple[Callable[..., Summary | Iterator[Summary] | None], ...] = (
     log,
     verify,
     prune,
+    forget,
     wait,
     estimate,
     config,

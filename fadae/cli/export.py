@@ -25,12 +25,8 @@ Split = Annotated[
     str | None, typer.Option(metavar="SIDE", help="train, holdout or unseen only; default all.")
 ]
 Licence = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar="PATTERN",
-        help="Only recordings with this licence, as '*/licenses/by/*' or unknown; repeatable, or "
-        "separated by commas.",
-    ),
+    str | None,
+    typer.Option(metavar="POLICY", help="Only recordings of these licences: see ingest."),
 ]
 PieceSeconds = Annotated[
     float, typer.Option("--seconds", min=0.1, max=600, help="Length of a piece of a recording.")
@@ -60,9 +56,9 @@ def export(
 
     request = exports.Request(
         format=format,
-        what=_parts([what]),
+        what=_parts(what),
         split=split,
-        licences=_parts(licence or []),
+        licence=licence,
         run=run,
         seconds=seconds,
         shard_mb=shard_mb,
@@ -82,7 +78,7 @@ def cite(workspace: str = picked(Job, "workspace"), style: Style = "bibtex") -> 
         sys.stdout.write(part)
 
 
-def _parts(values: list[str]) -> tuple[str, ...]:
-    """Return the parts of texts between commas, each once."""
-    parts = (part.strip() for value in values for part in value.split(","))
+def _parts(text: str) -> tuple[str, ...]:
+    """Return the parts of a text between commas, each once."""
+    parts = (part.strip() for part in text.split(","))
     return tuple(dict.fromkeys(part for part in parts if part))

@@ -12,6 +12,7 @@ import numpy as np
 from fadae._version import __version__
 from fadae.data import key_of
 from fadae.export.plan import Request
+from fadae.licences import shown
 from fadae.records import CodeSize, SideScores, TransformConfig
 from fadae.store import RecordingRow
 
@@ -33,7 +34,7 @@ class Tally:
         """Count one."""
         self.recordings += 1
         self.seconds += recording.seconds
-        _count(self.licences, recording.licence.strip() or "unknown", recording.seconds)
+        _count(self.licences, shown(recording.licence), recording.seconds)
         _count(self.items, recording.item, recording.seconds)
         self._hashes.append(key_of(recording.item))
 
@@ -80,8 +81,8 @@ def card(about: About, tally: Tally) -> str:
         "## How to load\n",
         _loading(request),
         "## Licences\n",
-        "As the sources tell them. `SOURCES.jsonl` has title, creator, licence and address of "
-        "every recording, `CITATION.cff` how to cite them.\n",
+        "As SPDX names them, where the sources say so. `SOURCES.jsonl` has title, creator, licence "
+        "and address of every recording, `CITATION.cff` how to cite them.\n",
         _hours(["Licence", "Hours"], tally.licences),
         "## Sources\n",
         _hours(["Item", "Hours"], tally.items, tally.item_count),

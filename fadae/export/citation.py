@@ -18,6 +18,7 @@ import yaml
 from fadae.arrays import Array
 from fadae.data import key_of
 from fadae.errors import unknown
+from fadae.licences import UNKNOWN, shown, spdx
 from fadae.records import sha256_hex
 from fadae.store import PublishedRecordings, RecordingRow
 
@@ -25,6 +26,8 @@ STYLES = ("bibtex", "cff")
 NOBODY = "Unknown"
 _MOST_CREATORS = 20  # of an item, or of the whole
 _WEB = re.compile(r"(https|http|ftp|sftp)://.+")
+# Identifiers that version 1.2.0 of the format knows; there are ports and marks it does not.
+_IN_SCHEMA = re.compile(r"CC0-1\.0|CC-BY(-NC)?(-ND|-SA)?-(1\.0|2\.0|2\.5|3\.0|4\.0)")
 _LATEX = {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
@@ -116,8 +119,11 @@ def _reference(source: Source) -> dict[str, object]:
     }
     if source.url:
         found["url"] = _quoted(source.url)
-    told = source.licences or ("unknown",)
-    if len(told) == 1 and _WEB.fullmatch(told[0]):
+    told = source.licences or (UNKNOWN,)
+    known = spdx(told[0]) if len(told) == 1 else None
+    if known is not None and _IN_SCHEMA.fullmatch(known):
+        found["license"] = known
+    elif len(told) == 1 and _WEB.fullmatch(told[0]):
         found["license-url"] = _quoted(told[0])
     else:
         found["notes"] = f"Licence: {'; '.join(told)}"
@@ -145,7 +151,7 @@ def _bibtex(source: Source) -> str:
     }
     if source.url:
         fields["howpublished"] = f"\\url{{{_quoted(source.url)}}}"
-    fields["note"] = f"Licence: {_latex('; '.join(source.licences) or 'unknown')}"
+    fields["note"] = f"Licence: {_latex('; '.join(map(shown, source.licences)) or UNKNOWN)}"
     body = "".join(f"  {name} = {{{value}}},\n" for name, value in fields.items())
     return f"@misc{{{key},\n{body}}}\n"
 

@@ -32,6 +32,7 @@ from fadae.export.plan import (
     shards,
 )
 from fadae.export.shards import export_shard, json_line
+from fadae.licences import UNKNOWN, spdx
 from fadae.query import Workspace
 from fadae.records import canonical_json
 from fadae.store import (
@@ -60,7 +61,7 @@ class Head(TypedDict):
     format: str
     what: list[str]
     split: str | None
-    licences: list[str]
+    licence: str | None
     seconds: float
     shard_mb: int
     codes_run: str | None
@@ -194,7 +195,7 @@ def _head(chosen: _Chosen, request: Request, rows: int, plan: Plan) -> Head:
         "format": request.format,
         "what": sorted(request.what),
         "split": request.split,
-        "licences": sorted(request.licences),
+        "licence": None if request.policy is None else str(request.policy),
         "seconds": request.seconds,
         "shard_mb": request.shard_mb,
         "codes_run": chosen.codes_run,
@@ -288,6 +289,7 @@ def _tell(chosen: _Chosen, request: Request, plan: Plan, work: _Work, target: Lo
             tally.add(row)
             texts = ("id", "title", "creator", "licence", "url", "sha1")
             line = {name: str(getattr(row, name)) for name in texts}
+            line["licence_id"] = spdx(row.licence) or UNKNOWN
             file.write(json_line({**line, "seconds": row.seconds}))
     target.write_bytes(CARD, card(_about(chosen, request, plan, work), tally).encode())
     sources = sources_of(row for _, row in rows_of(published, wanted))
@@ -309,8 +311,10 @@ def _about(chosen: _Chosen, request: Request, plan: Plan, work: _Work) -> About:
         )
         for side, spans in plan.spans.items()
     }
-    held = workspace.info().recordings
+    told = workspace.info()
+    held = told.recordings
     exclusions = {
+        "that are to be forgotten": told.forgotten,
         "of other licences than asked for": plan.left_out,
         "with the samples of another one, which stands for them": plan.repeats,
         "that could not be had yet": held["failed"],

@@ -7,7 +7,6 @@ task says and of published rows, which never change: written twice, it has the s
 from __future__ import annotations
 
 import dataclasses
-import fnmatch
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -17,8 +16,10 @@ import numpy as np
 from fadae.arrays import Array, Int64
 from fadae.data import RowSet
 from fadae.errors import UsageError, unknown
+from fadae.licences import LicencePolicy
+from fadae.query import admitted_rows
 from fadae.records import RunConfig, canonical_json, sha256_hex
-from fadae.store import FeatureSet, FrameStore, Location, PublishedRecordings
+from fadae.store import FeatureSet, FrameStore, Location
 from fadae.training import Side, owners, sides_of
 
 Format = Literal["webdataset", "parquet", "audiofolder"]
@@ -37,7 +38,7 @@ class Request:
     format: str
     what: tuple[str, ...] = ("audio", "metadata")
     split: str | None = None
-    licences: tuple[str, ...] = ()
+    licence: str | None = None  # a policy, as `ingest --licence` takes one
     run: str | None = None
     seconds: float = 30.0
     shard_mb: int = 256
@@ -60,6 +61,12 @@ class Request:
             raise UsageError(f"seconds must be above 0 and at most {MOST_SECONDS:g}")
         if self.shard_mb < 1:
             raise UsageError("shard_mb must be at least 1")
+        _ = self.policy
+
+    @property
+    def policy(self) -> LicencePolicy | None:
+        """Which licences are admitted; None: all. Raises UsageError."""
+        return None if self.licence is None else LicencePolicy.of(self.licence)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,8 +155,9 @@ def plan_of(
     Memory: 24 bytes a recording.
     """
     starts, recordings = owners(features)
-    wanted = _licensed(features, request.licences)
-    kept = np.ones(len(recordings), bool) if wanted is None else wanted[recordings]
+    policy = request.policy
+    admitted = recordings if policy is None else admitted_rows(features, policy)
+    kept = np.isin(recordings, admitted)
     spans = {}
     for side, rowset in sides_of(features, config).items():
         if request.split in (None, side):
@@ -163,31 +171,6 @@ def _spans(rows: RowSet, starts: Int64, recordings: Int64, kept: Array, stop: in
     there = kept[of] & (rows.stops <= stop)
     found = np.stack([recordings[of], rows.starts, rows.stops], axis=1)[there]
     return np.ascontiguousarray(found, dtype=np.int64)
-
-
-def _licensed(features: FeatureSet, licences: Sequence[str]) -> Array | None:
-    """Return whether each recording of the table has a licence asked for; None: all have."""
-    if not licences:
-        return None
-    published = PublishedRecordings(features.store)
-    found = np.zeros(len(published), bool)
-    for row, columns in enumerate(published.every()):
-        found[row] = is_licensed(columns.licence, licences)
-    return found
-
-
-def is_licensed(licence: str, wanted: Sequence[str]) -> bool:
-    """Return whether a recording's licence, as its source tells it, is one of those wanted.
-
-    Patterns of the whole text in any case; "unknown" is none.
-
-    >>> is_licensed("https://creativecommons.org/licenses/by/4.0/", ["*/licenses/by/*"])
-    True
-    >>> is_licensed("", ["cc0"]), is_licensed("", ["unknown"])
-    (False, True)
-    """
-    folded = licence.strip().casefold() or "unknown"
-    return any(fnmatch.fnmatchcase(folded, pattern.strip().casefold()) for pattern in wanted)
 
 
 def piece_rows_of(features: FeatureSet, seconds: float) -> int:

@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from fadae.arrays import Array, Int16
-from fadae.audio import from_pcm, write
+from fadae.audio import Tags, from_pcm, write
 from fadae.errors import TransientError
 from fadae.export.plan import ShardTask, piece_edges
+from fadae.licences import UNKNOWN, spdx
 from fadae.store import (
     FeatureSet,
     FrameStore,
@@ -31,11 +32,12 @@ class Sample:
     pcm: Int16 | None  # [samples]
     rate_hz: int
     metadata: Mapping[str, str | int | float]
+    tags: Tags
 
     def flac(self) -> bytes:
-        """Return its sound as a FLAC file: the samples as they are stored."""
+        """Return its sound as a FLAC file, tagged: the samples as they are stored."""
         assert self.pcm is not None, "its sound was asked for"
-        return write.encode(from_pcm(self.pcm), self.rate_hz, "flac")
+        return write.encode(from_pcm(self.pcm), self.rate_hz, "flac", self.tags)
 
 
 def sample_key(recording_key: str, first_row: int) -> str:
@@ -59,6 +61,13 @@ def samples_of(task: ShardTask) -> Iterator[Sample]:
     rate_hz = features.transform.sample_rate_hz
     for span in task.spans:
         recording = published.row(span.recording)
+        tags = Tags(
+            title=recording.title,
+            creator=recording.creator,
+            licence=recording.licence,
+            licence_id=spdx(recording.licence) or UNKNOWN,
+            source=recording.id,
+        )
         edges = piece_edges(span.start, span.stop, task.piece_rows)
         windows = {name: _Window(read, edges[span.last_piece]) for name, read in reads.items()}
         for piece in range(span.first_piece, span.last_piece):
@@ -72,7 +81,7 @@ def samples_of(task: ShardTask) -> Iterator[Sample]:
                 pcm = found.pop("audio").reshape(-1)[: max(samples, 1)]
                 pcm = pcm if samples > 0 else pcm * 0
             metadata = _described(task, recording, first * hop / rate_hz, samples / rate_hz)
-            yield Sample(sample_key(recording.key, first), found, pcm, rate_hz, metadata)
+            yield Sample(sample_key(recording.key, first), found, pcm, rate_hz, metadata, tags)
 
 
 def _described(
@@ -88,6 +97,7 @@ def _described(
     if "metadata" in task.what:
         texts = ("item", "file", "title", "creator", "licence", "url", "sha1")
         told |= {name: str(getattr(recording, name)) for name in texts}
+        told["licence_id"] = spdx(recording.licence) or UNKNOWN
     return told
 
 

@@ -7,6 +7,7 @@ from fadae._lazy import lazily
 if TYPE_CHECKING:
     from fadae.query.duplicates import Copy, Family, families
     from fadae.query.history import PublicationLine, trained_on
+    from fadae.query.licences import admitted_rows
     from fadae.query.notebook import Excerpt
     from fadae.query.overlay_curves import Overlay, curve, curves, overlay
     from fadae.query.recordings import Recording, Recordings
@@ -28,6 +29,7 @@ else:
             "fadae.query.duplicates": ["Copy", "Family", "families"],
             "fadae.query.history": ["PublicationLine", "trained_on"],
             "fadae.query.notebook": ["Excerpt"],
+            "fadae.query.licences": ["admitted_rows"],
             "fadae.query.recordings": ["Recording", "Recordings"],
             "fadae.query.run_lines": ["HEADS", "SORTS", "RunLine", "RunTable"],
             "fadae.query.runs": ["ORIGINAL", "TRANSFORM"],
@@ -61,6 +63,7 @@ __all__ = [
     "Similar",
     "Workspace",
     "WorkspaceStatus",
+    "admitted_rows",
     "corpus_map",
     "curve",
     "curves",

@@ -15,10 +15,12 @@ from numpy.typing import NDArray
 
 from fadae import html
 from fadae.arrays import Float32
-from fadae.audio import from_pcm
+from fadae.audio import Tags, from_pcm
 from fadae.errors import NoInputError, UsageError, unknown
+from fadae.licences import UNKNOWN, spdx
 from fadae.query import notebook
 from fadae.query.history import PublicationLine, history
+from fadae.query.licences import licence_counts
 from fadae.query.notebook import Excerpt
 from fadae.query.recordings import Recording, Recordings, take_inventory
 from fadae.query.runs import ORIGINAL, TRANSFORM, Runs
@@ -33,6 +35,8 @@ from fadae.store import (
     PublishedRecordings,
     attrs_of,
     code_size,
+    paths,
+    read_tombstones,
 )
 from fadae.summaries import WorkspaceSummary
 from fadae.training import (
@@ -382,6 +386,21 @@ class Workspace(Runs):
         offset = span.start - first * hop
         return hops.reshape(-1)[offset : offset + span.count]
 
+    def tags(self, source: str, *recording_ids: str) -> Tags:
+        """Return what a file is to say of itself that holds a source's sound of recordings."""
+        found = [self.recordings.find(one) for one in recording_ids]
+        licences = list(dict.fromkeys(one.licence for one in found if one.licence))
+        run = "" if source in (ORIGINAL, TRANSFORM) else source
+        return Tags(
+            title=found[0].title if len(found) == 1 else "",
+            creator=", ".join(dict.fromkeys(one.creator for one in found if one.creator)),
+            licence=", ".join(licences),
+            licence_id=", ".join(dict.fromkeys(spdx(one.licence) or UNKNOWN for one in found)),
+            source=", ".join(one.id for one in found),
+            run=run,
+            model_sha256=(run_summary(self.location, run).model_sha256 or "") if run else "",
+        )
+
     def show(
         self, recording_id: str, seconds: Range = None, source: str = ORIGINAL, hz: Range = None
     ) -> Excerpt:
@@ -538,7 +557,10 @@ class Workspace(Runs):
         """
         features = self._set if self._has_features else None
         published = PublishedRecordings(features.store) if features else None
-        held = take_inventory(self.location, published)
+        tombstones = read_tombstones(self.location)
+        hidden = len(features.forgotten) if features else 0
+        licences, counted = licence_counts(features) if features else ({}, True)
+        held = take_inventory(self.location, published, tombstones, hidden)
         config = features.attrs["transform"] if features else None
         failures: list[FailureLine] = [
             {"id": f.id, "class": str(f.failure_class), "reason": f.reason}
@@ -560,7 +582,21 @@ class Workspace(Runs):
             sizes={**sizes, "total": sum(sizes.values())},
             sizes_estimated=[part.name for part in parts if not part.exact],
             failures=failures,
+            licences=licences,
+            licences_estimated=not counted,
+            forgotten=hidden,
+            tombstones=len(tombstones),
+            learned_forgotten=self.learned_forgotten(),
         )
+
+    def learned_forgotten(self) -> dict[str, int]:
+        """Return the runs that trained on recordings forgotten since, and on how many."""
+        gone = self._set.forgotten.silent.tolist() if self._has_features else []
+        found = {}
+        for run in self.runs if gone else ():
+            roles = self.roles(run)
+            found[run] = sum(roles[row] is Role.TRAINED for row in gone)
+        return {run: count for run, count in found.items() if count}
 
     def _codes(self) -> dict[str, str]:
         """Return what the codes of each run take, in words."""
@@ -577,7 +613,8 @@ class Workspace(Runs):
 
     @cached_property
     def _set(self) -> FeatureSet:
-        return FeatureSet.open(self.location, self._at)
+        has_tombstones = self._below is None or paths.TOMBSTONES in self._below
+        return FeatureSet.open(self.location, self._at, has_tombstones=has_tombstones)
 
     def _open_lazily(self, store: FrameStore) -> xr.Dataset:
         import xarray as xr

@@ -90,7 +90,8 @@ class WorkspaceSession:
         """Return a hash of what says that rows, runs or reconstructions have come or gone."""
         runs = self.location.names(paths.RUNS)
         trained = list(self.location.concurrently(self._has_model, runs))
-        digest = hashlib.sha256(repr((runs, trained)).encode())
+        tombstones = self.location.names(paths.TOMBSTONES)
+        digest = hashlib.sha256(repr((runs, trained, tombstones)).encode())
         documents = [f"{paths.FEATURES}/zarr.json"]
         for run in runs:
             # A run trained afresh may have the same config; its summary has its model's hash.

@@ -24,6 +24,7 @@ import fadae
 from fadae.errors import NoInputError, TransientError, UsageError
 from fadae.export.driver import CITATION, HEAD, export
 from fadae.export.plan import Request, piece_edges
+from fadae.forget import forget
 from fadae.query.workspace import Workspace
 from fadae.stages.reconstruct import reconstruct
 from fadae.store.features import FeatureSet
@@ -103,7 +104,7 @@ def check_sample(workspace: Workspace, told: dict[str, Any], sample: dict[str, A
     assert len(samples) == round(told["seconds"] * rate_hz) > 0
     recording = workspace.recording(told["id"])
     assert told["title"] == recording.title
-    assert told["licence"] == recording.licence
+    assert (told["licence"], told["licence_id"]) == (recording.licence, "CC0-1.0")
     role = {"train": False, "holdout": True}[told["split"]]
     assert recording.held_out is role
     return rows
@@ -261,7 +262,7 @@ def test_the_card_says_where_the_splits_are_and_names_no_markup(
     assert sorted(path for paths in named.values() for path in paths) == every
     assert set(named) == {"train", "holdout"}
     assert "<b>" not in body
-    assert "creativecommons.org/publicdomain/zero/1.0/" in body
+    assert "CC0-1.0" in body
     assert "held\\_out\\_nmse\\_db" in body
     sources = (tmp_path / "out" / "SOURCES.jsonl").read_text().splitlines()
     assert {json.loads(line)["id"] for line in sources} == set(IDS)
@@ -280,12 +281,12 @@ def test_a_bucket_holds_the_bytes_of_a_folder(
 
 
 def test_a_split_and_a_licence_choose(workspace: Workspace, tmp_path: Path) -> None:
-    asked = request(what=("metadata",), split="holdout", licences=("*/publicdomain/*",))
+    asked = request(what=("metadata",), split="holdout", licence="cc0,by")
     done = export(workspace.location, str(tmp_path / "out"), asked)
     assert done.recordings == len({*workspace.split().held_out} - {AGAIN})
     assert [path.name for path in (tmp_path / "out" / "data").iterdir()] == ["holdout-000000.tar"]
     with pytest.raises(NoInputError, match="no recording to export"):
-        export(workspace.location, str(tmp_path / "none"), request(licences=("unknown",)))
+        export(workspace.location, str(tmp_path / "none"), request(licence="by,unknown"))
     assert not (tmp_path / "none").exists()
 
 
@@ -390,3 +391,39 @@ def test_parquet_without_pyarrow_is_told_before_anything_is_written(
     with pytest.raises(UsageError, match=r"pip install 'fadae\[export\]'"):
         export(workspace.location, str(tmp_path / "out"), request("parquet"))
     assert not (tmp_path / "out").exists()
+
+
+def test_what_is_forgotten_is_not_handed_on(location: Location, tmp_path: Path) -> None:
+    copied = Location(str(tmp_path / "workspace"))
+    shutil.copytree(location.url, copied.url)
+    asked = request("audiofolder")
+    export(copied, str(tmp_path / "before"), asked)
+    gone = [IDS[2], IDS[4]]  # of the first another one has the samples
+    forget(copied, gone, "asked")
+    export(copied, str(tmp_path / "after"), asked)
+    every = b"".join(files_of(tmp_path / "after").values()).decode("latin-1")
+    assert not [name for name in gone if name in every]
+    assert f'"id": "{AGAIN}"' in every
+    workspace = fadae.open(copied.url)
+    names = {
+        name
+        for side in (None, "train", "holdout")
+        for batch in workspace.torch("codes", split=side)
+        for name in batch["recording"]
+    }
+    assert names == {*IDS, AGAIN} - {*gone}
+    (tmp_path / "before" / CITATION).unlink()
+    with pytest.raises(UsageError, match="are others by now"):
+        export(copied, str(tmp_path / "before"), asked)
+
+
+def test_sound_says_where_it_comes_from(workspace: Workspace, tmp_path: Path) -> None:
+    export(workspace.location, str(tmp_path / "out"), request("audiofolder"))
+    for sound in (tmp_path / "out" / "data").rglob("*one_ogg*.flac"):
+        with soundfile.SoundFile(sound) as opened:
+            tags = opened.copy_metadata()
+        assert tags["license"] == "https://creativecommons.org/publicdomain/zero/1.0/"
+        assert "source: item/one" in tags["comment"]
+        break
+    else:
+        raise AssertionError("no such sound")
