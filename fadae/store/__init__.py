@@ -79,6 +79,7 @@ if TYPE_CHECKING:
         lines_of,
         read_tombstones,
         storable,
+        tombstone_names,
         write_tombstones,
     )
 else:
@@ -103,6 +104,7 @@ else:
                 "lines_of",
                 "read_tombstones",
                 "storable",
+                "tombstone_names",
                 "write_tombstones",
             ],
             "fadae.store.frames": ["DamagedError", "FrameStore", "OvertakenError"],
@@ -244,6 +246,7 @@ __all__ = [
     "storable",
     "superseded",
     "token_of",
+    "tombstone_names",
     "verify",
     "write_commit",
     "write_tombstones",
