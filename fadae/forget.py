@@ -23,6 +23,7 @@ from fadae.store import (
     keep_forgotten,
     map_serially,
     paths,
+    publish_listing,
     read_tombstones,
     write_tombstones,
 )
@@ -59,6 +60,7 @@ def forget(
         _erase_written(location, tombstones.erasing)
     store = FrameStore.find(location, FEATURES)
     hidden = 0 if store is None else len(keep_forgotten(store))
+    publish_listing(location)  # so that readers behind a web server hear of it
     return ForgetSummary(
         tombstones=len(tombstones),
         new=new,

@@ -22,11 +22,11 @@ from fadae.store import (
     Location,
     PublishedRecordings,
     RecordingRow,
-    Tombstones,
     fresh_names,
     ledger_pages,
     paths,
     read_commits,
+    read_tombstones,
 )
 from fadae.training import Role
 
@@ -238,10 +238,7 @@ class Inventory:
 
 
 def take_inventory(
-    location: Location,
-    published: PublishedRecordings | None,
-    tombstones: Tombstones,
-    hidden: int,
+    location: Location, published: PublishedRecordings | None, hidden: int
 ) -> Inventory:
     """Return what the ledger holds and is not forgotten; `hidden`: how many published ones are.
 
@@ -256,11 +253,10 @@ def take_inventory(
         for page, names in zip(pages, location.concurrently(fresh_names, pages), strict=True)
         for name in names
     ]
-    commits = [
-        one
-        for one in read_commits(location, fresh)
-        if not tombstones.match(one.track.id, one.track.item)
-    ]
+    commits = read_commits(location, fresh)
+    if commits:
+        tombstones = read_tombstones(location)
+        commits = [c for c in commits if not tombstones.match(c.track.id, c.track.item)]
     failures = [commit.failure for commit in commits if commit.failure is not None]
     ok = (0 if published is None else len(published)) - hidden + len(commits) - len(failures)
     return Inventory(ok, tuple(sorted(failures, key=lambda failure: failure.id)))

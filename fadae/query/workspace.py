@@ -36,7 +36,7 @@ from fadae.store import (
     attrs_of,
     code_size,
     paths,
-    read_tombstones,
+    tombstone_names,
 )
 from fadae.summaries import WorkspaceSummary
 from fadae.training import (
@@ -557,10 +557,9 @@ class Workspace(Runs):
         """
         features = self._set if self._has_features else None
         published = PublishedRecordings(features.store) if features else None
-        tombstones = read_tombstones(self.location)
         hidden = len(features.forgotten) if features else 0
         licences, counted = licence_counts(features) if features else ({}, True)
-        held = take_inventory(self.location, published, tombstones, hidden)
+        held = take_inventory(self.location, published, hidden)
         config = features.attrs["transform"] if features else None
         failures: list[FailureLine] = [
             {"id": f.id, "class": str(f.failure_class), "reason": f.reason}
@@ -585,7 +584,7 @@ class Workspace(Runs):
             licences=licences,
             licences_estimated=not counted,
             forgotten=hidden,
-            tombstones=len(tombstones),
+            tombstones=len(tombstone_names(self.location)),
             learned_forgotten=self.learned_forgotten(),
         )
 

@@ -80,6 +80,7 @@ if TYPE_CHECKING:
         lines_of,
         read_tombstones,
         storable,
+        tombstone_names,
         write_tombstones,
     )
 else:
@@ -104,6 +105,7 @@ else:
                 "lines_of",
                 "read_tombstones",
                 "storable",
+                "tombstone_names",
                 "write_tombstones",
             ],
             "fadae.store.frames": ["DamagedError", "FrameStore", "OvertakenError"],
@@ -247,6 +249,7 @@ __all__ = [
     "storable",
     "superseded",
     "token_of",
+    "tombstone_names",
     "verify",
     "write_commit",
     "write_tombstones",

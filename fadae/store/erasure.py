@@ -34,9 +34,10 @@ from fadae.store.paths import (
 from fadae.store.plan import Plan, erase_from_plan
 from fadae.store.publication import published_plans
 from fadae.store.published import PublishedRecordings
-from fadae.store.staging import LedgerPage, fresh_names, ledger_pages, read_commits
+from fadae.store.staging import FEW, LedgerPage, fresh_names, ledger_pages, read_commits
 from fadae.store.tombstones import ID, Tombstones
 
+_FEW_BLOCKS = 64  # filled here, without a cluster: some 0.1 s each
 _FLOATS = "f"  # the kind of the columns that a reconstruction has of a recording
 
 
@@ -123,7 +124,9 @@ def _erase_staged(
         return  # each is known by its id
     pages = ledger_pages(location, None if store is None else PublishedRecordings(store))
     tasks = [StagedTask(page, erased) for page in pages]
-    for _ in mapper(erase_page, tasks, label="erase staged", unit="prefixes"):
+    names = sum(len(found) for found in location.concurrently(fresh_names, pages))
+    chosen: Mapper = map_serially if names <= FEW else mapper
+    for _ in chosen(erase_page, tasks, label="erase staged", unit="prefixes"):
         pass
 
 
@@ -194,7 +197,8 @@ def _erase_blocks(location: Location, store: str, gone: Forgotten, mapper: Mappe
         BlankTask(location, store, block, tuple(spans)) for block, spans in sorted(by_block.items())
     )
     total = len(by_block)
-    return sum(mapper(blank_block, tasks, label="erase", total=total, unit="shards"))
+    chosen: Mapper = map_serially if total <= _FEW_BLOCKS else mapper
+    return sum(chosen(blank_block, tasks, label="erase", total=total, unit="shards"))
 
 
 def blank_block(task: BlankTask) -> int:

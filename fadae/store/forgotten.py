@@ -31,6 +31,8 @@ from fadae.store.recording_index import RecordingIndex, SupersededError
 from fadae.store.tombstones import ID, Tombstones, read_tombstones, tombstone_names
 
 _COLUMNS = ("same_as", "frame_start", "frame_count", "samples")
+# Finding an id by the index takes 1.2 ms, looking through a row of the columns 2.5 us.
+_ROWS_AN_ID = 512
 _zstd = Zstd(level=3)
 
 
@@ -224,7 +226,8 @@ def _silent(rows: Int64, columns: Sequence[Int64]) -> Forgotten:
 def _matching(store: FrameStore, tombstones: Tombstones) -> Iterator[int]:
     """Yield the published rows that tombstones mean, rising."""
     index, ids, recordings = RecordingIndex.of(store), tombstones.values(ID), store.recording_rows
-    if index is not None and len(ids) == len(tombstones) and len(ids) <= recordings:
+    few = len(ids) == len(tombstones) and len(ids) * _ROWS_AN_ID <= recordings
+    if index is not None and few:
         with contextlib.suppress(SupersededError):  # of an old publication
             found = {row for row in map(index.find, ids) if row is not None}
             yield from sorted(found)

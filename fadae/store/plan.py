@@ -12,6 +12,7 @@ import dataclasses
 import gzip
 import hashlib
 import json
+import re
 import tempfile
 import zlib
 from collections.abc import Iterable, Iterator
@@ -35,6 +36,7 @@ from fadae.store.tombstones import Tombstones
 from fadae.transform import Transform
 
 _HEADER_BYTES = 2**18
+_HEX = re.compile(r"[0-9a-f]{64}")
 _FIRST_SHA256 = "first_sha256"  # in the header of a plan that was erased from: what it was before
 
 
@@ -111,11 +113,23 @@ def plan_header(location: Location, number: int) -> PlanHeader | None:
         with _sound(number):
             data = location.read_bytes(plan_path(number), 0, _HEADER_BYTES)
             line = zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(data, _HEADER_BYTES)
-            told = json.loads(line.partition(b"\n")[0])
-            told.pop(_FIRST_SHA256, None)
-            return PlanHeader(**told)
+            return _header(line.partition(b"\n")[0])[0]
     except FileNotFoundError:
         return None
+
+
+def _header(line: bytes) -> tuple[PlanHeader, str | None]:
+    """Return a plan's header, and its SHA-256 before it was erased from, None where it was not.
+
+    Raises ValueError or TypeError where it is none.
+    """
+    told = json.loads(line)
+    if not isinstance(told, dict):
+        raise TypeError(f"a header expected, not {type(told).__name__}")
+    before = told.pop(_FIRST_SHA256, None)
+    if before is not None and not (isinstance(before, str) and _HEX.fullmatch(before)):
+        raise ValueError(f"{_FIRST_SHA256} is no SHA-256")
+    return PlanHeader(**told), before
 
 
 @dataclass(frozen=True)
@@ -139,14 +153,12 @@ class Plan:
             with location.reading(plan_path(number)) as file, _sound(number):
                 digest = _sha256(file)
                 file.seek(0)
-                told = json.loads(gzip.GzipFile(fileobj=file).readline())
-                digest = told.pop(_FIRST_SHA256, digest)
-                header = PlanHeader(**told)
+                header, before = _header(gzip.GzipFile(fileobj=file).readline())
                 if header.number != number:
                     raise ValueError(f"it is plan {header.number}")
         except FileNotFoundError:
             return None
-        return cls(location, header, digest)
+        return cls(location, header, before or digest)
 
     def without(self, store: FrameStore | None, tombstones: Tombstones) -> Self:
         """Return the plan as these tombstones leave it, beside features.zarr as it is published."""
