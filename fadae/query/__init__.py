@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from fadae._lazy import lazily
 
 if TYPE_CHECKING:
+    from fadae.query.alike import CorpusMap, MapPoint, Similar, corpus_map, similar
     from fadae.query.duplicates import Copy, Family, families
     from fadae.query.history import PublicationLine, trained_on
     from fadae.query.licences import admitted_rows
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
     from fadae.query.recordings import Recording, Recordings
     from fadae.query.run_lines import HEADS, SORTS, RunLine, RunTable
     from fadae.query.runs import ORIGINAL, TRANSFORM
-    from fadae.query.similar import CorpusMap, MapPoint, Similar, corpus_map, similar
     from fadae.query.status import (
         WorkspaceStatus,
         samples,
@@ -33,7 +33,7 @@ else:
             "fadae.query.recordings": ["Recording", "Recordings"],
             "fadae.query.run_lines": ["HEADS", "SORTS", "RunLine", "RunTable"],
             "fadae.query.runs": ["ORIGINAL", "TRANSFORM"],
-            "fadae.query.similar": ["CorpusMap", "MapPoint", "Similar", "corpus_map", "similar"],
+            "fadae.query.alike": ["CorpusMap", "MapPoint", "Similar", "corpus_map", "similar"],
             "fadae.query.status": [
                 "WorkspaceStatus",
                 "samples",

@@ -19,13 +19,13 @@ from fadae.audio import Tags, from_pcm
 from fadae.errors import NoInputError, UsageError, unknown
 from fadae.licences import UNKNOWN, spdx
 from fadae.query import notebook
+from fadae.query.alike import CorpusMap, Similar, corpus_map, similar
 from fadae.query.history import PublicationLine, history
 from fadae.query.licences import licence_counts
 from fadae.query.notebook import Excerpt
 from fadae.query.recordings import Recording, Recordings, take_inventory
 from fadae.query.runs import ORIGINAL, TRANSFORM, Runs
 from fadae.query.selection import Range, band_range, hop_rows, sample_span
-from fadae.query.similar import CorpusMap, Similar, corpus_map, similar
 from fadae.query.sizes import sizes_of
 from fadae.records import CodeSize, FailureLine
 from fadae.store import (
@@ -456,7 +456,7 @@ class Workspace(Runs):
     def similar(self, recording_id: str, seconds: Range = None, k: int = 10) -> list[Similar]:
         """Return the k recordings with the stretch that sounds most like a part of one, best first.
 
-        See `fadae.query.similar.similar`. The first call makes the vectors of what was published
+        See `fadae.query.alike.similar`. The first call makes the vectors of what was published
         since, and keeps them in the workspace; `fadae similar` does so on a cluster.
         """
         return similar(self._set, self.recordings, recording_id, seconds, k)
@@ -464,7 +464,7 @@ class Workspace(Runs):
     def corpus_map(self, most: int = 2000) -> CorpusMap:
         """Return the recordings in the plane, those near to each other that sound alike.
 
-        See `fadae.query.similar.corpus_map`; of more than `most` recordings a sample is shown.
+        See `fadae.query.alike.corpus_map`; of more than `most` recordings a sample is shown.
         """
         return corpus_map(self._set, self.recordings, most)
 
