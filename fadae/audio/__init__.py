@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from fadae.audio import codecs, write
     from fadae.audio.pcm import from_pcm, to_pcm
     from fadae.audio.sandbox import borrowed, decoded
+    from fadae.audio.stream import flac_stream
 else:
     __getattr__ = lazily(
         __name__,
@@ -15,7 +16,8 @@ else:
             "fadae.audio": ["codecs", "write"],
             "fadae.audio.pcm": ["from_pcm", "to_pcm"],
             "fadae.audio.sandbox": ["borrowed", "decoded"],
+            "fadae.audio.stream": ["flac_stream"],
         },
     )
 
-__all__ = ["borrowed", "codecs", "decoded", "from_pcm", "to_pcm", "write"]
+__all__ = ["borrowed", "codecs", "decoded", "flac_stream", "from_pcm", "to_pcm", "write"]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import FileResponse, Response
+from starlette.responses import FileResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
@@ -33,6 +33,7 @@ from fadae.records import finite
 from fadae.web.guard import Guard, checked_token, refuse
 from fadae.web.parameters import Parameters
 from fadae.web.pictures import Raster
+from fadae.web.piece import disposition
 from fadae.web.session import WorkspaceSession
 
 log = logging.getLogger("fadae.web")
@@ -41,11 +42,13 @@ STATIC = Path(__file__).parent / "static"
 LONGEST_AUDIO_SECONDS = 30.0
 LONGEST_PICTURE_SECONDS = 60.0
 LONGEST_BARK_SECONDS = 300.0
+LONGEST_WAVEFORM_SECONDS = 900.0
 LONGEST_GENERATED_SECONDS = 30.0
 MOST_COLUMNS = 2048
 MOST_RESULTS = 200
 THREADS = 4
 MOST_WAITING = 48
+MOST_PIECES = 8  # whole recordings that are sent at the same time
 
 Answer = Callable[[WorkspaceSession, Parameters], Response]
 
@@ -61,6 +64,7 @@ def create_app(
         Route("/", _page),
         Route("/metrics", desk.answering(_metrics)),
         *(Route(f"/api/{name}", desk.answering(answer)) for name, answer in ANSWERS.items()),
+        Route("/api/piece", desk.piece),
         Mount("/static", StaticFiles(directory=STATIC)),
     ]
     return Starlette(
@@ -85,7 +89,7 @@ class _Desk:
 
     def __init__(self, session: WorkspaceSession) -> None:
         self.session = session
-        self.waiting = 0
+        self.waiting = self.pieces = 0
         self.threads: anyio.CapacityLimiter | None = None
 
     @asynccontextmanager
@@ -110,6 +114,27 @@ class _Desk:
                 self.waiting -= 1
 
         return endpoint
+
+    async def piece(self, request: Request) -> Response:
+        """Send a whole recording as FLAC, made block by block as it is taken."""
+        if self.pieces >= MOST_PIECES:
+            return refuse(
+                503, "too many recordings are being sent; try again", {"Retry-After": "5"}
+            )
+        made: Response = await self.answering(_piece)(request)
+        if not isinstance(made, _Made) or request.method == "HEAD":
+            return made
+        headers = {"Content-Disposition": made.headers["Content-Disposition"]}
+        return StreamingResponse(self._sent(made.parts), 200, headers, "audio/flac")
+
+    async def _sent(self, parts: Iterator[bytes]) -> AsyncIterator[bytes]:
+        """Yield the parts, each made in one of the threads that answer everything else."""
+        self.pieces += 1
+        try:
+            while part := await anyio.to_thread.run_sync(next, parts, b"", limiter=self.threads):
+                yield part
+        finally:
+            self.pieces -= 1
 
     def _answer(self, answer: Answer, request: Request) -> Response:
         try:
@@ -172,6 +197,29 @@ def _bark(session: WorkspaceSession, given: Parameters) -> Response:
     return _raster(session.bark_picture(recording_id, seconds, source, columns))
 
 
+def _waveform(session: WorkspaceSession, given: Parameters) -> Response:
+    recording_id, source = given.text("recording"), given.text("source", ORIGINAL)
+    seconds = given.span(LONGEST_WAVEFORM_SECONDS)
+    columns = given.whole("columns", 600, least=1, most=MOST_COLUMNS)
+    given.done()
+    return _raster(session.waveform(recording_id, seconds, source, columns))
+
+
+class _Made(Response):
+    """A recording that is ready to be sent."""
+
+    parts: Iterator[bytes]
+
+
+def _piece(session: WorkspaceSession, given: Parameters) -> Response:
+    recording_id, source = given.text("recording"), given.text("source", ORIGINAL)
+    given.done()
+    found = session.piece(recording_id, source)
+    made = _Made(headers={"Content-Disposition": disposition(found.name)}, media_type="audio/flac")
+    made.parts = found.parts
+    return made
+
+
 def _codes(session: WorkspaceSession, given: Parameters) -> Response:
     recording_id, run = given.text("recording"), given.text("run")
     seconds = given.span(LONGEST_PICTURE_SECONDS)
@@ -219,6 +267,7 @@ def _comparison(session: WorkspaceSession, given: Parameters) -> Response:
             "heads": heads,
             "rows": rows,
             "explained": table.explained(comparison),
+            "runs": [code["name"] for code in comparison["codes"] if code["kind"] == "run"],
             "recordings": comparison["recordings"],
             "left_out": comparison["left_out"],
         }
@@ -232,6 +281,7 @@ ANSWERS: dict[str, Answer] = {
     "audio": _audio,
     "bands": _bands,
     "bark": _bark,
+    "waveform": _waveform,
     "codes": _codes,
     "generated": _generated,
     "methods": _methods,

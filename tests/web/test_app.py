@@ -42,11 +42,13 @@ def test_workspace_names_its_runs_and_transform(room: Served) -> None:
     assert about["transform"]["name"] == "seed"
     assert len(about["transform"]["band_centre_hz"]) == 300
     size = "64 bytes a row, 1.5 kbps"  # 16 float32
-    assert about["runs"] == [
-        {"name": "default", "trained": True, "reconstructed": True, "code": size},
-        {"name": "modelled", "trained": True, "reconstructed": False, "code": ""},
-        {"name": "training", "trained": False, "reconstructed": False, "code": ""},
+    shown = ("name", "trained", "reconstructed", "code", "bytes_a_row", "holdout_nmse_db")
+    assert [[run[name] for name in shown] for run in about["runs"]] == [
+        ["default", True, True, size, 64, -5.0],
+        ["modelled", True, False, "", None, None],
+        ["training", False, False, "", None, None],
     ]
+    assert about["runs"][0]["kbps"] == pytest.approx(64 * 8 / 1000 / HOP_SECONDS)
 
 
 def test_recordings_are_found_by_words_and_by_pages(room: Served) -> None:
@@ -155,6 +157,60 @@ def test_bark_and_codes_have_the_shape_they_say(room: Served) -> None:
         codes, _, _ = raster(room, query("codes", recording=LONG, run=run, start=0, stop=10))
         assert codes.shape == (size, 30)
         assert codes.std() > 5
+
+
+def test_a_waveform_has_the_extremes_of_the_samples(room: Served, location: Location) -> None:
+    ask = query("waveform", recording=LONG, source="default", start=1.5, stop=71.5, columns=300)
+    drawn, start, stop = raster(room, ask)
+    samples = fadae.open(location.url).audio(LONG, slice(1.5, 71.5), source="default")
+    wide = -(-len(samples) // 300)
+    columns = np.split(samples, range(wide, len(samples), wide))
+    assert start == pytest.approx(1.5, abs=1e-4)
+    assert stop == pytest.approx(1.5 + 300 * wide / 11025, abs=1e-4)
+    rows = [[one.min() for one in columns], [one.max() for one in columns]]
+    low, high = (np.copysign(np.sqrt(np.abs(row)), row) * 127.5 + 127.5 for row in rows)
+    rms = [255 * np.sqrt(np.sqrt(np.mean(one.astype(np.float64) ** 2))) for one in columns]
+    assert np.abs(drawn - np.stack([low, high, rms])).max() <= 0.51
+    end, _, stop = raster(room, query("waveform", recording=SHORT, start=7, stop=20, columns=10))
+    assert end.shape == (3, 10), "what comes after the end has no columns"
+    assert stop == pytest.approx(7.3, abs=0.01)
+
+
+@pytest.mark.parametrize("source", ["original", "transform", "modelled"])
+def test_a_piece_is_the_librarys_sound_with_its_tags(
+    room: Served, location: Location, source: str
+) -> None:
+    answer = room.get(query("piece", recording=LONG, source=source))
+    assert answer.headers["Content-Type"] == "audio/flac"
+    with soundfile.SoundFile(io.BytesIO(answer.data)) as file:
+        told = (file.title, file.artist, file.license)
+        comment = file.comment
+        samples = file.read(dtype="float32")
+    assert told == (
+        "A long fugue",
+        "J. S. Bach",
+        "https://creativecommons.org/publicdomain/zero/1.0/",
+    )
+    assert comment.startswith(f"run {source}" if source == "modelled" else source)
+    expected = fadae.open(location.url).audio(LONG, source=source)
+    assert np.abs(samples - expected).max() <= 1 / 32768
+
+
+def test_the_name_of_a_piece_is_no_path_and_no_header(room: Served) -> None:
+    answer = room.get(query("piece", recording=HOSTILE), method="HEAD")
+    assert answer.status == 200 and answer.data == b""
+    name = "_script_window.hit_1_script_img src_x onerror_window.hi (original).flac"
+    told = answer.headers["Content-Disposition"]
+    assert told == f"attachment; filename=\"{name}\"; filename*=UTF-8''{quote(name)}"
+
+
+def test_no_more_pieces_at_once_than_memory_is_for(
+    location: Location, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fadae.web.app.MOST_PIECES", 0)
+    with serving(location) as served:
+        assert served.get(query("piece", recording=SHORT)).status == 503
+        assert served.get(query("recording", recording=SHORT)).status == 200
 
 
 @pytest.mark.parametrize("run", ["default", "modelled"])
@@ -282,6 +338,11 @@ def test_an_empty_value_is_called_empty(room: Served, path: str) -> None:
         query("bands", recording=LONG, start=0, stop=1, columns=3),
         query("bark", recording=LONG, start=0, stop=301),
         query("bark", recording=LONG, start=0, stop=1, columns=0),
+        query("waveform", recording=LONG, start=0, stop=901),
+        query("waveform", recording=LONG, start=80, stop=90),
+        query("waveform", recording=LONG, start=0, stop=1, columns=0),
+        query("piece", recording=LONG, source="training"),
+        query("piece", recording=LONG, start=0),
         query("codes", recording=LONG, start=0, stop=1, run="original/.."),
         query("codes", recording=LONG, start=0, stop=1, run="original"),
         query("generated", run="default", seconds=1e6),
@@ -319,6 +380,9 @@ def test_nonsense_is_refused_in_one_sentence(room: Served, path: str) -> None:
         query("audio", recording=LONG, start=0, stop=1, source="nobody"),
         query("bands", recording="no such", start=0, stop=1),
         query("bark", recording=LONG, start=0, stop=1, source="nobody"),
+        query("waveform", recording="no such", start=0, stop=1),
+        query("piece", recording="no such"),
+        query("piece", recording=LONG, source="nobody"),
         query("codes", recording=LONG, start=0, stop=1, run="nobody"),
         query("generated", run="nobody"),
         query("generated", run="default", method="interpolate", first=LONG, second="no such"),
@@ -467,7 +531,9 @@ _VALUES = st.one_of(
     max_examples=max(150, settings().max_examples), suppress_health_check=[HealthCheck.too_slow]
 )
 @given(
-    name=st.one_of(st.sampled_from(sorted(ANSWERS)), st.text(string.printable, max_size=20)),
+    name=st.one_of(
+        st.sampled_from([*sorted(ANSWERS), "piece"]), st.text(string.printable, max_size=20)
+    ),
     parameters=st.lists(st.tuples(st.sampled_from(_NAMES), _VALUES), max_size=6),
 )
 def test_fuzzed_requests_meet_answers_or_refusals(
