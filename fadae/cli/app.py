@@ -16,6 +16,7 @@ from fadae.cli.admin import check, config, prune, verify, wait
 from fadae.cli.coding import decode, encode
 from fadae.cli.comparing import compare
 from fadae.cli.kubernetes import conduct, kubernetes
+from fadae.cli.listen import listen
 from fadae.cli.output import Summary, reporting
 from fadae.cli.progress import estimate, status
 from fadae.cli.reading import generate, info, log, query, report, serve
@@ -38,6 +39,7 @@ COMMANDS: tuple[Callable[..., Summary | Iterator[Summary] | None], ...] = (
     query,
     report,
     serve,
+    listen,
     log,
     verify,
     prune,

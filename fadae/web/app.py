@@ -70,7 +70,7 @@ def create_app(
     return Starlette(
         routes=routes,
         middleware=[Middleware(Guard, hosts=hosts, token=token)],
-        exception_handlers={HTTPException: _refused},
+        exception_handlers={HTTPException: refused},
         lifespan=desk.lifespan,
     )
 
@@ -79,7 +79,8 @@ async def _page(request: Request) -> Response:
     return FileResponse(STATIC / "index.html", headers={"Cache-Control": "no-cache"})
 
 
-async def _refused(request: Request, error: Exception) -> Response:
+async def refused(request: Request, error: Exception) -> Response:
+    """Return what Starlette itself refuses, such as an unknown address, as all refusals are."""
     assert isinstance(error, HTTPException)
     return refuse(error.status_code, str(error.detail))
 
@@ -156,20 +157,20 @@ class _Desk:
 
 def _workspace(session: WorkspaceSession, given: Parameters) -> Response:
     given.done()
-    return _json(session.about())
+    return json_answer(session.about())
 
 
 def _recordings(session: WorkspaceSession, given: Parameters) -> Response:
     text = given.text("search", "", longest=200)
     offset, limit = given.whole("offset", 0), given.whole("limit", 50, most=MOST_RESULTS)
     given.done()
-    return _json(session.search(text, offset, limit))
+    return json_answer(session.search(text, offset, limit))
 
 
 def _recording(session: WorkspaceSession, given: Parameters) -> Response:
     recording_id = given.text("recording")
     given.done()
-    return _json(session.recording(recording_id))
+    return json_answer(session.recording(recording_id))
 
 
 def _audio(session: WorkspaceSession, given: Parameters) -> Response:
@@ -245,13 +246,13 @@ def _generated(session: WorkspaceSession, given: Parameters) -> Response:
 def _methods(session: WorkspaceSession, given: Parameters) -> Response:
     run = given.text("run")
     given.done()
-    return _json(session.methods(run))
+    return json_answer(session.methods(run))
 
 
 def _curves(session: WorkspaceSession, given: Parameters) -> Response:
     run = given.text("run")
     given.done()
-    return _json(session.curves(run))
+    return json_answer(session.curves(run))
 
 
 def _comparison(session: WorkspaceSession, given: Parameters) -> Response:
@@ -262,7 +263,7 @@ def _comparison(session: WorkspaceSession, given: Parameters) -> Response:
     if shown == "picture":
         return Response(figures.rate_distortion(comparison), media_type="image/png")
     heads, rows = table.cells(comparison)
-    return _json(
+    return json_answer(
         {
             "heads": heads,
             "rows": rows,
@@ -295,7 +296,8 @@ def _metrics(session: WorkspaceSession, given: Parameters) -> Response:
     return Response(session.metrics(), media_type=metrics.CONTENT_TYPE)
 
 
-def _json(value: dict[str, Any]) -> Response:
+def json_answer(value: dict[str, Any]) -> Response:
+    """Return a value as JSON; numbers that are none are null."""
     body = json.dumps(finite(value), allow_nan=False, ensure_ascii=False)
     # Texts come from outside: half a surrogate pair must not stop the rest.
     return Response(body.encode("utf-8", "replace"), media_type="application/json")

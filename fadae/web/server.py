@@ -137,13 +137,28 @@ def serve(
     location = Location(url, storage_options)
     if not location.names(""):
         raise UsageError(f"no workspace at {location.url}: `fadae ingest` makes one")
-    config = server_config(create_app(WorkspaceSession(location), hosts, token))
+    app = create_app(WorkspaceSession(location), hosts, token)
+    run_server(app, host, port, ready=ready, open_to_all=token is None)
+
+
+def run_server(
+    app: ASGIApp,
+    host: str,
+    port: int,
+    *,
+    ready: Callable[[str], None],
+    open_to_all: bool,
+    started: Callable[[uvicorn.Server], None] = lambda server: None,
+) -> None:
+    """Serve an app until SIGINT, SIGTERM, or until whoever `started` told ends the server."""
     with _listening(host, port) as listener:
-        if token is None and not ipaddress.ip_address(listener.getsockname()[0]).is_loopback:
+        if open_to_all and not ipaddress.ip_address(listener.getsockname()[0]).is_loopback:
             log.warning("whoever reaches this address sees and hears the workspace: %s", _ADVICE)
+        server = uvicorn.Server(server_config(app))
+        started(server)
         ready(_address(host, listener.getsockname()[1]))
         with _stopping_quietly():
-            uvicorn.Server(config).run(sockets=[listener])
+            server.run(sockets=[listener])
 
 
 def server_config(app: ASGIApp) -> uvicorn.Config:
