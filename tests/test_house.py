@@ -196,7 +196,7 @@ def test_one_module_spells_the_folders_of_a_workspace() -> None:
                 spelled.append((module, text))
     keys = {("fadae.web.session", "runs"), ("fadae.query.workspace", "runs")}  # of JSON
     keys |= {("fadae.query.workspace", "reconstructions"), ("fadae.web.session", "comparisons")}
-    keys |= {("fadae.web.app", "runs")}
+    keys |= {("fadae.web.app", "runs"), ("fadae.web.blind", "sources")}
     keys |= {("fadae.kubernetes.manifests", "sources")}  # of a projected volume
     assert [one for one in spelled if one not in keys] == []
 

@@ -89,23 +89,23 @@ def plan(workspace: Workspace, config: BlindConfig) -> list[Trial]:
     Of recordings that every run held out, or never met, each taken once before any is taken again.
     Raises NoInputError where there is none.
     """
-    random = np.random.default_rng([config.seed, int(config.kind == "abx")])
-    found = list(_recordings(workspace, config, random))
+    draw = np.random.default_rng([config.seed, int(config.kind == "abx")])
+    found = list(_recordings(workspace, config, draw))
     trials = []
     for number in range(1, config.trials + 1):
         recording = found[(number - 1) % len(found)]
-        start = _start(workspace, recording, config.seconds, random)
-        trials.append(Trial(number, recording.id, start, _signals(workspace, config, random)))
+        start = _start(workspace, recording, config.seconds, draw)
+        trials.append(Trial(number, recording.id, start, _signals(workspace, config, draw)))
     return trials
 
 
 def _recordings(
-    workspace: Workspace, config: BlindConfig, random: np.random.Generator
+    workspace: Workspace, config: BlindConfig, draw: np.random.Generator
 ) -> Iterator[Recording]:
     """Yield recordings to play, in a random order, as many as there are trials."""
     runs = [name for name in config.sources if name not in (ORIGINAL, TRANSFORM)]
     roles = [workspace.roles(run) for run in runs if run in workspace.runs]
-    rows = random.permutation(len(workspace.recordings))[:_LOOKED_AT]
+    rows = draw.permutation(len(workspace.recordings))[:_LOOKED_AT]
     count = 0
     for row in map(int, rows):
         if not config.everything and not all(
@@ -126,12 +126,12 @@ def _recordings(
 
 
 def _start(
-    workspace: Workspace, recording: Recording, seconds: float, random: np.random.Generator
+    workspace: Workspace, recording: Recording, seconds: float, draw: np.random.Generator
 ) -> float:
     """Return where a part that sounds begins; the last one tried where all are silent."""
     start = 0.0
     for _ in range(_STARTS):
-        start = round(float(random.uniform(0, recording.seconds - seconds)), 3)
+        start = round(float(draw.uniform(0, recording.seconds - seconds)), 3)
         samples = workspace.audio(recording.id, slice(start, start + seconds))
         if np.sqrt(np.mean(samples**2)) > _LEAST_RMS:
             break
@@ -139,13 +139,13 @@ def _start(
 
 
 def _signals(
-    workspace: Workspace, config: BlindConfig, random: np.random.Generator
+    workspace: Workspace, config: BlindConfig, draw: np.random.Generator
 ) -> tuple[str, ...]:
     if config.kind == "abx":
-        a, b = (config.sources[place] for place in random.permutation(2))
-        return a, b, (a, b)[int(random.integers(2))]
+        a, b = (config.sources[place] for place in draw.permutation(2))
+        return a, b, (a, b)[int(draw.integers(2))]
     hidden = [*config.sources, REFERENCE, *anchors(workspace.rate_hz)]
-    return tuple(hidden[place] for place in random.permutation(len(hidden)))
+    return tuple(hidden[place] for place in draw.permutation(len(hidden)))
 
 
 def rendered(
