@@ -7,6 +7,11 @@ import itertools
 from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
+IDLE_EXIT = "FADAE_IDLE_EXIT"
+"""Variable: the exit code instead of 75 where a command has got nothing done until then.
+
+An orchestrator that runs 75 again for ever can so count the attempts that lead nowhere.
+"""
 _COMPARED = 20_000  # names; comparing a million takes a minute
 
 
@@ -64,6 +69,10 @@ class TransientError(FadaeError):
     """Unfinished for a passing reason, preemption included: run the same command again."""
 
     exit_code = 75
+
+
+class StoppedError(TransientError):
+    """Asked to end, by SIGTERM: whoever asked knows."""
 
 
 class StorageError(TransientError):

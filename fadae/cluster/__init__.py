@@ -14,6 +14,7 @@ if TYPE_CHECKING:
         reach,
         read_token,
         scheduler_fadae,
+        worker_addresses,
         worker_name,
     )
     from fadae.cluster.mapper import cluster_mapper
@@ -31,6 +32,7 @@ else:
                 "reach",
                 "read_token",
                 "scheduler_fadae",
+                "worker_addresses",
                 "worker_name",
             ],
             "fadae.cluster.mapper": ["cluster_mapper"],
@@ -49,5 +51,6 @@ __all__ = [
     "reach",
     "read_token",
     "scheduler_fadae",
+    "worker_addresses",
     "worker_name",
 ]

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import dask
+from distributed.comm.registry import backends
 from distributed.security import Security
 
 from fadae.config import FILE_SCHEME
@@ -47,8 +48,23 @@ def find_scheduler(named: str, seconds: float = CONNECT_SECONDS) -> Scheduler:
         return _of_gateway(named)
     if named.startswith(FILE_SCHEME):
         named = _address_in(Path(named.removeprefix(FILE_SCHEME)), seconds)
+    _check_scheme(named)
     _check_tls(named)
     return Scheduler(named)
+
+
+def _check_scheme(address: str) -> None:
+    """Raise UsageError for a way to connect that Dask knows by name only, as ucx without ucxx."""
+    scheme = address.partition("://")[0]
+    backend = backends.get(scheme if "://" in address else "tcp")
+    try:
+        if backend is not None:  # else Dask says which it knows
+            backend.get_connector()
+    except TypeError as error:
+        raise UsageError(
+            f"{address}: this Dask cannot connect by {scheme}; install the package that it needs "
+            "(distributed-ucxx for ucx), or use tcp://"
+        ) from error
 
 
 def _address_in(path: Path, seconds: float) -> str:

@@ -224,7 +224,13 @@ def check_versions(client: Client) -> None:
         _compare(f"worker {address}", {"fadae": str(version)}, {"fadae": __version__})
 
 
-def answers(client: Client, function: Callable[..., Any], *given: str) -> Mapping[str, Any]:
+def worker_addresses(client: Client, most: int) -> list[str]:
+    """Return the addresses of a cluster's workers, sorted, and not more than `most`."""
+    with _sure_of_scheduler():
+        return sorted(client.scheduler_info(n_workers=most)["workers"])
+
+
+def answers(client: Client, function: Callable[..., Any], *given: object) -> Mapping[str, Any]:
     """Return what a function gives on each worker, or the exception it raises there.
 
     A worker that is lost meanwhile has no say; the one in its place is checked when it joins.

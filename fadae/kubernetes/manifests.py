@@ -8,6 +8,7 @@ makes the rest, stage by stage.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from pathlib import Path
 from fadae.config import (
     SECTIONS,
     FileSettings,
+    IngestConfig,
     Job,
     KubernetesConfig,
     TrainConfig,
@@ -63,6 +65,8 @@ class Wanted:
     config: KubernetesConfig
     ranks: int
     environment: dict[str, str]
+    metrics_port: int | None
+    asks_archive: bool
 
 
 def read_settings(path: Path) -> Wanted:
@@ -79,12 +83,22 @@ def read_settings(path: Path) -> Wanted:
     train = build(TrainConfig, layers)  # checked as a whole
     ranks = train.ranks or 1
     train.check_ranks(ranks)
-    workspace = build(Job, layers).workspace
+    job_wide, asked = build(Job, layers), build(IngestConfig, layers)
+    workspace = job_wide.workspace
     if "://" not in workspace and not (config.volume and workspace.startswith("/workspace")):
         raise UsageError(
             f"{path}: workspace {workspace!r}: a bucket, or /workspace and a volume that holds it"
         )
-    return Wanted(config, ranks, _environment(layers, config, path))
+    if job_wide.metrics_port == 0:
+        raise UsageError(f"{path}: metrics-port 0: Prometheus has to know the port of a pod")
+    from_archive = bool(asked.items or asked.collection or asked.search)
+    return Wanted(
+        config,
+        ranks,
+        _environment(layers, config, path),
+        job_wide.metrics_port,
+        asks_archive=from_archive or not (asked.folder or asked.source),
+    )
 
 
 def _environment(
@@ -94,6 +108,7 @@ def _environment(
     found = {
         "FADAE_LOG_FORMAT": "json",
         "FADAE_ON_GROWTH": "continue",
+        "FADAE_METRICS_HOST": "0.0.0.0",  # noqa: S104 - of a pod; a policy says who reaches it
         # Once in a generation: applied again for what grew, it is to find that.
         "FADAE_REFRESH": "true",
     }
@@ -115,16 +130,18 @@ def manifests(wanted: Wanted) -> list[Document]:
     """Return the objects of a job, in the order in which to send them."""
     config = wanted.config
     place = sha256_hex(wanted.environment["FADAE_WORKSPACE"])[:10]
-    shown = Generation("x", config, wanted.ranks, "x", place)
+    shown = Generation(
+        "x", config, wanted.ranks, "x", place, wanted.metrics_port, wanted.asks_archive
+    )
     name = sha256_hex(
         canonical_json([wanted.environment, vars(config), shown.stages(), _conductor(shown)])
     )[:10]
-    own = Generation(name, config, wanted.ranks, f"fadae-settings-{name}", place)
+    own = dataclasses.replace(shown, name=name, environment=f"fadae-settings-{name}")
     environment = {**wanted.environment, "FADAE_GENERATION": name}
     labels = {**PART_OF, GENERATION: name, WORKSPACE: place}
     return [
         *accounts(config),
-        *policies(config),
+        *policies(config, wanted.metrics_port),
         _config_map(own.environment, environment, config, labels),
         _config_map(own.named("stages"), {STAGES_FILE: json.dumps(own.stages())}, config, labels),
         _conductor(own),

@@ -22,6 +22,7 @@ _EVERYWHERE = [
     {"ipBlock": {"cidr": "0.0.0.0/0", "except": ["169.254.0.0/16"]}},
     {"ipBlock": {"cidr": "::/0", "except": ["fe80::/10", "fd00:ec2::/32"]}},
 ]
+_MEASURED = ("ingest", "extract", "train", "reconstruct")
 _OF_FADAE: Document = {"matchLabels": {"app.kubernetes.io/part-of": "fadae"}}
 
 
@@ -80,16 +81,13 @@ def _rights(config: KubernetesConfig) -> list[Document]:
     ]
 
 
-def policies(config: KubernetesConfig) -> list[Document]:
+def policies(config: KubernetesConfig, metrics_port: int | None) -> list[Document]:
     """Return the network policies."""
     dask = _with(DASK, "In", "scheduler", "worker", "job-runner")
     dask_ports = [_port(8786), {**_port(9000), "endPort": 9199}]
     ranks = _with(COMPONENT, "In", "train")
     rank_ports = [{**_port(1024), "endPort": 65535}]  # gloo and NCCL choose their own
-    outward = _with(COMPONENT, "In", "ingest", "extract", "train", "reconstruct", "features")
-    expressions = outward["matchExpressions"]
-    assert isinstance(expressions, list)
-    expressions.append({"key": DASK, "operator": "NotIn", "values": ["scheduler"]})
+    outward = _without(_with(COMPONENT, "In", "check", *_MEASURED, "features"), "scheduler")
     https = sorted({443, config.s3_port})
     found = [
         _policy("default-deny", config, _OF_FADAE),
@@ -112,6 +110,8 @@ def policies(config: KubernetesConfig) -> list[Document]:
         _between("dask", config, dask, dask_ports),
         _between("train", config, ranks, rank_ports),
     ]
+    if metrics_port is not None:
+        found.append(_to_metrics(config, metrics_port))
     endpoints = [
         {"to": [{"ipBlock": {"cidr": cidr}}], "ports": [*map(_port, ports)]}
         for cidr, ports in CREDENTIALS[config.identity]
@@ -121,12 +121,39 @@ def policies(config: KubernetesConfig) -> list[Document]:
     return found
 
 
+def _to_metrics(config: KubernetesConfig, port: int) -> Document:
+    """Return the policy that lets this cluster's Prometheus in, whatever its namespace is."""
+    serving = _without(_with(COMPONENT, "In", *_MEASURED), "scheduler", "worker")
+    policy = _policy("metrics", config, serving)
+    inside: Document = {"namespaceSelector": {}}
+    policy["spec"] = {
+        **_spec(policy),
+        "policyTypes": ["Ingress"],
+        "ingress": [{"from": [inside], "ports": [_port(port)]}],
+    }
+    return policy
+
+
+def _spec(policy: Document) -> Document:
+    spec = policy["spec"]
+    assert isinstance(spec, dict)
+    return spec
+
+
 def _with(key: str, operator: str, *values: str) -> Document:
     labels = {"app.kubernetes.io/part-of": PART_OF["app.kubernetes.io/part-of"]}
     return {
         "matchLabels": labels,
         "matchExpressions": [{"key": key, "operator": operator, "values": list(values)}],
     }
+
+
+def _without(pods: Document, *roles: str) -> Document:
+    """Return a selector of the pods that have none of these parts in a Dask cluster."""
+    expressions = pods["matchExpressions"]
+    assert isinstance(expressions, list)
+    rule = {"key": DASK, "operator": "NotIn", "values": list(roles)}
+    return {**pods, "matchExpressions": [*expressions, rule]}
 
 
 def _port(number: int, protocol: str = "TCP") -> Document:
@@ -139,8 +166,7 @@ def _between(
     """Return a policy that lets pods reach each other at some ports."""
     peers = [{"podSelector": pods}]
     policy = _policy(name, config, pods, [{"to": peers, "ports": list(ports)}])
-    spec = policy["spec"]
-    assert isinstance(spec, dict)
+    spec = _spec(policy)
     spec["policyTypes"] = ["Ingress", "Egress"]
     spec["ingress"] = [{"from": peers, "ports": list(ports)}]
     return policy

@@ -12,6 +12,8 @@ PART_OF = {"app.kubernetes.io/name": "fadae", "app.kubernetes.io/part-of": "fada
 COMPONENT = "app.kubernetes.io/component"
 GENERATION = "fadae/generation"
 WORKSPACE = "fadae/workspace"  # a hash of its URL
+METRICS = "metrics"  # the name of a port
+COUNTED = 69  # EX_UNAVAILABLE: a driver ended for a passing reason and had nothing to show
 _MOUNTED = "/workspace"
 _SCRATCH = "/tmp"  # noqa: S108 - of the container
 
@@ -120,7 +122,10 @@ class Container:
     @property
     def annotations(self) -> dict[str, str]:
         """The pod's annotations."""
-        return dict(_KEEP) if self.stays else {}
+        found = dict(_KEEP) if self.stays else {}
+        if port := (self.ports or {}).get(METRICS):  # as Prometheus' own example of pods asks for
+            found |= {"prometheus.io/scrape": "true", "prometheus.io/port": str(port)}
+        return found
 
 
 def job(
@@ -135,7 +140,8 @@ def job(
 ) -> Document:
     """Return an Indexed Job of so many pods, each of which may fail `retries` times that count.
 
-    Exit 75 and a lost node count nothing: what was done is in the workspace, and it runs again.
+    Exit 75 and a lost node count nothing: what was done is in the workspace, and it runs again; a
+    driver that has nothing to show for an attempt exits otherwise, so that attempts are bounded.
     Exit 2, 65 and 66 end the Job: the same command would end so again. No deadline holds: waiting
     is no failure. With `own_end` it removes itself in time; else its owner does.
     """

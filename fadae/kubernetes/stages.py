@@ -1,18 +1,22 @@
 """The stages' objects: what the conductor makes when a stage's turn comes, and takes away after.
 
 Stages 1 and 2 share a Dask cluster, stage 4 has one of its own; training is an Indexed Job, one
-rank a pod, found as fadae-train-<generation>-<rank>.fadae-train-<generation>.
+rank a pod, found as fadae-train-<generation>-<rank>.fadae-train-<generation>. Before all of them
+one small Job asks whether the rest can run at all.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from fadae.config import KubernetesConfig
+from fadae.errors import IDLE_EXIT
 from fadae.kubernetes.pods import (
     COMPONENT,
+    COUNTED,
     GENERATION,
+    METRICS,
     PART_OF,
     WORKSPACE,
     Container,
@@ -39,6 +43,8 @@ class Generation:
     ranks: int
     environment: str  # the ConfigMap of the settings
     workspace: str  # a hash of its URL: one generation at a time works there
+    metrics_port: int | None = None  # of drivers and ranks, for Prometheus
+    asks_archive: bool = True
 
     def named(self, what: str) -> str:
         """Return an object's name.
@@ -56,6 +62,7 @@ class Generation:
     def stages(self) -> list[Document]:
         """Return the stages in their order: what each needs beside it, and its Jobs."""
         return [
+            {"beside": [], "jobs": [self._check()]},
             {
                 "beside": self._cluster("features"),
                 "jobs": [self._driver("ingest", "features"), self._driver("extract", "features")],
@@ -67,24 +74,45 @@ class Generation:
             },
         ]
 
+    def _check(self) -> Document:
+        """Return the Job that runs before anything is held: what ends it would end every stage."""
+        command = ["fadae", "check", "--json", *(["--archive"] if self.asks_archive else [])]
+        check = self._small("check", command, [])
+        return self._queued(job(self.named("check"), self.labels("check"), check, self.config))
+
     def _driver(self, stage: str, cluster: str) -> Document:
+        env = [
+            value("DASK_SCHEDULER_ADDRESS", _address(self.named(cluster))),
+            value(IDLE_EXIT, str(COUNTED)),
+        ]
+        driver = self._small(stage, ["fadae", stage, "--json"], env, ports=self._metrics())
+        labels = {**self.labels(stage), DASK: "job-runner"}
+        return self._queued(job(self.named(stage), labels, driver, self.config))
+
+    def _small(
+        self,
+        name: str,
+        command: list[str],
+        env: list[Document],
+        ports: Mapping[str, int] | None = None,
+    ) -> Container:
         config = self.config
-        driver = Container(
-            name=stage,
+        return Container(
+            name=name,
             image=config.image,
-            command=["fadae", stage, "--json"],
+            command=command,
             cpu=config.driver_cpu,
             memory=config.driver_memory,
             most_cpu=_at_least_one(config.driver_cpu),
             environment=self.environment,
-            env=[
-                value("DASK_SCHEDULER_ADDRESS", f"tcp://{self.named(cluster)}-scheduler:8786"),
-            ],
+            env=env,
+            ports=ports,
             stays=True,
             grace_seconds=60,
         )
-        labels = {**self.labels(stage), DASK: "job-runner"}
-        return self._queued(job(self.named(stage), labels, driver, config))
+
+    def _metrics(self) -> dict[str, int]:
+        return {} if self.metrics_port is None else {METRICS: self.metrics_port}
 
     def _training(self) -> Document:
         config, name = self.config, self.named("train")
@@ -109,7 +137,7 @@ class Generation:
                 value("MASTER_ADDR", f"{name}-0.{name}"),
                 value("MASTER_PORT", str(RENDEZVOUS)),
             ],
-            ports={"rendezvous": RENDEZVOUS},
+            ports={"rendezvous": RENDEZVOUS, **self._metrics()},
             limits={"nvidia.com/gpu": "1"} if config.gpu else None,
             volumes=volumes,
             # SIGTERM, checkpoint, exit 75 have to fit; training's own shut-down limit is shorter.

@@ -12,6 +12,7 @@ import logging
 
 import numpy as np
 
+from fadae import metrics
 from fadae._version import __version__
 from fadae.arrays import Array, Int16
 from fadae.errors import NoInputError, TransientError, UsageError
@@ -131,7 +132,7 @@ def fill(plan: Plan, mapper: Mapper) -> int:
     if not blocks:  # repeated PCM only: no cluster need start
         return 0
     results = mapper(extract_shard, plan.tasks(), label="extract", total=blocks, unit="shards")
-    written = list(results)
+    written = list(metrics.written("extract", results))
     if len(written) != blocks:  # published, the missing ones would read as padding
         raise TransientError(f"{blocks - len(written)} shards are missing; run this again")
     return sum(written)

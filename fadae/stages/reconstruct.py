@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from fadae import metrics
 from fadae.arrays import Array
 from fadae.errors import NoInputError, TransientError, UsageError, unknown
 from fadae.records import canonical_json, sha256_hex
@@ -109,9 +110,10 @@ def reconstruct(
         location.ensure_conditions()  # of publication, before hours of work
         prepared = _prepare(location, run, model_sha256, device, features, store, mapper)
         tasks = _tasks(location, run, model_sha256, device, features, blocks, prepared)
-        written += mapper(
+        results = mapper(
             reconstruct_shard, tasks, label="reconstruct", total=len(blocks), unit="shards"
         )
+        written += metrics.written("reconstruct", results)
     if len(written) != len(blocks):
         raise TransientError(f"{len(blocks) - len(written)} blocks are missing; run this again")
     published = _publish(run, store, features, model_sha256)

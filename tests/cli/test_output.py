@@ -7,8 +7,16 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from fadae import metrics
 from fadae.cli.output import Shown, reporting
-from fadae.errors import FadaeError, NoInputError, TransientError, UsageError
+from fadae.errors import (
+    IDLE_EXIT,
+    FadaeError,
+    NoInputError,
+    StoppedError,
+    TransientError,
+    UsageError,
+)
 
 
 def run(error: FadaeError | None, *arguments: str) -> tuple[int, str, str]:
@@ -46,6 +54,27 @@ def test_a_person_reads_names_and_numbers() -> None:
 )
 def test_errors_are_one_line_and_their_exit_code(error: FadaeError, code: int) -> None:
     assert run(error) == (code, "", f"fadae: {error}\n")
+
+
+@pytest.mark.parametrize(
+    ("error", "done", "code"),
+    [
+        (TransientError("t"), None, 69),
+        (TransientError("t"), "fadae_blocks_written_total", 75),
+        (TransientError("t"), "fadae_bytes_total", 75),
+        (TransientError("t"), "fadae_units_done_total", 69),  # what was there already counts too
+        (StoppedError("s"), None, 75),
+        (UsageError("u"), None, 2),
+    ],
+)
+def test_an_attempt_with_nothing_to_show_ends_as_it_is_told_to(
+    error: FadaeError, done: str | None, code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(metrics, "_values", {})
+    monkeypatch.setenv(IDLE_EXIT, "69")
+    if done:
+        metrics.count(done, "ingest")
+    assert run(error)[0] == code
 
 
 def test_a_text_of_its_own_is_for_people_only() -> None:

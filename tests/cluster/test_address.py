@@ -163,6 +163,14 @@ def test_a_file_that_holds_no_address(
 
 
 @pytest.mark.skipif(
+    importlib.util.find_spec("ucxx") is not None, reason="Dask can connect by ucx here"
+)
+def test_a_way_to_connect_that_dask_knows_by_name_only() -> None:
+    with pytest.raises(UsageError, match="cannot connect by ucx"):
+        find_scheduler("ucx://10.0.0.1:8786")
+
+
+@pytest.mark.skipif(
     importlib.util.find_spec("dask_gateway") is not None, reason="Dask Gateway's client is here"
 )
 def test_a_gateway_without_its_client() -> None:

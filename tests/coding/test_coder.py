@@ -18,6 +18,7 @@ from fadae.coding.symbols import ROUNDING, STEP, quantise
 from fadae.errors import CodeError
 from tests.coding import models
 from tests.coding.models import SIZE, rows, steps
+from tests.threads import threads
 
 CODERS: dict[str, Callable[[], EntropyModel]] = {
     "tables": models.tables,
@@ -209,7 +210,7 @@ class TestExactness:
     # Every kernel that this processor can run would do; these round differently in floats.
     SETTINGS: tuple[dict[str, str], ...] = (
         {},
-        {"OMP_NUM_THREADS": "4", "OPENBLAS_NUM_THREADS": "4", "MKL_NUM_THREADS": "4"},
+        threads(4),
         {"OPENBLAS_CORETYPE": "Haswell"},
         {"OPENBLAS_CORETYPE": "SkylakeX"},
         {

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from fadae.cli.app import app
 from fadae.config import SECTIONS, KubernetesConfig, declared, load_settings, settings_text
-from fadae.errors import UsageError
+from fadae.errors import IDLE_EXIT, UsageError
 from fadae.kubernetes import OWN, read_settings
 from tests.k8s.harness.environment import quantity
 from tests.k8s.rendering import (
@@ -33,7 +33,8 @@ from tests.k8s.rendering import (
     stages,
 )
 
-DRIVERS = {"ingest", "extract", "train", "reconstruct"}
+DRIVERS = {"check", "ingest", "extract", "train", "reconstruct"}
+BAGGED = {"ingest", "extract", "reconstruct"}
 KEYED = {"s3", "no-operator", "queue"}
 
 
@@ -179,7 +180,7 @@ def _services(documents: tuple[Document, ...]) -> Iterator[tuple[str, dict[str, 
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_jobs_go_on_after_what_is_no_failure(overlay: str) -> None:
     jobs = find_all(overlay, "Job")
-    assert len(jobs) == 5
+    assert len(jobs) == 6
     for job in jobs:
         spec = job["spec"]
         assert spec["template"]["spec"]["restartPolicy"] == "Never"  # podFailurePolicy asks for it
@@ -197,6 +198,10 @@ def test_jobs_go_on_after_what_is_no_failure(overlay: str) -> None:
                 actions[code] = rule["action"]
         ends = {code for code, action in actions.items() if action == "FailJob"}
         assert ends == {2, 65, 66}
+        # What a driver ends with that has nothing to show for an attempt is counted.
+        (container,) = spec["template"]["spec"]["containers"]
+        idle = [e["value"] for e in container.get("env", []) if e["name"] == IDLE_EXIT]
+        assert idle == (["69"] if container["name"] in BAGGED else [])
         assert {code for code in actions if code not in ends} == {75, "DisruptionTarget"}
         assert set(actions.values()) == {"FailJob", "Ignore"}
 
@@ -264,11 +269,49 @@ def held_by_stage(overlay: str) -> list[tuple[float, float, float]]:
 def test_nothing_is_held_for_a_stage_that_waits() -> None:
     assert held_by_stage("s3") == [
         pytest.approx((0.05, 0.25, 0)),
+        pytest.approx((0.55, 2.25, 0)),  # `fadae check`
         pytest.approx((17.05, 38.25, 0)),  # a scheduler, four workers, a driver
         pytest.approx((4.05, 16.25, 0)),  # two ranks
         pytest.approx((17.05, 38.25, 0)),
     ]
-    assert [gpus for _, _, gpus in held_by_stage("gpu")] == [0, 0, 2, 0]
+    assert [gpus for _, _, gpus in held_by_stage("gpu")] == [0, 0, 0, 2, 0]
+
+
+@pytest.mark.parametrize(
+    ("ingest", "asks"),
+    [({}, True), ({"items": [], "folder": ["s3://b/a"]}, False), ({"folder": ["s3://b/a"]}, True)],
+)
+def test_a_check_is_the_first_job_and_asks_who_will_be_needed(
+    ingest: Mapping[str, Any], asks: bool, tmp_path: Path
+) -> None:
+    first, *_ = stages(rendered(edited(tmp_path, "s3", {"ingest": ingest})))
+    assert first["beside"] == []
+    (job,) = first["jobs"]
+    (container,) = job["spec"]["template"]["spec"]["containers"]
+    assert container["command"][:2] == ["fadae", "check"]
+    assert ("--archive" in container["command"]) == asks
+
+
+def test_metrics_are_served_where_they_are_asked_for(tmp_path: Path) -> None:
+    documents = rendered(edited(tmp_path, "s3", {"job": {"metrics_port": 9090}}))
+    settings = find(documents, "ConfigMap", "fadae-settings")["data"]
+    assert settings["FADAE_METRICS_PORT"] == "9090"
+    assert settings["FADAE_METRICS_HOST"] == "0.0.0.0"
+    policy = find(documents, "NetworkPolicy", "fadae-metrics")["spec"]
+    (rule,) = policy["ingress"]
+    assert rule["ports"] == [{"protocol": "TCP", "port": 9090}]
+    for p in pod_specs(everything(documents)):
+        (container,) = p.containers
+        ports = [port["containerPort"] for port in container.get("ports", [])]
+        serves = container["name"] in BAGGED | {"train"}
+        assert (9090 in ports) == serves == selects(policy["podSelector"], p.labels), p.owner
+    annotations = [
+        job["spec"]["template"]["metadata"]["annotations"]
+        for job in everything(documents) if job["kind"] == "Job"
+    ]
+    scraped = [a["prometheus.io/port"] for a in annotations if "prometheus.io/scrape" in a]
+    assert scraped == ["9090"] * 4
+    assert not find_all("s3", "NetworkPolicy")[-1]["metadata"]["name"].endswith("metrics")
 
 
 def names_of(documents: tuple[Document, ...], kind: str) -> set[str]:
@@ -382,6 +425,7 @@ def test_every_size_reaches_its_pod(tmp_path: Path) -> None:
         ("[kubernetes]\nimage = 'i'\nnamespace = '../x'", "namespace '../x'"),
         ("[kubernetes]\nimage = 'i'\nvariables = ['AWS_SECRET_ACCESS_KEY=x']", "belongs into a S"),
         ("scheduler = 'tcp://a'\n[kubernetes]\nimage = 'i'", "the manifests' business"),
+        ("metrics-port = 0\n[kubernetes]\nimage = 'i'", "has to know the port of a pod"),
         ("workspace = '/home'\n[kubernetes]\nimage = 'i'", "a bucket, or /workspace and a volume"),
         ("[train]\nranks = 3\nreduction = 'exact'\n[kubernetes]\nimage = 'i'", "3 ranks do not"),
     ],

@@ -26,6 +26,7 @@ from fadae.training.context import Preempted
 from fadae.training.launch import train
 from tests.forks import train_forked
 from tests.hangs import HANG_SECONDS, wait_until
+from tests.threads import threads
 from tests.training.conftest import Held
 from tests.training.small import LONG, metrics_of, model_hash, small, stopping_after, train_until
 
@@ -144,9 +145,8 @@ def test_an_error_of_a_rank_is_the_errors_and_not_restarted(location: Location) 
 
 def test_the_environments_threads_change_no_bit(location: Location) -> None:
     """A run is bound to the threads of its own configuration."""
-    three = {f"{name}_NUM_THREADS": "3" for name in ("OMP", "MKL", "OPENBLAS")}
     asked = command(location, "--ranks", "1", "--max-steps", "8")
-    ended = subprocess.run(asked, env=os.environ | three, stdout=subprocess.PIPE, check=True)
+    ended = subprocess.run(asked, env=os.environ | threads(3), stdout=subprocess.PIPE, check=True)
     told = json.loads(ended.stdout.splitlines()[-1])
     here = train(location, small(run="here", max_steps=8, **LONG))
     assert model_hash(location) == model_hash(location, "here")

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.threads import threads
+
 # What each kernel of OpenBLAS needs of an x86 processor, in the words of /proc/cpuinfo.
 NEEDS = {
     "default": set(),
@@ -31,9 +33,8 @@ def cpu_flags() -> set[str]:
     return {flag for line in lines if line.startswith("flags") for flag in line.split()}
 
 
-def hashes(kernel: str, threads: int, *cuts: int) -> str:
-    count = str(threads)
-    env = os.environ | {"OPENBLAS_NUM_THREADS": count, "OMP_NUM_THREADS": count}
+def hashes(kernel: str, count: int, *cuts: int) -> str:
+    env = os.environ | threads(count)
     env.pop("OPENBLAS_CORETYPE", None)
     if kernel != "default":
         env["OPENBLAS_CORETYPE"] = kernel

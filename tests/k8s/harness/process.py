@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -38,11 +39,13 @@ _UNSHARE = (*_WITH_PARENT, "unshare", *_NAMESPACES, "--kill-child", "sh", "-c", 
 @functools.cache
 def namespaces_work() -> bool:
     """Return whether this machine lets a process have all these namespaces and mounts."""
-    trial = (*_UNSHARE, "/etc/hosts", "/tmp", "trial", "10001", "true")
-    try:
-        return subprocess.run(trial, capture_output=True).returncode == 0
-    except FileNotFoundError:
-        return False
+    # A folder of its own: others' mounts below /tmp would be in the way.
+    with tempfile.TemporaryDirectory() as folder:
+        trial = (*_UNSHARE, "/etc/hosts", folder, "trial", "10001", "true")
+        try:
+            return subprocess.run(trial, capture_output=True).returncode == 0
+        except FileNotFoundError:
+            return False
 
 
 @functools.cache
