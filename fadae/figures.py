@@ -24,12 +24,14 @@ if TYPE_CHECKING:
     from matplotlib.image import AxesImage
 
     from fadae.compare import CodeResult, Comparison
+    from fadae.query import CorpusMap
 
 INK, QUIET, GRID = "#1d2433", "#5b6475", "#d9dde5"
 TRAIN, HOLDOUT, BASELINE = "#3b6fb6", "#d1603d", "#7a8a5c"
 OWN = ("#3b6fb6", "#d1603d", "#7a4fa3", "#2f8f83", "#b08a1e", "#a33f6b")  # fadae's codes
 OTHERS = {"Opus": "#4b5563", "AAC": "#7b8494", "MP3": "#9aa3b5", "Vorbis": "#b9a58c"}
 _MARKS = {"Opus": "o", "AAC": "s", "MP3": "^", "Vorbis": "D"}
+_MOST_TITLES = 40  # on a map
 _BRAILLE = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
 _ROUND_KBPS = (3, 6, 12, 24, 48)
 _ROUND_HZ = (20, 50, 100, 200, 300, 500, 700, 1000, 1500, 2000, 3000, 5000, 10_000, 20_000)
@@ -112,6 +114,32 @@ def rate_distortion(comparison: Comparison, title: str = "") -> bytes:
         axes.grid(color=GRID, linewidth=0.6)
     if keys:
         figure.axes[0].legend(frameon=False, fontsize=8, labelcolor=INK)
+    return _png(figure)
+
+
+def corpus_map(made: CorpusMap, title: str = "") -> bytes:
+    """Return a PNG of recordings in the plane; up to 40 bear their titles."""
+    figure = _figure(8.0, 7.0, title)
+    axes = figure.subplots()
+    axes.scatter(
+        [point.x for point in made.points],
+        [point.y for point in made.points],
+        s=18 if len(made.points) <= _MOST_TITLES else 4,
+        color=OWN[0],
+    )
+    if len(made.points) <= _MOST_TITLES:
+        for point in made.points:
+            name = _plain((point.title or point.id)[:40])
+            axes.annotate(
+                name,
+                (point.x, point.y),
+                xytext=(4, 3),
+                textcoords="offset points",
+                fontsize=7,
+                color=QUIET,
+            )
+    first, second = (f"{100 * share:.0f} % of the variance" for share in made.explained)
+    _dress(axes, f"{len(made.points):,} of {made.recordings:,} recordings", first, second)
     return _png(figure)
 
 

@@ -424,6 +424,7 @@ class GrowthRecord(TypedDict):
     rows: int
     step: int
     train_frames: int
+    families: NotRequired[list[list[int]]]  # of what came then: see `DatasetRecord`
 
 
 class DatasetRecord(TypedDict):
@@ -437,6 +438,9 @@ class DatasetRecord(TypedDict):
     holdout_frames: int
     padding_rows: int
     growths: NotRequired[list[GrowthRecord]]  # of a run that went on over more rows
+    # Recordings, by their rows of the table, that are copies of each other, hence lie on one side;
+    # the smallest id first. Absent: each recording was divided alone.
+    families: NotRequired[list[list[int]]]
 
 
 class RunConfig(TypedDict):

@@ -20,6 +20,7 @@ from fadae.cli.listen import listen
 from fadae.cli.output import Summary, reporting
 from fadae.cli.progress import estimate, status
 from fadae.cli.reading import generate, info, log, query, report, serve
+from fadae.cli.similar import duplicates, similar
 from fadae.cli.stages import demo, extract, ingest, reconstruct, run, train
 
 # In the order `fadae --help` shows them.
@@ -37,6 +38,8 @@ COMMANDS: tuple[Callable[..., Summary | Iterator[Summary] | None], ...] = (
     status,
     info,
     query,
+    similar,
+    duplicates,
     report,
     serve,
     listen,

@@ -5,9 +5,11 @@ from typing import TYPE_CHECKING
 from fadae._lazy import lazily
 
 if TYPE_CHECKING:
+    from fadae.query.duplicates import Copy, Family, families
     from fadae.query.history import PublicationLine, trained_on
     from fadae.query.recordings import Recording, Recordings
     from fadae.query.runs import ORIGINAL, TRANSFORM
+    from fadae.query.similar import CorpusMap, MapPoint, Similar, corpus_map, similar
     from fadae.query.status import (
         WorkspaceStatus,
         samples,
@@ -19,9 +21,11 @@ else:
     __getattr__ = lazily(
         __name__,
         {
+            "fadae.query.duplicates": ["Copy", "Family", "families"],
             "fadae.query.history": ["PublicationLine", "trained_on"],
             "fadae.query.recordings": ["Recording", "Recordings"],
             "fadae.query.runs": ["ORIGINAL", "TRANSFORM"],
+            "fadae.query.similar": ["CorpusMap", "MapPoint", "Similar", "corpus_map", "similar"],
             "fadae.query.status": [
                 "WorkspaceStatus",
                 "samples",
@@ -35,13 +39,21 @@ else:
 __all__ = [
     "ORIGINAL",
     "TRANSFORM",
+    "Copy",
+    "CorpusMap",
+    "Family",
+    "MapPoint",
     "PublicationLine",
     "Recording",
     "Recordings",
+    "Similar",
     "Workspace",
     "WorkspaceStatus",
+    "corpus_map",
+    "families",
     "open",
     "samples",
+    "similar",
     "status_of",
     "trained_on",
     "training_samples",

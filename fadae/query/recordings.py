@@ -100,6 +100,10 @@ class Recordings(Sequence[Recording]):
             raise unknown("recording", recording_id, self._near(recording_id))
         return _recording(row, self._published.row(row), None)
 
+    def at_row(self, row: int) -> Recording | None:
+        """Return the recording of a row of the table, asking no run; None where it is not shown."""
+        return _recording(row, self._published.row(row), None)
+
     def search(self, text: str, limit: int | None = None) -> list[Recording]:
         """Return recordings whose title, creator, item and file hold every word, in any case."""
         return [self[int(row)] for row in self.rows(text)[:limit]]

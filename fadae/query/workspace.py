@@ -20,6 +20,7 @@ from fadae.query.history import PublicationLine, history
 from fadae.query.recordings import Recording, Recordings, take_inventory
 from fadae.query.runs import ORIGINAL, TRANSFORM, Runs
 from fadae.query.selection import Range, band_range, hop_rows, sample_span
+from fadae.query.similar import CorpusMap, Similar, corpus_map, similar
 from fadae.query.sizes import sizes_of
 from fadae.records import CodeSize, FailureLine
 from fadae.store import (
@@ -360,6 +361,23 @@ class Workspace(Runs):
     def _coefficients(self, bands: slice) -> slice:
         edges = self.transform.coefficient_slices[bands]
         return slice(int(edges[0, 0]), int(edges[-1, 1]))
+
+    # --- what sounds alike ---
+
+    def similar(self, recording_id: str, seconds: Range = None, k: int = 10) -> list[Similar]:
+        """Return the k recordings with the stretch that sounds most like a part of one, best first.
+
+        See `fadae.query.similar.similar`. The first call makes the vectors of what was published
+        since, and keeps them in the workspace; `fadae similar` does so on a cluster.
+        """
+        return similar(self._set, self.recordings, recording_id, seconds, k)
+
+    def corpus_map(self, most: int = 2000) -> CorpusMap:
+        """Return the recordings in the plane, those near to each other that sound alike.
+
+        See `fadae.query.similar.corpus_map`; of more than `most` recordings a sample is shown.
+        """
+        return corpus_map(self._set, self.recordings, most)
 
     # --- generated sound, and all of it in short ---
 

@@ -17,6 +17,7 @@ from fadae._version import __version__
 from fadae.arrays import Array, Int16
 from fadae.errors import NoInputError, TransientError, UsageError
 from fadae.records import TransformConfig, canonical_json
+from fadae.similarity import write_prints
 from fadae.store import (
     BLOCK_FRAMES,
     CHUNK_FRAMES,
@@ -158,6 +159,7 @@ def extract_shard(task: BlockTask) -> bool:
         if store.has_block(task.block, task.plan):  # by another driver, which let the PCM go
             return False
         raise
+    write_prints(task.location, task.block, rows, transform.sample_rate_hz)
     store.write_block(task.block, rows, under=task.plan)
     return True
 

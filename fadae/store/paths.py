@@ -23,6 +23,10 @@ COMPARISONS = "comparisons"  # of codes, by rate and distortion
 
 # Up to which row staged PCM was let go; in an array's folder, where Zarr looks for no members.
 RELEASED = f"{FEATURES}/audio/released.json"
+# What is derived of published blocks, likewise.
+SEGMENTS = f"{FEATURES}/features/segments"  # a vector for each stretch of some seconds
+PRINTS = f"{FEATURES}/audio/prints"  # fingerprints: by block, then in packs
+DUPLICATES = f"{FEATURES}/recording_id/duplicates"  # pairs of recordings that share sound
 RATE = f"{STAGING}/rate.json"  # the sample rate that the workspace is bound to
 MARKS = f"{STAGING}/new"  # of the recordings whose commits may not be published yet
 PREFIXES = tuple(f"{number:02x}" for number in range(256))  # folders that recordings spread over
@@ -100,6 +104,15 @@ def listing(selection_sha256: str) -> str:
 def folder_name(item: str) -> str:
     """Return what says which folder an item's name stands for."""
     return f"{INGESTS}/folders/{recording_key(item)}.json"
+
+
+def print_path(block: int) -> str:
+    """Return where the fingerprints of a block lie until a pack holds them.
+
+    >>> print_path(3)
+    'features.zarr/audio/prints/blocks/0000003'
+    """
+    return f"{PRINTS}/blocks/{block:07d}"
 
 
 def plan_path(number: int) -> str:

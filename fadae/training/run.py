@@ -19,7 +19,7 @@ import numpy as np
 from fadae._version import __version__
 from fadae.arrays import Int64
 from fadae.config import TrainConfig, changed_settings
-from fadae.data import CHUNK_ROWS, RowSet, Split, split_rows
+from fadae.data import CHUNK_ROWS, RowSet, Split
 from fadae.errors import AccessError, NoInputError, StorageError, UsageError
 from fadae.records import (
     DatasetRecord,
@@ -32,8 +32,10 @@ from fadae.records import (
     finite,
     sha256_hex,
 )
+from fadae.similarity import known_families
 from fadae.store import FeatureSet, Location, keep_root, paths, publication_number
 from fadae.summaries import TrainSummary
+from fadae.training.sides import Families, Sides
 
 log = logging.getLogger("fadae.training")
 
@@ -64,10 +66,12 @@ def open_dataset(
     config: TrainConfig,
     rows: int | None,
     growths: Sequence[GrowthRecord] = (),
+    families: Families | None = None,
 ) -> Dataset:
     """Return the first `rows` rows of the store (None: all published) as a run sees them.
 
     `growths` say where the run stood when it took in more: what was there then stays divided.
+    `families`: of copies, as the run recorded them, where it did.
 
     Raises NoInputError where no row can be trained on.
     """
@@ -80,7 +84,7 @@ def open_dataset(
     rows = features.rows if rows is None else rows
     stale = StaleRecordings.after(features, rows)
     stale.warn(config.run)
-    divided = divide(features, rows, config.holdout, config.seed, growths)
+    divided = divide(features, rows, config.holdout, config.seed, growths, families or ())
     split = divided.split
     if config.max_frames is not None:
         drawn = sample_of(split.train, config.max_frames, config.rules)
@@ -99,6 +103,8 @@ def open_dataset(
     }
     if growths:
         description["growths"] = list(growths)
+    if families is not None:
+        description["families"] = [list(members) for members in families]
     return Dataset(features, rows, split, description, stale.count)
 
 
@@ -162,11 +168,13 @@ def divide(
     holdout: float,
     seed: int,
     growths: Sequence[GrowthRecord] = (),
+    families: Families = (),
 ) -> Divided:
     """Return how a run divides the recordings of the first `rows` rows, before any sampling.
 
-    What came with each growth is divided by itself: no recording that was trained on is ever held
-    out, nor the other way about.
+    Recordings of a family lie on one side. What came with each growth is divided by itself: no
+    recording that was trained on is ever held out, nor the other way about; a copy of an older one
+    joins its side, and one of recordings on both sides is left out.
     """
     table = features.recordings
     used = np.flatnonzero(table.canonical & (table.frame_start < rows) & (table.frame_count > 0))
@@ -174,13 +182,18 @@ def divide(
     starts = table.frame_start[used].astype(np.int64)
     counts = table.frame_count[used].astype(np.int64)
     borders = [0, *(growth["rows"] for growth in growths), rows]
-    parts = []
-    for low, high in itertools.pairwise(borders):
+    of_parts = [families, *(growth.get("families", ()) for growth in growths)]
+    sides = Sides(lambda row: str(table.id[row]), holdout, seed)
+    for (low, high), its in zip(itertools.pairwise(borders), of_parts, strict=True):
         (own,) = np.nonzero((starts >= low) & (starts < high))
-        its = [ids[one] for one in own]
-        parts.append(split_rows(its, starts[own], counts[own], high - low, holdout, seed))
-    split = parts[0] if len(parts) == 1 else Split.joined(parts)
-    return Divided(split, sha256_hex(canonical_json([ids, starts.tolist(), counts.tolist()])))
+        sides.add(used[own], starts[own], counts[own], high - low, its)
+    return Divided(sides.split, sha256_hex(canonical_json([ids, starts.tolist(), counts.tolist()])))
+
+
+def _families_since(features: FeatureSet, rows: int) -> list[list[int]]:
+    """Return the families with a recording whose frames came after the first `rows` rows."""
+    starts = features.recordings.frame_start
+    return [one for one in known_families(features) if any(starts[row] >= rows for row in one)]
 
 
 class Run:
@@ -280,7 +293,10 @@ class Run:
             "step": summary.steps,
             "train_frames": was["train_frames"],
         }
-        dataset = open_dataset(self.location, config, features.rows, [*was.get("growths", []), now])
+        if "families" in was:
+            now["families"] = _families_since(features, was["rows"])
+        growths = [*was.get("growths", []), now]
+        dataset = open_dataset(self.location, config, features.rows, growths, was.get("families"))
         log.info("run %s: taking in %d new recordings", self.name, stale)
         for name in ("summary.json", "baseline.json"):
             self.location.delete(self.path(name))
@@ -296,10 +312,13 @@ class Run:
         """
         recorded = self.recorded()
         if recorded is None:
-            return open_dataset(self.location, config, None)
+            features = FeatureSet.open(self.location)
+            found = known_families(features)
+            return open_dataset(self.location, config, features.rows, (), found)
         self._check_recipe(recorded, config)
         known = recorded["dataset"]
-        dataset = open_dataset(self.location, config, known["rows"], known.get("growths", []))
+        growths, families = known.get("growths", []), known.get("families")
+        dataset = open_dataset(self.location, config, known["rows"], growths, families)
         if dataset.description != recorded["dataset"]:
             raise UsageError(
                 f"the features of {self.location.url} are not those that runs/{self.name} was "

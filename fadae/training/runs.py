@@ -90,8 +90,10 @@ def split_of(features: FeatureSet, config: RunConfig | None) -> RunSplit:
     recipe, dataset = (config.get("recipe"), config.get("dataset")) if config else (None, None)
     if not recipe or not dataset or dataset["rows"] > features.rows:
         return RunSplit((Role.UNKNOWN,) * len(ids), ids, nothing, nothing)
-    growths = dataset.get("growths", [])
-    divided = divide(features, dataset["rows"], recipe["holdout"], recipe["seed"], growths)
+    growths, families = dataset.get("growths", []), dataset.get("families", [])
+    divided = divide(
+        features, dataset["rows"], recipe["holdout"], recipe["seed"], growths, families
+    )
     if divided.sha256 != dataset["recordings_sha256"]:
         return RunSplit((Role.UNKNOWN,) * len(ids), ids, nothing, nothing)
     trained, held_out = divided.split.train, divided.split.holdout

@@ -1,0 +1,43 @@
+"""What sounds alike, and what is the same: vectors and fingerprints kept beside the features."""
+
+from typing import TYPE_CHECKING
+
+from fadae._lazy import lazily
+
+if TYPE_CHECKING:
+    from fadae.similarity.families import duplicates, families_of, known_families
+    from fadae.similarity.join import overlap_seconds, score
+    from fadae.similarity.packs import make_packs, missing_packs, packs_of
+    from fadae.similarity.prints import write_prints
+    from fadae.similarity.segments import SEGMENTS, every_pack, nearest
+    from fadae.similarity.vectors import SEGMENT_ROWS, unit, windows_of
+else:
+    __getattr__ = lazily(
+        __name__,
+        {
+            "fadae.similarity.families": ["duplicates", "families_of", "known_families"],
+            "fadae.similarity.join": ["overlap_seconds", "score"],
+            "fadae.similarity.packs": ["make_packs", "missing_packs", "packs_of"],
+            "fadae.similarity.prints": ["write_prints"],
+            "fadae.similarity.segments": ["SEGMENTS", "every_pack", "nearest"],
+            "fadae.similarity.vectors": ["SEGMENT_ROWS", "unit", "windows_of"],
+        },
+    )
+
+__all__ = [
+    "SEGMENTS",
+    "SEGMENT_ROWS",
+    "duplicates",
+    "every_pack",
+    "families_of",
+    "known_families",
+    "make_packs",
+    "missing_packs",
+    "nearest",
+    "overlap_seconds",
+    "packs_of",
+    "score",
+    "unit",
+    "windows_of",
+    "write_prints",
+]
