@@ -30,6 +30,7 @@ from fadae.compare import table
 from fadae.errors import FadaeError, NoInputError, UnknownNameError, UsageError
 from fadae.query import ORIGINAL
 from fadae.records import finite
+from fadae.web.alike import MOST_FOUND
 from fadae.web.guard import Guard, checked_token, refuse
 from fadae.web.parameters import Parameters
 from fadae.web.pictures import Raster
@@ -206,6 +207,18 @@ def _waveform(session: WorkspaceSession, given: Parameters) -> Response:
     return _raster(session.waveform(recording_id, seconds, source, columns))
 
 
+def _similar(session: WorkspaceSession, given: Parameters) -> Response:
+    recording_id, k = given.text("recording"), given.whole("k", 8, least=1, most=MOST_FOUND)
+    seconds = given.span(1e6)
+    given.done()
+    return json_answer(session.more_like(recording_id, seconds, k))
+
+
+def _map(session: WorkspaceSession, given: Parameters) -> Response:
+    given.done()
+    return json_answer(session.map())
+
+
 class _Made(Response):
     """A recording that is ready to be sent."""
 
@@ -283,6 +296,8 @@ ANSWERS: dict[str, Answer] = {
     "bands": _bands,
     "bark": _bark,
     "waveform": _waveform,
+    "similar": _similar,
+    "map": _map,
     "codes": _codes,
     "generated": _generated,
     "methods": _methods,

@@ -35,6 +35,7 @@ from fadae.store import Location, paths
 from fadae.training import Role
 from fadae.transform import mu_law
 from fadae.web import pictures
+from fadae.web.alike import alike_known, map_of, more_like, not_known
 from fadae.web.pictures import Raster
 from fadae.web.piece import Piece, piece
 from fadae.web.runs import run_curves, run_line
@@ -148,6 +149,7 @@ class WorkspaceSession:
             "recordings": 0,
             "seconds": 0.0,
             "transform": None,
+            "alike": False,
         }
         try:
             transform = workspace.transform
@@ -155,6 +157,7 @@ class WorkspaceSession:
             return about
         about["recordings"] = len(workspace.recordings)
         about["seconds"] = workspace.audio_seconds
+        about["alike"] = alike_known(workspace)
         about["transform"] = {
             "name": transform.name,
             "rate_hz": workspace.rate_hz,
@@ -247,6 +250,22 @@ class WorkspaceSession:
     def piece(self, recording_id: str, source: str) -> Piece:
         """Return a whole recording of a source as a file."""
         return piece(self._with(source), recording_id, source)
+
+    def more_like(self, recording_id: str, seconds: slice, k: int) -> dict[str, Any]:
+        """Return what sounds like a part of a recording; UsageError where it is not known."""
+        workspace = self._sure_of_alike()
+        return more_like(workspace, recording_id, seconds, k)
+
+    def map(self) -> dict[str, Any]:
+        """Return all recordings in the plane; UsageError where it is not known."""
+        workspace = self._sure_of_alike()
+        return self._keep(("map",), lambda: map_of(workspace))
+
+    def _sure_of_alike(self) -> Workspace:
+        workspace, _ = self.open()
+        if not self._keep(("alike", int(time.monotonic() / 60)), lambda: alike_known(workspace)):
+            raise not_known()
+        return workspace
 
     def code_picture(self, recording_id: str, seconds: slice, run: str) -> Raster:
         """Return a run's codes of a span."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import string
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -254,6 +256,30 @@ def test_a_comparison_is_a_table_and_a_picture(room: Served) -> None:
     assert drawn.headers["Content-Type"] == "image/png" and drawn.data.startswith(b"\x89PNG")
 
 
+def test_what_sounds_alike_is_the_librarys(room: Served, location: Location) -> None:
+    workspace = fadae.open(location.url)
+    told = room.json(query("similar", recording=SHORT, start=1, stop=4, k=2))["found"]
+    assert told == [dataclasses.asdict(one) for one in workspace.similar(SHORT, slice(1, 4), 2)]
+    assert {one["id"] for one in told} <= {LONG, SHORT, HOSTILE}
+    drawn = room.json("/api/map")
+    assert drawn["points"] == [
+        pytest.approx(dataclasses.asdict(one)) for one in workspace.corpus_map().points
+    ]
+    assert drawn["recordings"] == 3
+
+
+def test_the_page_makes_no_vectors_it_only_reads(tmp_path: Path) -> None:
+    location = Location(str(tmp_path))
+    write_features(location, {SHORT: music(3, seed=1)})
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    with serving(location) as served:
+        assert served.json("/api/workspace")["alike"] is False
+        for path in ("/api/map", query("similar", recording=SHORT, start=0, stop=1)):
+            answer = served.get(path)
+            assert (answer.status, b"fadae similar" in answer.data) == (400, True)
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+
+
 def test_answers_under_the_current_state_may_be_kept(room: Served) -> None:
     state = room.json("/api/workspace")["state"]
     path = query("recording", recording=LONG)
@@ -343,6 +369,10 @@ def test_an_empty_value_is_called_empty(room: Served, path: str) -> None:
         query("waveform", recording=LONG, start=0, stop=1, columns=0),
         query("piece", recording=LONG, source="training"),
         query("piece", recording=LONG, start=0),
+        query("similar", recording=LONG, start=0, stop=1, k=21),
+        query("similar", recording=LONG, start=90, stop=91),
+        query("similar", recording="no such", start=0, stop=1),
+        "/api/map?most=5",
         query("codes", recording=LONG, start=0, stop=1, run="original/.."),
         query("codes", recording=LONG, start=0, stop=1, run="original"),
         query("generated", run="default", seconds=1e6),

@@ -80,6 +80,61 @@ def test_the_whole_recording_is_a_waveform_and_a_file(
     assert np.abs(samples - expected).max() <= 1 / 32768
 
 
+def test_more_like_a_selection_is_played_from_where_it_is_found(
+    visit: Callable[..., Visit], location: Location
+) -> None:
+    found = fadae.open(location.url).similar(SHORT, slice(1, 4), 8)
+    here = visit()
+    page = here.open(SHORT, **{"from": "1", "to": "4"})
+    page.click("#more")
+    page.wait_for_selector("#alike li")
+    assert page.evaluate("document.activeElement.id") == "alike"
+    assert page.inner_text("#alike-title") == "Like Air, 0:01 to 0:04"
+    assert page.locator("#alike li").count() == len(found)
+    other = next(one for one in found if one.id == LONG)
+    page.click("#alike a:text('A long fugue')")
+    here.until("document.getElementById('title').textContent === 'A long fugue'")
+    assert float(here.address()["from"]) == pytest.approx(other.start_seconds, abs=1e-3)
+    assert page.locator("#alike").is_hidden(), "that was like the other recording"
+
+
+def test_the_map_sounds_under_the_pointer_and_by_the_keyboard(
+    visit: Callable[..., Visit], location: Location
+) -> None:
+    points = fadae.open(location.url).corpus_map().points
+    here = visit()
+    page = here.go()
+    page.click("nav a[data-view=map]")
+    here.until("document.getElementById('map-lead').textContent.startsWith('3 recordings')")
+    box = page.locator("#map").bounding_box()
+
+    def rest_on(x: float, y: float) -> None:
+        half_x, half_y = box["width"] / 2, box["height"] / 2
+        page.mouse.move(
+            box["x"] + half_x + x * (half_x - 12), box["y"] + half_y - y * (half_y - 12)
+        )
+
+    rest_on(points[0].x, points[0].y)
+    here.until("document.getElementById('map-point').textContent !== ''")
+    assert not here.asked_for("audio"), "nobody has asked to hear anything yet"
+    page.click("#map-hear")
+    playing(here, "original")
+    rest_on(points[1].x, points[1].y)
+    here.until("document.getElementById('map-point').textContent.startsWith('Air')")
+    here.until("document.getElementById('playing').textContent === 'Air'")
+    playing(here, "original")
+    assert [one["recording"] for one in here.asked_for("audio")][:2] == [LONG, SHORT]
+    page.locator("#map").focus()
+    before = page.inner_text("#map-point")
+    for key in ("ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown"):
+        page.keyboard.press(key)
+    assert page.inner_text("#map-point") != before
+    page.click("#map-open")
+    page.wait_for_selector("#stage-full", state="visible")
+    assert here.address()["from"]
+    assert not here.complaints
+
+
 def test_runs_are_drawn_together_and_each_has_a_page(visit: Callable[..., Visit]) -> None:
     here = visit()
     page = here.go("training")  # as links of earlier versions call it

@@ -14,11 +14,17 @@ from tests.web.visiting import Visit
 VIEWS = {
     "listen": "#listen?recording=bach/long%20fugue.ogg&source=default&from=3&to=6&low=400&high=900",
     "generate": "#generate?run=default",
+    "map": "#map",
     "runs": "#runs",
     "run": "#run?run=default",
     "compare": "#compare",
 }
-READY = {"runs": "#runs path", "run": "#run .compared td", "compare": "#comparisons td"}
+READY = {
+    "map": "#map canvas",
+    "runs": "#runs path",
+    "run": "#run .compared td",
+    "compare": "#comparisons td",
+}
 
 
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 1280), ("light", 390)])
@@ -71,7 +77,7 @@ def test_tab_goes_through_all_in_order_and_out_again(visit: Callable[..., Visit]
     assert names[0] == "Skip to the content"
     order = ["search", "whole", "overview-frame", "from", "clear", "share", "play", "only"]
     assert [name for name in ids if name in order] == order
-    for view in ("generate", "runs", "run", "compare"):
+    for view in ("generate", "map", "runs", "run", "compare"):
         page.evaluate("address => { location.hash = address; }", VIEWS[view])
         page.wait_for_selector(READY.get(view, "#generate-run"))
         page.locator("body").evaluate("body => { document.activeElement.blur(); }")

@@ -37,7 +37,7 @@ def test_hostile_titles_stay_text_and_nothing_leaves_the_page(
     page = here.open(HOSTILE)
     page.click("#play")
     playing(here, "original")
-    for view in ("generate", "runs"):
+    for view in ("generate", "map", "runs"):
         page.click(f"nav a[data-view={view}]")
         page.wait_for_timeout(300)
     assert page.evaluate("window.hit") is None
@@ -79,7 +79,7 @@ CUT = """() => [...document.querySelectorAll(
 @pytest.mark.parametrize("width", [320, 390, 768, 1280])
 def test_no_text_is_cut_at_any_width(visit: Callable[..., Visit], width: int, scheme: str) -> None:
     here = visit(viewport={"width": width, "height": 844}, color_scheme=scheme)
-    for view in ("listen", "generate", "runs", "run", "compare"):
+    for view in ("listen", "generate", "map", "runs", "run", "compare"):
         listen, run = view == "listen", {"run": "default"} if view == "run" else {}
         page = here.open(source="default", at=12.6) if listen else here.go(view, **run)
         page.wait_for_timeout(200)
@@ -87,7 +87,7 @@ def test_no_text_is_cut_at_any_width(visit: Callable[..., Visit], width: int, sc
         assert page.evaluate(CUT) == [], view
 
 
-@pytest.mark.parametrize("view", ["listen", "generate", "runs"])
+@pytest.mark.parametrize("view", ["listen", "generate", "map", "runs"])
 def test_a_phone_shows_all_without_scrolling_sideways(
     visit: Callable[..., Visit], view: str
 ) -> None:

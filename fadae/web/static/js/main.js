@@ -1,9 +1,11 @@
 // The listening room: puts its parts together and keeps page, player and address of one mind.
 
+import { hideAlike, showAlike } from "./alike.js";
 import * as api from "./api.js";
 import { showComparisons } from "./comparing.js";
 import { announce, byId, lasting, make, trouble, webAddress } from "./dom.js";
 import { listenForKeys } from "./keys.js";
+import { CorpusMap } from "./map.js";
 import { Player } from "./player.js";
 import { showRun } from "./run.js";
 import { showRuns } from "./runs.js";
@@ -22,6 +24,7 @@ let selection;
 let shelf;
 let stage;
 let studio;
+let map = null;
 let transport;
 let recording = null; // on the stage
 let tape = null; // of the stage
@@ -58,6 +61,16 @@ async function start() {
       make("h1", {}, "Nothing to hear yet"),
       make("p", {}, "This workspace holds no features yet. Fill it with ", make("code", {}, "fadae run"), ", then load this page again."),
     );
+  }
+  if (about.alike) {
+    byId("more").hidden = document.querySelector(".top nav [data-view=map]").hidden = false;
+    map = new CorpusMap(about.transform.rate_hz, {
+      play: (heard) => {
+        if (store.state.view !== "map") return;
+        load(heard, "original");
+        player.play();
+      },
+    });
   }
   shelf.badge(shownRun("original"));
   listen();
@@ -120,6 +133,12 @@ function showView(state) {
     else link.removeAttribute("aria-current");
   }
   if (state.view === "runs") showRuns(about);
+  if (state.view === "map") {
+    if (map) map.show();
+    else byId("map-lead").replaceChildren("Not known yet: ", make("code", {}, "fadae similar --map map.json"), " looks at all recordings.");
+    for (const id of ["map", "map-hear"]) byId(id).hidden = !map;
+    load(map?.tape ?? null, "original");
+  }
   if (state.view === "compare") showComparisons(about);
   if (state.view === "generate") {
     studio.restore(state);
@@ -133,7 +152,7 @@ function showView(state) {
 
 function title() {
   const { view, run } = store.state;
-  const words = { listen: recording?.title, generate: "Generate", runs: "Runs", run: `Run ${run}`, compare: "Compare" }[view];
+  const words = { listen: recording?.title, generate: "Generate", map: "Map", runs: "Runs", run: `Run ${run}`, compare: "Compare" }[view];
   document.title = words ? `${words} · fadae` : "fadae, the listening room";
 }
 
@@ -170,6 +189,7 @@ async function open(state) {
   recording = recordings.get(id);
   tape = makeTape(recording);
   selection.open(recording);
+  hideAlike();
   const source = known(state.source);
   const current = store.state;
   if (current.zoom) stage.setZoom(current.zoom);
@@ -267,6 +287,10 @@ function listen() {
   });
   byId("only").addEventListener("click", () => hearOnly(byId("only").getAttribute("aria-pressed") !== "true"));
   byId("share").addEventListener("click", share);
+  byId("more").addEventListener("click", () => {
+    const asked = recording;
+    showAlike(asked, selection.range ?? { from: 0, to: asked.seconds }, () => asked === recording);
+  });
   // Where only one of the two fits, the focus goes with the view.
   byId("to-shelf").addEventListener("click", () => {
     document.body.dataset.pane = "shelf";

@@ -2,7 +2,7 @@
 
 const TEXTS = ["recording", "source", "search", "run", "method", "first", "second"];
 const NUMBERS = ["at", "from", "to", "low", "high", "zoom", "seed", "seconds"];
-const VIEWS = ["listen", "generate", "runs", "run", "compare"];
+const VIEWS = ["listen", "generate", "map", "runs", "run", "compare"];
 const EARLIER = { training: "runs" }; // names that links of earlier versions hold
 
 /** Holds the page's state and tells listeners which parts of it have changed. */
@@ -50,6 +50,7 @@ export function toAddress(state) {
   const shown = {
     listen: ["recording", "source", "at", "from", "to", "low", "high", "zoom", "search"],
     generate: ["run", "method", "seed", "seconds", "first", "second"],
+    map: [],
     runs: [],
     run: ["run"],
     compare: [],
