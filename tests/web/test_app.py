@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 import fadae
 from fadae.store.location import Location
 from fadae.web.app import ANSWERS
+from tests.hangs import wait_until
 from tests.synthetic import music, write_features, write_run
 from tests.web.conftest import HOSTILE, HOSTILE_TITLE, LONG, SHORT, Served, serving
 
@@ -213,6 +214,19 @@ def test_no_more_pieces_at_once_than_memory_is_for(
     with serving(location) as served:
         assert served.get(query("piece", recording=SHORT)).status == 503
         assert served.get(query("recording", recording=SHORT)).status == 200
+
+
+def test_who_leaves_in_the_middle_of_a_piece_frees_its_place(
+    location: Location, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fadae.web.app.MOST_PIECES", 1)
+    path = query("piece", recording=LONG, source="modelled")
+    with serving(location) as served:
+        with served.connect() as connection:
+            connection.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+            assert connection.recv(100).startswith(b"HTTP/1.1 200")
+        wait_until(lambda: served.get(path, "HEAD").status == 200)
+        assert len(served.get(path).data) > 100_000
 
 
 @pytest.mark.parametrize("run", ["default", "modelled"])
