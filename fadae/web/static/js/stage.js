@@ -9,7 +9,7 @@ import { whenThemeChanges } from "./colours.js";
 const TILE_HOPS = 32;
 // What the whole recording is shown as: tiles of so many seconds, columns in all.
 const OVERVIEWS = {
-  wave: { name: "waveform", kind: "wave", seconds: 900, columns: 1600, words: "waveform (square root), RMS darker" },
+  wave: { name: "waveform", kind: "wave", seconds: 900, columns: 1600, words: "waveform (square root), RMS inside" },
   bark: { name: "bark", kind: "level", seconds: 240, columns: 1000, words: "Bark bands, level in dB" },
 };
 const ROLES = {
