@@ -86,6 +86,16 @@ async def refused(request: Request, error: Exception) -> Response:
     return refuse(error.status_code, str(error.detail))
 
 
+def refusal_of(error: FadaeError | OSError, path: str) -> Response:
+    """Return what a visitor is told of an error: what is not there, is wrong, or may pass."""
+    if isinstance(error, NoInputError | UnknownNameError):
+        return refuse(404, str(error))
+    if isinstance(error, UsageError):
+        return refuse(400, str(error))
+    log.warning("%s: %s", path, error)
+    return refuse(503, "the workspace does not answer; try again", {"Retry-After": "2"})
+
+
 class _Desk:
     """Takes requests, hands each to a thread, and says no when too many wait."""
 
@@ -143,13 +153,8 @@ class _Desk:
             given = Parameters(request.query_params.multi_items())
             state = given.text("state", "", longest=32)
             response = answer(self.session, given)
-        except (NoInputError, UnknownNameError) as error:
-            return refuse(404, str(error))
-        except UsageError as error:
-            return refuse(400, str(error))
         except (FadaeError, OSError) as error:
-            log.warning("%s: %s", request.url.path, error)
-            return refuse(503, "the workspace does not answer; try again", {"Retry-After": "2"})
+            return refusal_of(error, request.url.path)
         if state and state == self.session.open()[1]:
             # The address names the state it shows: what it returned once, it will return again.
             response.headers["Cache-Control"] = "private, max-age=86400"

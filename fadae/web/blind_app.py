@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import json
-import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -21,13 +20,11 @@ from starlette.responses import FileResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from fadae.errors import FadaeError, UnknownNameError, UsageError
-from fadae.web.app import STATIC, json_answer, refused
+from fadae.errors import FadaeError, UsageError
+from fadae.web.app import STATIC, json_answer, refusal_of, refused
 from fadae.web.blind import BlindTest
-from fadae.web.guard import Guard, checked_token, hosts_for, refuse
+from fadae.web.guard import Guard, checked_token, hosts_for
 from fadae.web.server import run_server
-
-log = logging.getLogger("fadae.web")
 
 _HOST = "127.0.0.1"  # a listener sits at this computer; nothing leaves it
 _ANSWER = "/api/answer"
@@ -90,13 +87,8 @@ def _told(handle: Callable[[_OneAtATime, Request], Awaitable[Response]]) -> Any:
     async def endpoint(self: _OneAtATime, request: Request) -> Response:
         try:
             return await handle(self, request)
-        except UnknownNameError as error:
-            return refuse(404, str(error))
-        except UsageError as error:
-            return refuse(400, str(error))
         except (FadaeError, OSError) as error:
-            log.warning("%s: %s", request.url.path, error)
-            return refuse(503, "the workspace does not answer; try again", {"Retry-After": "2"})
+            return refusal_of(error, request.url.path)
 
     return endpoint
 

@@ -6,11 +6,8 @@ import contextlib
 import csv
 import json
 import re
-import socket
 import subprocess
 import sys
-import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -29,10 +26,9 @@ from fadae.web.blind_app import create_blind_app
 from fadae.web.blind_plan import BlindConfig, low_passed, plan
 from fadae.web.blind_results import COLUMNS, ResultsFile, binomial_p, screened
 from fadae.web.guard import hosts_for
-from fadae.web.server import server_config
 from tests.command import fadae as command
 from tests.web.axe import violations
-from tests.web.conftest import HOSTILE, LONG, SHORT, Served
+from tests.web.conftest import HOSTILE, LONG, SHORT, Served, running
 from tests.web.visiting import RECORD_STARTS, SLOW_MS
 
 Kind = Literal["abx", "mushra"]
@@ -50,17 +46,8 @@ def config(kind: Kind = "abx", trials: int = 4, seed: int = 3, **more: Any) -> B
 def blind(location: Location, file: Path, asked: BlindConfig) -> Iterator[Served]:
     """Serve a test in a thread of this process."""
     test = BlindTest(fadae.open(location.url), asked, file, "ears")
-    server = uvicorn.Server(server_config(create_blind_app(test, hosts_for("127.0.0.1"))))
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-        thread.start()
-        try:
-            while not server.started and thread.is_alive():
-                time.sleep(0.01)
-            yield Served(f"http://127.0.0.1:{listener.getsockname()[1]}", server)
-        finally:
-            server.should_exit = True
-            thread.join()
+    with running(create_blind_app(test, hosts_for("127.0.0.1"))) as served:
+        yield served
 
 
 def rows_of(file: Path) -> list[dict[str, str]]:
