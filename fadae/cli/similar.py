@@ -25,6 +25,9 @@ MapFile = Annotated[
         "--map", metavar="FILE", help="Draw all recordings in the plane instead: .json or .png."
     ),
 ]
+WithIndex = Annotated[
+    bool, typer.Option("--index", help="Make the index of a large workspace first; needs USearch.")
+]
 Most = Annotated[int, typer.Option(min=1, help="Recordings on the map, at most.")]
 
 
@@ -35,6 +38,7 @@ def similar(
     k: HowMany = 10,
     map_file: MapFile = None,
     most: Most = 2000,
+    index: WithIndex = False,
     scheduler: str | None = picked(Job, "scheduler"),
     scheduler_file: str | None = picked(Job, "scheduler_file"),
     workers: int | None = picked(Job, "workers"),
@@ -42,7 +46,7 @@ def similar(
     """Find what sounds like a part of a recording; or draw a map of all recordings."""
     import fadae
     from fadae.cluster import cluster_mapper
-    from fadae.similarity import SEGMENTS, make_packs
+    from fadae.similarity import SEGMENTS, make_indexes, make_packs
     from fadae.store import FeatureSet, Location
 
     if (recording_id is None) == (map_file is None):
@@ -53,7 +57,10 @@ def similar(
     if recording_id is not None:  # a mistaken one is told before the work
         fadae.open(workspace).recordings.find(recording_id)
     with cluster_mapper(location, cluster_of(scheduler, scheduler_file), workers) as mapper:
-        make_packs(FeatureSet.open(location), SEGMENTS, mapper)
+        features = FeatureSet.open(location)
+        make_packs(features, SEGMENTS, mapper)
+        if index:
+            make_indexes(features, mapper)
     opened = fadae.open(workspace)
     if recording_id is None:
         assert map_file is not None

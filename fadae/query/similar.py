@@ -11,8 +11,12 @@ from fadae.errors import NoInputError, UsageError
 from fadae.query.recordings import Recording, Recordings
 from fadae.query.selection import Range, hop_rows
 from fadae.similarity import (
+    GROUP_PACKS,
     SEGMENT_ROWS,
+    best_of,
     every_pack,
+    indexed_groups,
+    indexed_hits,
     nearest,
     packs_of,
     unit,
@@ -89,11 +93,20 @@ def similar(
         raise NoInputError(f"this part of {recording_id} is silent or cannot be read")
     around, count = (start - SEGMENT_ROWS, stop + SEGMENT_ROWS), k
     while True:
-        hits = nearest(features, vector, count, around)
+        hits = _hits(features, vector, count, around)
         found = [_found(features, its, hit) for hit in hits if (its := _whose(recordings, hit))]
         if len(found) >= k or len(hits) < count:
             return found[:k]
         count *= 2  # some of those that are near are not shown
+
+
+def _hits(features: FeatureSet, vector: Float32, count: int, without: tuple[int, int]) -> Array:
+    """Return the nearest stretches, of a large workspace through its index where it has one."""
+    groups = indexed_groups(features)
+    rest = nearest(features, vector, count, without, groups * GROUP_PACKS)
+    if not groups:
+        return rest
+    return best_of([rest, indexed_hits(features, vector, count, groups, without)], count)
 
 
 def _whose(recordings: Recordings, stretch: Array) -> Recording | None:

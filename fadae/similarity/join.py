@@ -13,16 +13,24 @@ from dataclasses import dataclass
 import numpy as np
 
 from fadae.arrays import Array
-from fadae.similarity.packs import Derived, Layout, packs_of, read_slices
-from fadae.similarity.prints import CONTEXT_TICKS, KEPT_OF, PRINT, TICKS_PER_SECOND, prints_kept
+from fadae.similarity.packs import Derived, Layout, packs_of, read_range, read_slices
+from fadae.similarity.prints import (
+    CONTEXT_TICKS,
+    KEPT_OF,
+    PRINT,
+    TICKS_PER_SECOND,
+    mixed,
+    prints_kept,
+)
 from fadae.store import FeatureSet, Location, Mapper, map_serially, paths
 
 SLICES = 64
 PRINTS = Derived(paths.PRINTS, Layout(PRINT, SLICES), prints_kept, paths.print_path)
-PAIR = np.dtype([(name, "<i4") for name in ("a", "b", "offset", "votes", "first", "last")])
+_NUMBERS = ("a", "b", "offset", "votes", "first", "last")
+PAIR = np.dtype([("hash", "<u8"), *((name, "<i4") for name in _NUMBERS)])
 """Two recordings: tick t of b is tick t + offset of a in `votes` hashes, from a's tick `first` on
-up to `last`."""
-MIN_VOTES = 4
+up to `last`. `hash` is of a and b."""
+MIN_VOTES = 3  # in 40,755 pairs of different pieces, chance gave one at most
 _SLACK = 1  # ticks that a copy's distance wavers by: it is cut between two
 _PARTNERS = 16  # of the hashes that are equal, each is paired with the next ones
 _REPEATS = 4  # of a hash within a recording, at most
@@ -30,13 +38,17 @@ _MOST_EQUAL = 1000  # a hash of more says nothing: a hum, a test tone
 _PACKS_A_TASK = 4096  # slices of packs, 30 kB each, that a task reads
 
 
+_PAIRS = Layout(PAIR, SLICES)
+
+
 @dataclass(frozen=True, slots=True)
 class JoinTask:
-    """A range of slices of all packs, to be paired."""
+    """A range of slices: of all packs, to be paired, or of all parts, to be added up."""
 
     location: Location
     first: int
     stop: int
+    parts: tuple[str, ...] = ()  # where the pairs of each range of hashes lie
 
 
 def seconds_of(ticks: int) -> float:
@@ -58,27 +70,52 @@ def score(pair: Array) -> float:
 def join(features: FeatureSet, mapper: Mapper = map_serially) -> Array:
     """Return the pairs [n] of recordings that share sound, of the type PAIR, by rising (a, b).
 
-    Packs are made first where they are missing: see `make_packs`. In memory are one range of
-    hashes a task, and the pairs.
+    Packs are made first where they are missing: see `make_packs`. Of many, each task writes what a
+    range of hashes tells, sliced by pairs; then a task adds up what all told of a range of pairs.
+    In memory is one range at a time, and in the end the pairs that share enough.
     """
-    packs = len(packs_of(features.rows))
+    location, packs = features.store.location, len(packs_of(features.rows))
     step = max(1, min(SLICES, _PACKS_A_TASK // max(1, packs)))
-    location = features.store.location
-    tasks = [JoinTask(location, low, min(low + step, SLICES)) for low in range(0, SLICES, step)]
-    pairs = np.empty(0, PAIR)
-    for found in mapper(join_slices, tasks, label="join", total=len(tasks), unit="parts"):
-        pairs = counted(np.concatenate([pairs, found]))
-    return best_offsets(pairs)
+    if step == SLICES:
+        return best_offsets(_joined(JoinTask(location, 0, SLICES)))
+    folder = f"{paths.DUPLICATES}/parts/{len(features.recordings):09d}"
+    ranges = [(low, min(low + step, SLICES)) for low in range(0, SLICES, step)]
+    parts = tuple(f"{folder}/{low:02d}-{high:02d}" for low, high in ranges)
+    tasks = [JoinTask(location, *one, (part,)) for one, part in zip(ranges, parts, strict=True)]
+    for _ in mapper(join_slices, tasks, label="join", total=len(tasks), unit="parts"):
+        pass
+    tasks = [JoinTask(location, *one, parts) for one in ranges]
+    every = mapper(add_slices, tasks, label="add up", total=len(tasks), unit="parts")
+    pairs = np.concatenate([np.empty(0, PAIR), *every])
+    location.delete(f"{paths.DUPLICATES}/parts")
+    return pairs[np.lexsort((pairs["b"], pairs["a"]))]
 
 
-def join_slices(task: JoinTask) -> Array:
-    """Return the counted pairs of one range of hashes. The unit of work."""
+def join_slices(task: JoinTask) -> int:
+    """Write the counted pairs of one range of hashes, unless they are there. A unit of work."""
+    (part,) = task.parts
+    if task.location.exists(part):
+        return 0
+    pairs = _joined(task)
+    task.location.write_bytes(part, _PAIRS.encoded(pairs))
+    return len(pairs)
+
+
+def _joined(task: JoinTask) -> Array:
     features = FeatureSet.open(task.location)
     packs = range(len(packs_of(features.rows)))
     parts: Iterable[Array] = task.location.concurrently(
         lambda pack: read_slices(features, PRINTS, pack, task.first, task.stop), packs
     )
     return pairs_of(np.concatenate([np.empty(0, PRINT), *parts]))
+
+
+def add_slices(task: JoinTask) -> Array:
+    """Return the pairs of one range that share enough, from all parts. A unit of work."""
+    parts = task.location.concurrently(
+        lambda part: read_range(task.location, _PAIRS, part, task.first, task.stop), task.parts
+    )
+    return best_offsets(counted(np.concatenate([np.empty(0, PAIR), *parts])))
 
 
 def pairs_of(prints: Array) -> Array:
@@ -98,6 +135,9 @@ def pairs_of(prints: Array) -> Array:
         pairs["a"], pairs["b"], pairs["votes"] = one["recording"], other["recording"], 1
         pairs["offset"] = one["tick"] - other["tick"]
         pairs["first"] = pairs["last"] = one["tick"]
+        pairs["hash"] = mixed(
+            pairs["a"].astype(np.uint64) << np.uint64(32) | pairs["b"].astype(np.uint64)
+        )
         found.append(pairs)
     return counted(np.concatenate(found))
 

@@ -152,13 +152,17 @@ def pack_rows(features: FeatureSet, kind: Derived, pack: int) -> Array:
 def read_slices(features: FeatureSet, kind: Derived, pack: int, first: int, stop: int) -> Array:
     """Return the rows in slices [first, stop) of a pack: two small requests where it is kept."""
     location, path = features.store.location, kind.path(pack, packs_of(features.rows)[pack])
-    layout = kind.layout
     try:
-        header = location.read_bytes(path, 0, layout.header_bytes)
+        return read_range(location, kind.layout, path, first, stop)
     except FileNotFoundError:
         rows = pack_rows(features, kind, pack)
-        which = layout.slice_of(rows)
+        which = kind.layout.slice_of(rows)
         return rows[(which >= first) & (which < stop)]
+
+
+def read_range(location: Location, layout: Layout, path: str, first: int, stop: int) -> Array:
+    """Return the rows in slices [first, stop) of an object; raises FileNotFoundError."""
+    header = location.read_bytes(path, 0, layout.header_bytes)
     borders, _ = layout.borders(header, path)
     size = layout.dtype.itemsize
     low, high = (layout.header_bytes + int(borders[at]) * size for at in (first, stop))

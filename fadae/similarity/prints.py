@@ -89,15 +89,16 @@ def hashes_of(samples: Float32, rate_hz: int) -> tuple[Hashes, Int64]:
     slope = smooth[:, :-1] - smooth[:, 1:]
     rises = slope[_RISE:] > slope[:-_RISE]
     words = rises @ (np.uint64(1) << np.arange(_BANDS - 1, dtype=np.uint64))
-    mixed = _mixed(words[:-_LATER] | words[_LATER:] << np.uint64(_BANDS - 1))
+    hashes = mixed(words[:-_LATER] | words[_LATER:] << np.uint64(_BANDS - 1))
     loud = smooth.sum(axis=1) > _FLOOR * (2 * tick_samples(rate_hz)) ** 2
-    count = len(mixed)
+    count = len(hashes)
     heard = loud[:count] & loud[CONTEXT_TICKS - _SMOOTH :][:count]
-    kept = np.flatnonzero(heard & (mixed % np.uint64(KEPT_OF) == 0))
-    return mixed[kept], kept.astype(np.int64)
+    heard[1:] &= hashes[1:] != hashes[:-1]  # a chord that lasts says one thing, not one a tick
+    kept = np.flatnonzero(heard & (hashes % np.uint64(KEPT_OF) == 0))
+    return hashes[kept], kept.astype(np.int64)
 
 
-def _mixed(words: Hashes) -> Hashes:
+def mixed(words: Hashes) -> Hashes:
     """Return 64 bits of each number, spread evenly: the finaliser of SplitMix64, a bijection."""
     with np.errstate(over="ignore"):
         z = (words ^ (words >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)

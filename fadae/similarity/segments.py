@@ -27,15 +27,19 @@ def every_pack(features: FeatureSet, packs: Iterable[int] | None = None) -> Iter
 
 
 def nearest(
-    features: FeatureSet, vector: Float32, count: int, without: tuple[int, int] = (0, 0)
+    features: FeatureSet,
+    vector: Float32,
+    count: int,
+    without: tuple[int, int] = (0, 0),
+    first_pack: int = 0,
 ) -> Array:
     """Return the `count` recordings with the stretch nearest to a vector, of the type HIT.
 
     The nearest first, each recording with its nearest stretch; rows [without) are left out. The
-    score is the cosine, at most 1. All packs are read, one after the other.
+    score is the cosine, at most 1. Packs are read from `first_pack` on, one after the other.
     """
     best = np.empty(0, HIT)
-    for segments in every_pack(features):
+    for segments in every_pack(features, range(first_pack, len(packs_of(features.rows)))):
         outside = (segments["row"] + segments["rows"] <= without[0]) | (
             segments["row"] >= without[1]
         )

@@ -25,6 +25,7 @@ COMPARISONS = "comparisons"  # of codes, by rate and distortion
 RELEASED = f"{FEATURES}/audio/released.json"
 # What is derived of published blocks, likewise.
 SEGMENTS = f"{FEATURES}/features/segments"  # a vector for each stretch of some seconds
+SEGMENT_INDEX = f"{FEATURES}/features/index"  # of these vectors
 PRINTS = f"{FEATURES}/audio/prints"  # fingerprints: by block, then in packs
 DUPLICATES = f"{FEATURES}/recording_id/duplicates"  # pairs of recordings that share sound
 RATE = f"{STAGING}/rate.json"  # the sample rate that the workspace is bound to

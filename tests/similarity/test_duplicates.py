@@ -13,11 +13,13 @@ from numpy.typing import NDArray
 from typer.testing import CliRunner
 
 from fadae.cli.app import app
-from fadae.similarity import duplicates, families_of
+from fadae.similarity import duplicates, families_of, join, prints
 from fadae.similarity.join import PRINTS, pairs_of
 from fadae.similarity.packs import make_packs, pack_rows, read_slices
 from fadae.similarity.prints import PRINT, hashes_of, prints_of_rows, tick_samples
+from fadae.stages.extract import extract
 from fadae.store import NO_SAMPLE, DamagedError, FeatureSet, Location, paths
+from tests.store.staged import stage
 from tests.synthetic import RATE_HZ, music, write_features
 
 HOP = 3750
@@ -140,6 +142,29 @@ def test_slices_of_a_pack_are_the_pack(written: Location) -> None:
             read_slices(features, PRINTS, 0, 60, 64)
     finally:
         written.delete(PRINTS.folder)
+
+
+def test_many_small_tasks_find_what_one_does(
+    written: Location, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    features = FeatureSet.open(written)
+    whole = join.join(features)
+    monkeypatch.setattr(join, "_PACKS_A_TASK", 8)  # slices a task, of this one pack
+    assert len(whole) and join.join(features).tobytes() == whole.tobytes()
+    assert written.names(f"{paths.DUPLICATES}/parts") == []
+
+
+def test_extraction_keeps_the_fingerprints_of_its_blocks(tmp_path: Path) -> None:
+    location = Location(str(tmp_path / "w"))
+    stage(location, "a/1", music(20, seed=1))
+    stage(location, "a/2", music(12, seed=2))
+    extract(location)
+    features = FeatureSet.open(location)
+    kept = location.read_bytes(paths.print_path(0))
+    assert len(prints.prints_of(features, 0))
+    assert prints.prints_kept(features, 0).tobytes() == prints.prints_of(features, 0).tobytes()
+    location.write_bytes(paths.print_path(0), kept[:-3])  # damaged: made of the sound again
+    assert prints.prints_kept(features, 0).tobytes() == prints.prints_of(features, 0).tobytes()
 
 
 def test_a_hash_that_everybody_has_costs_little() -> None:

@@ -135,7 +135,7 @@ function showView(state) {
   if (state.view === "runs") showRuns(about);
   if (state.view === "map") {
     if (map) map.show();
-    else byId("map-lead").replaceChildren("Not known yet: ", make("code", {}, "fadae similar --map map.json"), " looks at all recordings.");
+    else byId("map-lead").replaceChildren("Not known yet: ", make("code", {}, "fadae similar"), " looks at all recordings.");
     for (const id of ["map", "map-hear"]) byId(id).hidden = !map;
     load(map?.tape ?? null, "original");
   }
