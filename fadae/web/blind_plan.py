@@ -105,15 +105,13 @@ def _recordings(
     """Yield recordings to play, in a random order, as many as there are trials."""
     runs = [name for name in config.sources if name not in (ORIGINAL, TRANSFORM)]
     roles = [workspace.roles(run) for run in runs if run in workspace.runs]
-    rows = draw.permutation(len(workspace.recordings))[:_LOOKED_AT]
+    places = draw.permutation(len(workspace.recordings))[:_LOOKED_AT]
     count = 0
-    for row in map(int, rows):
-        if not config.everything and not all(
-            role[row] in (Role.HELD_OUT, Role.UNSEEN) for role in roles
-        ):
-            continue
-        recording = workspace.recordings[row]
-        if recording.same_as < 0 and recording.seconds >= config.seconds:
+    for recording in (workspace.recordings[int(place)] for place in places):
+        known = [role[recording.row] for role in roles]
+        held_out = all(role in (Role.HELD_OUT, Role.UNSEEN) for role in known)
+        long_enough = recording.seconds >= config.seconds
+        if recording.same_as < 0 and long_enough and (held_out or config.everything):
             yield recording
             count += 1
         if count == config.trials:
