@@ -53,6 +53,20 @@ class IngestSummary(StageSummary):
 
 
 @dataclass(frozen=True, eq=False)
+class WatchSummary(StageSummary):
+    """What a watch over a folder has done, and what the workspace holds."""
+
+    folder: str
+    looks: int = 0
+    ok: int = 0  # files taken by this watch
+    failed: int = 0  # files that are left, for a passing reason
+    quarantined: int = 0  # files that can never be read
+    changed: int = 0  # files that were other ones later: what was taken of them stays
+    recordings: int = 0  # published, in all
+    audio_seconds: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
 class ExtractSummary(StageSummary):
     """What the features hold, repeated PCM counted once, and what this call did."""
 

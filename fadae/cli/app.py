@@ -22,6 +22,7 @@ from fadae.cli.progress import estimate, status
 from fadae.cli.reading import generate, info, log, query, report, serve
 from fadae.cli.similar import duplicates, similar
 from fadae.cli.stages import demo, extract, ingest, reconstruct, run, train
+from fadae.cli.watch import watch
 
 # In the order `fadae --help` shows them.
 COMMANDS: tuple[Callable[..., Summary | Iterator[Summary] | None], ...] = (
@@ -31,6 +32,7 @@ COMMANDS: tuple[Callable[..., Summary | Iterator[Summary] | None], ...] = (
     extract,
     train,
     reconstruct,
+    watch,
     encode,
     decode,
     compare,

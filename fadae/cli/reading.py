@@ -56,6 +56,14 @@ RecordingIds = Annotated[
     list[str] | None, typer.Argument(metavar="[ID]...", help="Recordings; default: a choice.")
 ]
 ReportLimit = Annotated[int, typer.Option(min=1, help="At most this many recordings.")]
+ReportFolder = Annotated[
+    str | None,
+    typer.Option(
+        "--to",
+        metavar="FOLDER-OR-URL",
+        help="Folder or bucket to write to instead of the workspace, which may be read only.",
+    ),
+]
 ReportSeconds = Annotated[
     float, typer.Option(min=0.1, help="Seconds of each recording, from its start.")
 ]
@@ -76,6 +84,21 @@ TokenFile = Annotated[
         metavar="FILE",
         help="Answer only who shows the token in this file, or in the variable FADAE_TOKEN: open "
         "the page's address with ?token=TOKEN, or send Authorization: Bearer TOKEN.",
+    ),
+]
+Workspaces = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[WORKSPACE]...", help="Workspaces to choose from, instead of --workspace."
+    ),
+]
+ReadOnly = Annotated[
+    bool, typer.Option("--read-only", help="Refuse every write to a workspace; none is needed.")
+]
+RootPath = Annotated[
+    str,
+    typer.Option(
+        metavar="PATH", help="Path that a proxy in front shows the page under, as /fadae."
     ),
 ]
 Port = Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")]
@@ -285,26 +308,36 @@ def report(
     run: str | None = picked(Job, "run"),
     limit: ReportLimit = 12,
     seconds: ReportSeconds = 20.0,
+    to: ReportFolder = None,
 ) -> Summary:
     """Write reports/<run>/index.html with sound, pictures and scores, to open without a server."""
     import fadae
     from fadae import report as reporting
+    from fadae.store import Location
 
-    opened = fadae.open(workspace)
     return reporting.report(
-        opened, run, recordings=recording_ids or (), limit=limit, seconds=seconds
+        fadae.open(workspace),
+        run,
+        recordings=recording_ids or (),
+        limit=limit,
+        seconds=seconds,
+        to=None if to is None else Location(to),
     )
 
 
 def serve(
+    workspaces: Workspaces = None,
     workspace: str = picked(Job, "workspace"),
     host: Host = "127.0.0.1",
     port: Port = 8642,
     allow_host: AllowHost = None,
     token_file: TokenFile = None,
+    read_only: ReadOnly = False,
+    root_path: RootPath = "",
     open_page: Open = False,
 ) -> Summary:
-    """Open the listening room: a page in the browser to search, see and hear a workspace."""
+    """Open the listening room: a page in the browser to search, see and hear workspaces."""
+    from fadae.store import Location
     from fadae.web import serve as serve_room
 
     address = ""
@@ -317,12 +350,13 @@ def serve(
             typer.launch(url)
 
     serve_room(
-        workspace,
+        [Location(url, read_only=read_only) for url in workspaces or [workspace]],
         host=host,
         port=port,
         allow_hosts=allow_host or (),
         token=token_of(token_file),
         ready=ready,
+        root_path=root_path,
     )
     return {"address": address}
 

@@ -156,7 +156,12 @@ class Inventory:
 
 
 def take_inventory(location: Location, published: PublishedRecordings | None) -> Inventory:
-    """Return what the ledger holds; of published recordings nothing is read again."""
+    """Return what the ledger holds; of published recordings nothing is read again.
+
+    Behind a web server, which lists no ledger, what is published is all that is known.
+    """
+    if location.is_http:
+        return Inventory(0 if published is None else len(published), ())
     pages = ledger_pages(location, published)
     fresh = [
         paths.staged(page.prefix, name)

@@ -36,8 +36,10 @@ def sizes_of(location: Location, store: FrameStore | None, recordings: int) -> l
 
     `recordings` is about how many are staged or published. Two folders of 256 tell of the staging
     area of many, 64 shards of an array of more: their recordings and shards are much alike. So it
-    takes some 200 requests whatever the workspace holds.
+    takes some 200 requests whatever the workspace holds. Behind a web server none is told.
     """
+    if location.is_http:
+        return []
     parts = [
         _spread(location, paths.STAGING, recordings),
         _spread(location, paths.SOURCES, recordings),
@@ -45,6 +47,7 @@ def sizes_of(location: Location, store: FrameStore | None, recordings: int) -> l
         *_run_sizes(location),
         _reconstructions(location),
         *(PartSize(name, _listed(location, name)) for name in _FOLDERS),
+        PartSize(paths.LISTING, _size(location, paths.LISTING)),
     ]
     return [part for part in parts if part.size_bytes]
 

@@ -471,5 +471,5 @@ class Workspace(Runs):
         import xarray as xr
 
         group = self.location.zarr_store(store.path, read_only=True)
-        dataset: xr.Dataset = xr.open_zarr(group, consolidated=True, chunks=None)
+        dataset: xr.Dataset = xr.open_zarr(group, consolidated=True, chunks=None, zarr_format=3)
         return dataset

@@ -43,6 +43,7 @@ from fadae.store import (
     keep_root,
     map_serially,
     publish,
+    publish_listing,
     published_plans,
     read_ledger,
     release_staging,
@@ -108,6 +109,7 @@ def extract(
     if store is not None:
         keep_root(store)  # a driver may have been killed before it did
         _settle(store, stale, keep_staging, mapper)
+        publish_listing(location)
     return _summary(location, store, written)
 
 

@@ -35,6 +35,7 @@ from fadae.store import (
     features_sha256,
     map_serially,
     paths,
+    publish_listing,
     reconstruction_attrs,
     reconstruction_path,
     reconstruction_specs,
@@ -117,6 +118,7 @@ def reconstruct(
     if len(written) != len(blocks):
         raise TransientError(f"{len(blocks) - len(written)} blocks are missing; run this again")
     published = _publish(run, store, features, model_sha256)
+    publish_listing(location)
     return _summary(run, published, features, sum(written))
 
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from fadae.store.index_objects import ROWS_PER_PACK, RecordingRow
     from fadae.store.indexing import superseded
     from fadae.store.layout import BLOCK_FRAMES, CHUNK_FRAMES
+    from fadae.store.listing import publish_listing
     from fadae.store.location import PARTIAL, Location
     from fadae.store.mapping import Mapper, map_serially
     from fadae.store.paths import (
@@ -88,6 +89,7 @@ else:
             "fadae.store.frames": ["DamagedError", "FrameStore", "OvertakenError"],
             "fadae.store.layout": ["BLOCK_FRAMES", "CHUNK_FRAMES"],
             "fadae.store.indexing": ["superseded"],
+            "fadae.store.listing": ["publish_listing"],
             "fadae.store.location": ["Location", "PARTIAL"],
             "fadae.store.mapping": ["Mapper", "map_serially"],
             "fadae.store.paths": [
@@ -199,6 +201,7 @@ __all__ = [
     "publication_numbers",
     "publications",
     "publish",
+    "publish_listing",
     "published_plans",
     "read_commit",
     "read_commits",

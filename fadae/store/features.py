@@ -9,7 +9,7 @@ import numpy as np
 
 from fadae._version import __version__
 from fadae.arrays import Array
-from fadae.errors import NoInputError
+from fadae.errors import NoInputError, StorageError
 from fadae.records import FeatureAttrs, TransformConfig
 from fadae.store.frames import FrameStore
 from fadae.store.layout import ArraySpec, fixed_array, frame_array, recording_array
@@ -44,6 +44,9 @@ RECORDING_COLUMNS: dict[str, tuple[str, str, str]] = {
     "frame_count": ("int32", "1", "rows on the frame axis"),
     "same_as": ("int32", "1", "recording with the same samples, whose rows it shares; else -1"),
 }
+
+# Columns of which no row is a fill value.
+_NEVER_FILLED = {"id", "key", "pcm_sha256", "samples", "frame_start", "frame_count"}
 
 
 def feature_specs(transform: Transform, dtype: str) -> list[ArraySpec]:
@@ -125,8 +128,32 @@ class RecordingTable:
         Raises KeyError for a column that is not there.
         """
         if name not in self._columns:
-            self._columns[name] = self._store.read(f"recording_{name}")
+            values = self._store.read(f"recording_{name}")
+            if self._store.location.is_http:
+                self._ensure_of_root(name, values)
+            self._columns[name] = values
         return self._columns[name]
+
+    def _ensure_of_root(self, name: str, values: Array) -> None:
+        """Raise StorageError where a cache on the way gave an object that is older than the root.
+
+        These objects alone are written anew as rows come: of the others a published one stays.
+        """
+        if name == "same_as":
+            index = index_attrs(self._store.attrs, len(self))
+            own = None if index is None else sum(one["canonical"] for one in index["tables"])
+            is_stale = own is not None and int((values == NO_RECORDING).sum()) != own
+        elif name in _NEVER_FILLED:
+            is_stale = bool(
+                (values == "").any() if values.dtype.kind == "T" else (values < 0).any()
+            )
+        else:
+            is_stale = False
+        if is_stale:
+            raise StorageError(
+                f"{self._store.location.url}: a cache gives out a recording_{name} that is older "
+                f"than {FEATURES}/zarr.json; run this again when it has expired"
+            )
 
     @property
     def id(self) -> Array:

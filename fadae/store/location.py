@@ -1,8 +1,8 @@
 """A workspace's URL prefix on a shared filesystem, and the few verbs its objects need.
 
 Local folders and s3:// are the two kinds that many processes share; memory:// serves inside one
-process. Only the URL travels between processes: storage options stay where they were given, and
-workers take theirs from the environment.
+process; https:// and http:// are read only. Only the URL travels between processes: storage
+options stay where they were given, and workers take theirs from the environment.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ from fsspec.utils import get_protocol
 
 from fadae.errors import NoInputError, UsageError
 from fadae.store import conditional
-from fadae.store.remote_zarr import RetryingStore, local_errors, retry_async
+from fadae.store.http import HttpFiles, split_credentials
+from fadae.store.remote_zarr import HttpStore, RetryingStore, local_errors, retry_async
 
 # One range request an object spares the HEAD before every whole-object GET; time-outs bound a
 # stalled connection, which by default hangs for 400 s. Retrying is `patiently`'s: botocore's own
@@ -89,9 +90,22 @@ class Location:
     'runs/default'
     """
 
-    def __init__(self, url: str, storage_options: Mapping[str, object] | None = None) -> None:
-        """Take a folder or URL; a local path becomes absolute. Nothing is read or created."""
+    def __init__(
+        self,
+        url: str,
+        storage_options: Mapping[str, object] | None = None,
+        *,
+        read_only: bool = False,
+    ) -> None:
+        """Take a folder or URL; a local path becomes absolute. Nothing is read or created.
+
+        read_only: every verb that writes raises UsageError, as those of https:// always do.
+        """
         self.protocol: str = get_protocol(url)
+        self._login: dict[str, str] = {}
+        if self.is_http:
+            url, self._login = split_credentials(url)
+        self.read_only = read_only or self.is_http
         if self.protocol in ("file", "local"):
             path = url.removeprefix("file://").removeprefix("local://")
             url = str(Path(path).expanduser().absolute())
@@ -120,16 +134,41 @@ class Location:
         return self.protocol in ("file", "local")
 
     @property
+    def is_http(self) -> bool:
+        """Whether a web server holds it: what it reads is all that can be had, and no names."""
+        return self.protocol in ("http", "https")
+
+    def ensure_writable(self) -> None:
+        """Raise UsageError where this location is for reading."""
+        if self.is_http:
+            raise UsageError(
+                f"an {self.protocol}:// workspace can be read, not written: {self.url}; give the "
+                "folder or bucket behind it"
+            )
+        if self.read_only:
+            raise UsageError(f"{self.url} was opened to be read, not written")
+
+    @property
     def is_in_process(self) -> bool:
         """Whether only this process can see it (memory://)."""
         return self.protocol == "memory"
 
     @cached_property
     def _fs(self) -> Any:
+        if self.is_http:
+            return self._http
         try:
             return fsspec.filesystem(self.protocol, **self._filesystem_options)
         except (ValueError, ImportError) as error:
             raise UsageError(f"cannot use workspace {self.url}: {error}") from error
+
+    @cached_property
+    def _http(self) -> HttpFiles:
+        unknown = sorted(set(self._options) - {"headers"})
+        if unknown:
+            raise UsageError(f"{self.url}: storage options are {{'headers': ...}}, not {unknown}")
+        given: Any = self._options.get("headers", {})
+        return HttpFiles(self.url, {**given, **self._login})
 
     @property
     def _filesystem_options(self) -> dict[str, object]:
@@ -164,7 +203,9 @@ class Location:
 
     def below(self, path: str) -> Location:
         """Return the location of a folder below, with the same options."""
-        return Location(f"{self.url}/{path}", self._options)
+        below = Location(f"{self.url}/{path}", self._options, read_only=self.read_only)
+        below._login = self._login
+        return below
 
     def full(self, path: str) -> str:
         """Return the filesystem's own name of a relative path."""
@@ -177,7 +218,8 @@ class Location:
             raise NoInputError(f"no workspace at {self.url}: `fadae ingest` makes one")
 
     def ensure_shared(self, scheduler: str | None) -> None:
-        """Raise UsageError where workers of a scheduler, if there is one, cannot see this."""
+        """Raise UsageError where a job cannot run: for reading, or not seen by its workers."""
+        self.ensure_writable()
         if self.is_in_process and scheduler:
             raise UsageError(
                 f"{self.url} exists inside this process only; workers of {scheduler} cannot see "
@@ -236,6 +278,7 @@ class Location:
 
         `content_type` is what a bucket tells browsers that open the object.
         """
+        self.ensure_writable()
         if self.is_local:
             with self.writing(path) as file:
                 file.write(data)
@@ -247,6 +290,7 @@ class Location:
     @contextlib.contextmanager
     def writing(self, path: str) -> Iterator[IO[bytes]]:
         """Write an object by parts; it appears whole at the block's end, or not at all."""
+        self.ensure_writable()
         if not self.is_local:
             # fsspec's own writers complete the object when an exception passes through them.
             with tempfile.NamedTemporaryFile(prefix="fadae-") as spool:
@@ -284,6 +328,7 @@ class Location:
         On a remote filesystem False may also mean that an earlier attempt of this very call
         succeeded and its answer was lost: go by what the object holds.
         """
+        self.ensure_writable()
         if self.is_local:
             with self.errors(f"create {path}"):
                 return self._link_exclusive(path, data)
@@ -340,6 +385,7 @@ class Location:
         On a remote filesystem False may also mean that an earlier attempt of this very call
         succeeded and its answer was lost: go by what the object holds.
         """
+        self.ensure_writable()
         self.ensure_conditions()
         if self._is_s3:
             replace = functools.partial(
@@ -357,6 +403,7 @@ class Location:
 
     def has_locks(self) -> bool:
         """Return whether a folder, made where it is missing, has locks; buckets need none."""
+        self.ensure_writable()
         if not self.is_local:
             return True
         lock = Path(self.full(LOCK))
@@ -370,6 +417,7 @@ class Location:
 
     def ensure_conditions(self) -> None:
         """Raise AccessError where two drivers could overwrite each other; asked once a process."""
+        self.ensure_writable()
         if self.url not in _conditional and not (self.is_local or self.is_in_process):
             has = functools.partial(
                 conditional.s3_has_conditions, self._fs, self.full(f"{PARTIAL}{uuid.uuid4().hex}")
@@ -405,11 +453,13 @@ class Location:
 
     def delete(self, path: str) -> None:
         """Remove an object, or a folder with all below it; nothing where there is none."""
+        self.ensure_writable()
         with contextlib.suppress(FileNotFoundError):
             self._call("rm", path, recursive=True)
 
     def delete_many(self, paths: Iterable[str]) -> None:
         """Remove objects, many in one request where a bucket offers that; absent ones too."""
+        self.ensure_writable()
         drawn = iter(paths)
         while batch := list(itertools.islice(drawn, _REMOVED_AT_ONCE)):
             full = [self.full(path) for path in batch]
@@ -421,6 +471,8 @@ class Location:
 
     def zarr_store(self, path: str, *, read_only: bool = False) -> Any:
         """Return the zarr store of a group below this location, patient where it is remote."""
+        if self.is_http:
+            return HttpStore(self._http, self.full(path))
         if self.is_local:
             return zarr.storage.LocalStore(self.full(path), read_only=read_only)
         store = zarr.storage.FsspecStore.from_url(

@@ -20,6 +20,11 @@ RECONSTRUCTIONS = "reconstructions"
 REPORTS = "reports"
 GENERATIONS = "generations"  # passes over the stages: which of them ended
 COMPARISONS = "comparisons"  # of codes, by rate and distortion
+TOMBSTONES = "tombstones"  # of what is to be forgotten
+
+# What a reader that cannot list is told, and of which folders: see `listing`.
+LISTING = "index.json"
+LISTED = (RUNS, RECONSTRUCTIONS, COMPARISONS, TOMBSTONES)
 
 # Up to which row staged PCM was let go; in an array's folder, where Zarr looks for no members.
 RELEASED = f"{FEATURES}/audio/released.json"

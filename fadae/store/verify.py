@@ -21,6 +21,7 @@ from fadae.store.frames import DamagedError, FrameStore
 from fadae.store.history import replace_attrs
 from fadae.store.indexing import check_index, extend_index
 from fadae.store.layout import BLOCK_FRAMES
+from fadae.store.listing import publish_listing
 from fadae.store.location import Location
 from fadae.store.mapping import Mapper, map_serially
 from fadae.store.paths import (
@@ -86,7 +87,10 @@ def verify(
     if not {STAGING, FEATURES} & set(location.names("")):
         location.ensure_workspace()
         raise NoInputError(f"{location.url} holds nothing to verify")
-    return _Verification(location, recompute, reconstruct, mapper).run()
+    found = _Verification(location, recompute, reconstruct, mapper).run()
+    if recompute is not None:
+        publish_listing(location)
+    return found
 
 
 class _Verification:

@@ -7,6 +7,7 @@ from fadae._lazy import lazily
 if TYPE_CHECKING:
     from fadae.training import launch
     from fadae.training.checkpoint import Checkpoints
+    from fadae.training.process import stop_flag
     from fadae.training.roles import roles_of
     from fadae.training.runs import (
         Role,
@@ -25,6 +26,7 @@ else:
         {
             "fadae.training": ["launch"],
             "fadae.training.checkpoint": ["Checkpoints"],
+            "fadae.training.process": ["stop_flag"],
             "fadae.training.roles": ["roles_of"],
             "fadae.training.runs": [
                 "Role",
@@ -52,5 +54,6 @@ __all__ = [
     "run_config",
     "run_summary",
     "split_of",
+    "stop_flag",
     "trained_runs",
 ]

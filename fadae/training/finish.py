@@ -13,6 +13,7 @@ from torch import nn
 from fadae.data import UnitReader
 from fadae.model import ClosedForm, Completes, FrameShape, Pca, PcaOptions
 from fadae.records import Baseline, CodeSpec, finite
+from fadae.store import publish_listing
 from fadae.summaries import TrainSummary
 from fadae.training.batches import RankSample, SharedRows, prepare, read_groups
 from fadae.training.checkpoint import snapshot
@@ -78,6 +79,7 @@ def _write(context: TrainingContext, summary: TrainSummary) -> TrainSummary:
     done = {"recipe": context.config.recipe(), "summary": summary.to_dict()}
     write_roles(context.run, context.dataset.features)
     context.run.write("summary.json", done)
+    publish_listing(context.run.location)
     return summary
 
 

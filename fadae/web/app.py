@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response, StreamingResponse
-from starlette.routing import Mount, Route
+from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from fadae import figures, metrics
@@ -30,6 +30,7 @@ from fadae.compare import table
 from fadae.errors import FadaeError, NoInputError, UnknownNameError, UsageError
 from fadae.query import ORIGINAL
 from fadae.records import finite
+from fadae.web import chooser
 from fadae.web.alike import MOST_FOUND
 from fadae.web.guard import Guard, checked_token, refuse
 from fadae.web.parameters import Parameters
@@ -55,25 +56,55 @@ Answer = Callable[[WorkspaceSession, Parameters], Response]
 
 
 def create_app(
-    session: WorkspaceSession, hosts: Iterable[str], token: str | None = None
+    session: WorkspaceSession | Mapping[str, WorkspaceSession],
+    hosts: Iterable[str],
+    token: str | None = None,
 ) -> Starlette:
-    """Return the ASGI app of a room: `hosts` are the names it answers to, `token` opens it."""
-    desk = _Desk(session)
+    """Return the ASGI app of a room: `hosts` are the names it answers to, `token` opens it.
+
+    Of several sessions each is under the path of its name, and "/" leads to them.
+    """
+    desk = _Desk()
     if token is not None:
         token = checked_token(token)  # here: Starlette makes its middleware when it is asked first
-    routes = [
-        Route("/", _page),
-        Route("/metrics", desk.answering(_metrics)),
-        *(Route(f"/api/{name}", desk.answering(answer)) for name, answer in ANSWERS.items()),
-        Route("/api/piece", desk.piece),
-        Mount("/static", StaticFiles(directory=STATIC)),
-    ]
+    if isinstance(session, WorkspaceSession):
+        routes = _room(desk, session)
+    else:
+        rooms = [Mount(f"/{name}", routes=_room(desk, one)) for name, one in session.items()]
+        names = {name: chooser.shown_name(one.location.url) for name, one in session.items()}
+        routes = [Route("/", _chooser(chooser.page(names))), *rooms, _static()]
     return Starlette(
         routes=routes,
         middleware=[Middleware(Guard, hosts=hosts, token=token)],
         exception_handlers={HTTPException: refused},
         lifespan=desk.lifespan,
     )
+
+
+def _room(desk: _Desk, session: WorkspaceSession) -> list[BaseRoute]:
+    """Return the addresses of a room; those in its page are relative to the page's own."""
+    return [
+        Route("/", _page),
+        Route("/metrics", desk.answering(_metrics, session)),
+        *(
+            Route(f"/api/{name}", desk.answering(answer, session))
+            for name, answer in ANSWERS.items()
+        ),
+        Route("/api/piece", desk.sending(session)),
+        _static(),
+    ]
+
+
+def _static() -> Mount:
+    return Mount("/static", StaticFiles(directory=STATIC))
+
+
+def _chooser(text: str) -> Callable[[Request], Any]:
+    async def endpoint(request: Request) -> Response:
+        headers = {"Cache-Control": "no-cache"}
+        return Response(text.encode("utf-8", "replace"), 200, headers, "text/html")
+
+    return endpoint
 
 
 async def _page(request: Request) -> Response:
@@ -99,8 +130,7 @@ def refusal_of(error: FadaeError | OSError, path: str) -> Response:
 class _Desk:
     """Takes requests, hands each to a thread, and says no when too many wait."""
 
-    def __init__(self, session: WorkspaceSession) -> None:
-        self.session = session
+    def __init__(self) -> None:
         self.waiting = self.pieces = 0
         self.threads: anyio.CapacityLimiter | None = None
 
@@ -109,8 +139,8 @@ class _Desk:
         self.threads = anyio.CapacityLimiter(THREADS)
         yield
 
-    def answering(self, answer: Answer) -> Callable[[Request], Any]:
-        """Return the endpoint that answers a request in a thread."""
+    def answering(self, answer: Answer, session: WorkspaceSession) -> Callable[[Request], Any]:
+        """Return the endpoint that answers a request of a room in a thread."""
 
         async def endpoint(request: Request) -> Response:
             if self.waiting >= MOST_WAITING:
@@ -118,7 +148,7 @@ class _Desk:
             self.waiting += 1
             try:
                 return await anyio.to_thread.run_sync(
-                    self._answer, answer, request, limiter=self.threads
+                    self._answer, answer, session, request, limiter=self.threads
                 )
             except asyncio.CancelledError:  # the server closes and has waited long enough
                 return refuse(503, "the listening room is closing")
@@ -127,17 +157,21 @@ class _Desk:
 
         return endpoint
 
-    async def piece(self, request: Request) -> Response:
-        """Send a whole recording as FLAC, made block by block as it is taken."""
-        if self.pieces >= MOST_PIECES:
-            return refuse(
-                503, "too many recordings are being sent; try again", {"Retry-After": "5"}
-            )
-        made: Response = await self.answering(_piece)(request)
-        if not isinstance(made, _Made) or request.method == "HEAD":
-            return made
-        headers = {"Content-Disposition": made.headers["Content-Disposition"]}
-        return StreamingResponse(self._sent(made.parts), 200, headers, "audio/flac")
+    def sending(self, session: WorkspaceSession) -> Callable[[Request], Any]:
+        """Return the endpoint that sends whole recordings of a room, made as they are taken."""
+        ready = self.answering(_piece, session)
+
+        async def endpoint(request: Request) -> Response:
+            if self.pieces >= MOST_PIECES:
+                reason = "too many recordings are being sent; try again"
+                return refuse(503, reason, {"Retry-After": "5"})
+            made: Response = await ready(request)
+            if not isinstance(made, _Made) or request.method == "HEAD":
+                return made
+            headers = {"Content-Disposition": made.headers["Content-Disposition"]}
+            return StreamingResponse(self._sent(made.parts), 200, headers, "audio/flac")
+
+        return endpoint
 
     async def _sent(self, parts: Iterator[bytes]) -> AsyncIterator[bytes]:
         """Yield the parts, each made in one of the threads that answer everything else."""
@@ -148,14 +182,14 @@ class _Desk:
         finally:
             self.pieces -= 1
 
-    def _answer(self, answer: Answer, request: Request) -> Response:
+    def _answer(self, answer: Answer, session: WorkspaceSession, request: Request) -> Response:
         try:
             given = Parameters(request.query_params.multi_items())
             state = given.text("state", "", longest=32)
-            response = answer(self.session, given)
+            response = answer(session, given)
         except (FadaeError, OSError) as error:
             return refusal_of(error, request.url.path)
-        if state and state == self.session.open()[1]:
+        if state and state == session.open()[1]:
             # The address names the state it shows: what it returned once, it will return again.
             response.headers["Cache-Control"] = "private, max-age=86400"
         return response

@@ -24,7 +24,7 @@ from fadae.errors import FadaeError, UsageError
 from fadae.web.app import STATIC, json_answer, refusal_of, refused
 from fadae.web.blind import BlindTest
 from fadae.web.guard import Guard, checked_token, hosts_for
-from fadae.web.server import run_server
+from fadae.web.server import run_server, server_config
 
 _HOST = "127.0.0.1"  # a listener sits at this computer; nothing leaves it
 _ANSWER = "/api/answer"
@@ -48,7 +48,8 @@ def serve_blind(
             server.should_exit = True
 
     app = create_blind_app(test, hosts_for(_HOST), token, over)
-    run_server(app, _HOST, port, ready=ready, open_to_all=False, started=running.append)
+    config = server_config(app)
+    run_server(config, _HOST, port, ready=ready, open_to_all=False, started=running.append)
 
 
 def create_blind_app(

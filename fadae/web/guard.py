@@ -34,6 +34,7 @@ MOST_REQUESTS = 16  # of one client, under way; browsers have six
 _LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 # A Host header (RFC 9110, 7.2): a name or IPv4 address, or an IPv6 address in brackets; a port.
 _HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+))(?::[0-9]{0,5})?")
+_PAGE = re.compile(r"(?:/[A-Za-z0-9._~-]+)*/")  # the path of a room, or of what leads to rooms
 # What a link, a header (RFC 6750) and a cookie can all carry as it stands.
 _TOKEN = re.compile(r"[A-Za-z0-9._~-]{16,512}")
 
@@ -107,7 +108,7 @@ class Guard:
         """Return what comes in the app's place: a login, or a refusal where the token is missing.
 
         A login link, /?token=..., leaves the token in a cookie, which no script can read, and leads
-        on to the same address without it.
+        on to the same address without it: a relative one, as a proxy may have cut its beginning.
         """
         if self._token is None:
             return None
@@ -116,12 +117,15 @@ class Guard:
         cookie = f"fadae-{(scope.get('server') or ('', ''))[1]}"
         query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
         linked = next((value for name, value in query if name == "token"), None)
-        if scope["path"] == "/" and linked is not None and self._opens(linked):
+        if _PAGE.fullmatch(scope["path"]) and linked is not None and self._opens(linked):
             rest = urlencode([pair for pair in query if pair[0] != "token"])
-            answer = Response(None, 303, {"Location": f"/?{rest}" if rest else "/"})
+            answer = Response(None, 303, {"Location": f"./?{rest}" if rest else "./"})
             secure = scope.get("scheme") == "https"
             # Lax, not strict: else a link in a message would open the page without its cookie.
-            answer.set_cookie(cookie, linked, secure=secure, httponly=True, samesite="lax")
+            path = scope.get("root_path") or "/"
+            answer.set_cookie(
+                cookie, linked, path=path, secure=secure, httponly=True, samesite="lax"
+            )
             return answer
         kind, _, sent = asked.headers.get("authorization", "").partition(" ")
         shown = sent.strip() if kind.lower() == "bearer" else asked.cookies.get(cookie, "")

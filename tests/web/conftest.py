@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import urllib3
 import uvicorn
-from starlette.applications import Starlette
+from starlette.types import ASGIApp
 
 from fadae.compare import result
 from fadae.similarity import SEGMENTS, make_packs
@@ -87,14 +87,14 @@ def serving(
 ) -> Iterator[Served]:
     """Serve a workspace in a thread of this process."""
     app = create_app(WorkspaceSession(location, look_seconds), hosts_for("127.0.0.1"), token)
-    with running(app) as served:
+    with serving_app(app) as served:
         yield served
 
 
 @contextlib.contextmanager
-def running(app: Starlette) -> Iterator[Served]:
+def serving_app(app: ASGIApp, root_path: str = "") -> Iterator[Served]:
     """Serve an app in a thread of this process."""
-    server = uvicorn.Server(server_config(app))
+    server = uvicorn.Server(server_config(app, root_path))
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()

@@ -28,7 +28,7 @@ from fadae.web.blind_results import COLUMNS, ResultsFile, binomial_p, screened
 from fadae.web.guard import hosts_for
 from tests.command import fadae as command
 from tests.web.axe import violations
-from tests.web.conftest import HOSTILE, LONG, SHORT, Served, running
+from tests.web.conftest import HOSTILE, LONG, SHORT, Served, serving_app
 from tests.web.visiting import RECORD_STARTS, SLOW_MS
 
 Kind = Literal["abx", "mushra"]
@@ -46,7 +46,7 @@ def config(kind: Kind = "abx", trials: int = 4, seed: int = 3, **more: Any) -> B
 def blind(location: Location, file: Path, asked: BlindConfig) -> Iterator[Served]:
     """Serve a test in a thread of this process."""
     test = BlindTest(fadae.open(location.url), asked, file, "ears")
-    with running(create_blind_app(test, hosts_for("127.0.0.1"))) as served:
+    with serving_app(create_blind_app(test, hosts_for("127.0.0.1"))) as served:
         yield served
 
 

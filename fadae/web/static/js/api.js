@@ -16,7 +16,7 @@ export function address(name, parameters = {}) {
   }
   if (state) query.set("state", state);
   const text = query.toString();
-  return `/api/${name}${text ? `?${text}` : ""}`;
+  return `api/${name}${text ? `?${text}` : ""}`;
 }
 
 async function ask(name, parameters, signal) {

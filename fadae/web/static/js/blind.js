@@ -36,13 +36,15 @@ function failed(error) {
 async function show(state) {
   deck.stop();
   if (state.over) return finish(state);
+  keys = {}; // until this trial's sounds are here nothing can be played or answered
+  stage.replaceChildren();
+  const sounds = await Promise.all(state.marks.map((name) => samples("clip", { mark: name })));
   trial = state;
   [heard, answers] = [new Set(), {}];
-  byId("progress").textContent = `Trial ${state.trial} of ${state.trials}`;
-  const sounds = await Promise.all(state.marks.map((name) => samples("clip", { mark: name })));
   deck.load(state.marks.map((name, i) => [name, sounds[i]]), state.rate_hz);
   (state.kind === "abx" ? showAbx : showMushra)(state);
   stage.append(nextBar());
+  byId("progress").textContent = `Trial ${state.trial} of ${state.trials}`;
   mark();
   byId("heading").focus();
   return undefined;
@@ -74,13 +76,16 @@ async function next() {
   if (!ready()) return;
   deck.stop();
   const body = JSON.stringify({ trial: trial.trial, answers, heard: [...heard] });
-  byId("next").disabled = true;
+  const before = ready;
+  ready = () => false; // it is sent once
+  mark();
   try {
     const response = await fetch("/api/answer", { method: "POST", headers: { "Content-Type": "application/json" }, body });
     const state = await response.json();
     if (!response.ok) throw new Error(state.error);
     await show(state);
   } catch (error) {
+    ready = before;
     failed(error);
     mark();
   }
