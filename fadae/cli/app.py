@@ -18,6 +18,7 @@ from fadae.cli.comparing import compare
 from fadae.cli.export import cite, export
 from fadae.cli.forgetting import forget
 from fadae.cli.kubernetes import conduct, kubernetes
+from fadae.cli.listen import listen
 from fadae.cli.output import Summary, reporting
 from fadae.cli.progress import estimate, status
 from fadae.cli.reading import generate, info, log, query, report, serve
@@ -49,6 +50,7 @@ COMMANDS: tuple[Callable[..., Summary | Iterator[Summary] | None], ...] = (
     serve,
     export,
     cite,
+    listen,
     log,
     verify,
     prune,

@@ -369,14 +369,14 @@ def serve(
         host=host,
         port=port,
         allow_hosts=allow_host or (),
-        token=_token(token_file),
+        token=token_of(token_file),
         ready=ready,
         root_path=root_path,
     )
     return {"address": address}
 
 
-def _token(file: Path | None) -> str | None:
+def token_of(file: Path | None) -> str | None:
     """Return the token of a file, else of the environment: a command line is for all to read."""
     if file is None:
         return os.environ.get("FADAE_TOKEN")

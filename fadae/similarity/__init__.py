@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from fadae.similarity.families import duplicates, families_of, known_families
     from fadae.similarity.index import GROUP_PACKS, indexed_groups, indexed_hits, make_indexes
     from fadae.similarity.join import overlap_seconds, score
-    from fadae.similarity.packs import make_packs, packs_of
+    from fadae.similarity.packs import make_packs, missing_packs, packs_of
     from fadae.similarity.prints import write_prints
     from fadae.similarity.segments import SEGMENTS, best_of, every_pack, nearest
     from fadae.similarity.vectors import SEGMENT_ROWS, unit, windows_of
@@ -24,7 +24,7 @@ else:
                 "make_indexes",
             ],
             "fadae.similarity.join": ["overlap_seconds", "score"],
-            "fadae.similarity.packs": ["make_packs", "packs_of"],
+            "fadae.similarity.packs": ["make_packs", "missing_packs", "packs_of"],
             "fadae.similarity.prints": ["write_prints"],
             "fadae.similarity.segments": ["SEGMENTS", "best_of", "every_pack", "nearest"],
             "fadae.similarity.vectors": ["SEGMENT_ROWS", "unit", "windows_of"],
@@ -44,6 +44,7 @@ __all__ = [
     "known_families",
     "make_indexes",
     "make_packs",
+    "missing_packs",
     "nearest",
     "overlap_seconds",
     "packs_of",

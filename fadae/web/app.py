@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import FileResponse, Response
+from starlette.responses import FileResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
@@ -32,9 +32,11 @@ from fadae.errors import FadaeError, NoInputError, UnknownNameError, UsageError
 from fadae.query import ORIGINAL
 from fadae.records import finite
 from fadae.web import chooser
+from fadae.web.alike import MOST_FOUND
 from fadae.web.guard import Guard, checked_token, refuse
 from fadae.web.parameters import Parameters
 from fadae.web.pictures import Raster
+from fadae.web.piece import disposition
 from fadae.web.session import WorkspaceSession
 
 log = logging.getLogger("fadae.web")
@@ -43,11 +45,13 @@ STATIC = Path(__file__).parent / "static"
 LONGEST_AUDIO_SECONDS = 30.0
 LONGEST_PICTURE_SECONDS = 60.0
 LONGEST_BARK_SECONDS = 300.0
+LONGEST_WAVEFORM_SECONDS = 900.0
 LONGEST_GENERATED_SECONDS = 30.0
 MOST_COLUMNS = 2048
 MOST_RESULTS = 200
 THREADS = 4
 MOST_WAITING = 48
+MOST_PIECES = 8  # whole recordings that are sent at the same time
 
 Answer = Callable[[WorkspaceSession, Parameters], Response]
 
@@ -73,7 +77,7 @@ def create_app(
     return Starlette(
         routes=routes,
         middleware=[Middleware(Guard, hosts=hosts, token=token)],
-        exception_handlers={HTTPException: _refused},
+        exception_handlers={HTTPException: refused},
         lifespan=desk.lifespan,
     )
 
@@ -87,6 +91,7 @@ def _room(desk: _Desk, session: WorkspaceSession) -> list[BaseRoute]:
             Route(f"/api/{name}", desk.answering(answer, session))
             for name, answer in ANSWERS.items()
         ),
+        Route("/api/piece", desk.sending(session)),
         _static(),
     ]
 
@@ -107,16 +112,27 @@ async def _page(request: Request) -> Response:
     return FileResponse(STATIC / "index.html", headers={"Cache-Control": "no-cache"})
 
 
-async def _refused(request: Request, error: Exception) -> Response:
+async def refused(request: Request, error: Exception) -> Response:
+    """Return what Starlette itself refuses, such as an unknown address, as all refusals are."""
     assert isinstance(error, HTTPException)
     return refuse(error.status_code, str(error.detail))
+
+
+def refusal_of(error: FadaeError | OSError, path: str) -> Response:
+    """Return what a visitor is told of an error: what is not there, is wrong, or may pass."""
+    if isinstance(error, NoInputError | UnknownNameError):
+        return refuse(404, str(error))
+    if isinstance(error, UsageError):
+        return refuse(400, str(error))
+    log.warning("%s: %s", path, error)
+    return refuse(503, "the workspace does not answer; try again", {"Retry-After": "2"})
 
 
 class _Desk:
     """Takes requests, hands each to a thread, and says no when too many wait."""
 
     def __init__(self) -> None:
-        self.waiting = 0
+        self.waiting = self.pieces = 0
         self.threads: anyio.CapacityLimiter | None = None
 
     @asynccontextmanager
@@ -142,18 +158,38 @@ class _Desk:
 
         return endpoint
 
+    def sending(self, session: WorkspaceSession) -> Callable[[Request], Any]:
+        """Return the endpoint that sends whole recordings of a room, made as they are taken."""
+        ready = self.answering(_piece, session)
+
+        async def endpoint(request: Request) -> Response:
+            if self.pieces >= MOST_PIECES:
+                reason = "too many recordings are being sent; try again"
+                return refuse(503, reason, {"Retry-After": "5"})
+            made: Response = await ready(request)
+            if not isinstance(made, _Made) or request.method == "HEAD":
+                return made
+            headers = {"Content-Disposition": made.headers["Content-Disposition"]}
+            return StreamingResponse(self._sent(made.parts), 200, headers, "audio/flac")
+
+        return endpoint
+
+    async def _sent(self, parts: Iterator[bytes]) -> AsyncIterator[bytes]:
+        """Yield the parts, each made in one of the threads that answer everything else."""
+        self.pieces += 1
+        try:
+            while part := await anyio.to_thread.run_sync(next, parts, b"", limiter=self.threads):
+                yield part
+        finally:
+            self.pieces -= 1
+
     def _answer(self, answer: Answer, session: WorkspaceSession, request: Request) -> Response:
         try:
             given = Parameters(request.query_params.multi_items())
             state = given.text("state", "", longest=32)
             response = answer(session, given)
-        except (NoInputError, UnknownNameError) as error:
-            return refuse(404, str(error))
-        except UsageError as error:
-            return refuse(400, str(error))
         except (FadaeError, OSError) as error:
-            log.warning("%s: %s", request.url.path, error)
-            return refuse(503, "the workspace does not answer; try again", {"Retry-After": "2"})
+            return refusal_of(error, request.url.path)
         if state and state == session.open()[1]:
             # The address names the state it shows: what it returned once, it will return again.
             response.headers["Cache-Control"] = "private, max-age=86400"
@@ -162,20 +198,20 @@ class _Desk:
 
 def _workspace(session: WorkspaceSession, given: Parameters) -> Response:
     given.done()
-    return _json(session.about())
+    return json_answer(session.about())
 
 
 def _recordings(session: WorkspaceSession, given: Parameters) -> Response:
     text = given.text("search", "", longest=200)
     offset, limit = given.whole("offset", 0), given.whole("limit", 50, most=MOST_RESULTS)
     given.done()
-    return _json(session.search(text, offset, limit))
+    return json_answer(session.search(text, offset, limit))
 
 
 def _recording(session: WorkspaceSession, given: Parameters) -> Response:
     recording_id = given.text("recording")
     given.done()
-    return _json(session.recording(recording_id))
+    return json_answer(session.recording(recording_id))
 
 
 def _audio(session: WorkspaceSession, given: Parameters) -> Response:
@@ -204,6 +240,41 @@ def _bark(session: WorkspaceSession, given: Parameters) -> Response:
     return _raster(session.bark_picture(recording_id, seconds, source, columns))
 
 
+def _waveform(session: WorkspaceSession, given: Parameters) -> Response:
+    recording_id, source = given.text("recording"), given.text("source", ORIGINAL)
+    seconds = given.span(LONGEST_WAVEFORM_SECONDS)
+    columns = given.whole("columns", 600, least=1, most=MOST_COLUMNS)
+    given.done()
+    return _raster(session.waveform(recording_id, seconds, source, columns))
+
+
+def _similar(session: WorkspaceSession, given: Parameters) -> Response:
+    recording_id, k = given.text("recording"), given.whole("k", 8, least=1, most=MOST_FOUND)
+    seconds = given.span(1e6)
+    given.done()
+    return json_answer(session.more_like(recording_id, seconds, k))
+
+
+def _map(session: WorkspaceSession, given: Parameters) -> Response:
+    given.done()
+    return json_answer(session.map())
+
+
+class _Made(Response):
+    """A recording that is ready to be sent."""
+
+    parts: Iterator[bytes]
+
+
+def _piece(session: WorkspaceSession, given: Parameters) -> Response:
+    recording_id, source = given.text("recording"), given.text("source", ORIGINAL)
+    given.done()
+    found = session.piece(recording_id, source)
+    made = _Made(headers={"Content-Disposition": disposition(found.name)}, media_type="audio/flac")
+    made.parts = found.parts
+    return made
+
+
 def _codes(session: WorkspaceSession, given: Parameters) -> Response:
     recording_id, run = given.text("recording"), given.text("run")
     seconds = given.span(LONGEST_PICTURE_SECONDS)
@@ -230,13 +301,13 @@ def _generated(session: WorkspaceSession, given: Parameters) -> Response:
 def _methods(session: WorkspaceSession, given: Parameters) -> Response:
     run = given.text("run")
     given.done()
-    return _json(session.methods(run))
+    return json_answer(session.methods(run))
 
 
 def _curves(session: WorkspaceSession, given: Parameters) -> Response:
     run = given.text("run")
     given.done()
-    return _json(session.curves(run))
+    return json_answer(session.curves(run))
 
 
 def _comparison(session: WorkspaceSession, given: Parameters) -> Response:
@@ -247,11 +318,12 @@ def _comparison(session: WorkspaceSession, given: Parameters) -> Response:
     if shown == "picture":
         return Response(figures.rate_distortion(comparison), media_type="image/png")
     heads, rows = table.cells(comparison)
-    return _json(
+    return json_answer(
         {
             "heads": heads,
             "rows": rows,
             "explained": table.explained(comparison),
+            "runs": [code["name"] for code in comparison["codes"] if code["kind"] == "run"],
             "recordings": comparison["recordings"],
             "left_out": comparison["left_out"],
         }
@@ -265,6 +337,9 @@ ANSWERS: dict[str, Answer] = {
     "audio": _audio,
     "bands": _bands,
     "bark": _bark,
+    "waveform": _waveform,
+    "similar": _similar,
+    "map": _map,
     "codes": _codes,
     "generated": _generated,
     "methods": _methods,
@@ -278,7 +353,8 @@ def _metrics(session: WorkspaceSession, given: Parameters) -> Response:
     return Response(session.metrics(), media_type=metrics.CONTENT_TYPE)
 
 
-def _json(value: dict[str, Any]) -> Response:
+def json_answer(value: dict[str, Any]) -> Response:
+    """Return a value as JSON; numbers that are none are null."""
     body = json.dumps(finite(value), allow_nan=False, ensure_ascii=False)
     # Texts come from outside: half a surrogate pair must not stop the rest.
     return Response(body.encode("utf-8", "replace"), media_type="application/json")

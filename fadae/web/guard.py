@@ -43,14 +43,26 @@ class Guard:
     """Middleware: GET and HEAD only, known host names only, few requests at a time of one client,
     the token where there is one (`checked_token`), safe headers.
 
+    A POST passes only to `posts`, from a page of the same origin, and as JSON: another site's page
+    can send neither without asking first (CORS), and OPTIONS is refused.
+
     The host check stops another site's page from reading this server through a name of its own
     that resolves to this address (DNS rebinding).
     """
 
-    def __init__(self, app: ASGIApp, hosts: Iterable[str], token: str | None = None) -> None:
-        """Take the app to guard, the host names that may be asked for, and what visitors show."""
+    def __init__(
+        self,
+        app: ASGIApp,
+        hosts: Iterable[str],
+        token: str | None = None,
+        posts: Iterable[str] = (),
+    ) -> None:
+        """Take the app to guard, the host names that may be asked for, and what visitors show.
+
+        posts: the paths that take a POST.
+        """
         self.app = app
-        self.hosts = frozenset(hosts)
+        self.hosts, self.posts = frozenset(hosts), frozenset(posts)
         self._token = None if token is None else token.encode()
         self._under_way: Counter[str] = Counter()
 
@@ -77,13 +89,16 @@ class Guard:
             self._under_way += Counter()  # forgets who has none
 
     def _refusal(self, scope: Scope, client: str) -> Response | None:
-        if scope["method"] not in ("GET", "HEAD"):
+        posted = scope["method"] == "POST" and scope["path"] in self.posts
+        if scope["method"] not in ("GET", "HEAD") and not posted:
             return refuse(
                 405, "the listening room only reads: use GET or HEAD", {"Allow": "GET, HEAD"}
             )
         given = [value for name, value in scope["headers"] if name == b"host"]
         if len(given) != 1 or host_name(given[0].decode("latin-1")) not in self.hosts:
             return refuse(403, "this host name is not served here: see `fadae serve --allow-host`")
+        if posted and not _from_own_page(scope, given[0]):
+            return refuse(403, "an answer comes from the page itself, as JSON")
         if self._under_way[client] >= MOST_REQUESTS:
             reason = f"{MOST_REQUESTS} requests from your address are under way; try again"
             return refuse(429, reason, {"Retry-After": "1"})
@@ -121,6 +136,14 @@ class Guard:
 
     def _opens(self, shown: str) -> bool:
         return self._token is not None and compare_digest(shown.encode("utf-8"), self._token)
+
+
+def _from_own_page(scope: Scope, host: bytes) -> bool:
+    """Return whether a POST is JSON and was sent by a page from this very address."""
+    origins = [value for name, value in scope["headers"] if name == b"origin"]
+    kinds = [value for name, value in scope["headers"] if name == b"content-type"]
+    schemes = (b"http://", b"https://")
+    return kinds == [b"application/json"] and origins in [[one + host] for one in schemes]
 
 
 def refuse(status: int, reason: str, headers: dict[str, str] | None = None) -> Response:

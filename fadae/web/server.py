@@ -145,12 +145,27 @@ def serve(
     sessions = dict(zip(names, map(WorkspaceSession, locations), strict=True))
     rooms = sessions if len(sessions) > 1 else next(iter(sessions.values()))
     config = server_config(create_app(rooms, hosts, token), root_path)
+    run_server(config, host, port, ready=ready, open_to_all=token is None)
+
+
+def run_server(
+    config: uvicorn.Config,
+    host: str,
+    port: int,
+    *,
+    ready: Callable[[str], None],
+    open_to_all: bool,
+    started: Callable[[uvicorn.Server], None] = lambda server: None,
+) -> None:
+    """Serve what is configured until SIGINT or SIGTERM, or until whom `started` told ends it."""
     with _listening(host, port) as listener:
-        if token is None and not ipaddress.ip_address(listener.getsockname()[0]).is_loopback:
+        if open_to_all and not ipaddress.ip_address(listener.getsockname()[0]).is_loopback:
             log.warning("whoever reaches this address sees and hears the workspace: %s", _ADVICE)
+        server = uvicorn.Server(config)
+        started(server)
         ready(_address(host, listener.getsockname()[1]))
         with _stopping_quietly():
-            uvicorn.Server(config).run(sockets=[listener])
+            server.run(sockets=[listener])
 
 
 def server_config(app: ASGIApp, root_path: str = "") -> uvicorn.Config:

@@ -18,7 +18,9 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from fadae.compare import result
+from fadae.similarity import SEGMENTS, make_packs
 from fadae.stages.reconstruct import reconstruct
+from fadae.store.features import FeatureSet
 from fadae.store.location import Location
 from fadae.web.app import create_app
 from fadae.web.guard import hosts_for
@@ -48,6 +50,7 @@ def location(tmp_path_factory: pytest.TempPathFactory) -> Location:
     write_run(location, "modelled", seed=1, widths=(32, 8))
     location.write_bytes("runs/training/config.json", b"{}")
     reconstruct(location, "default")
+    make_packs(FeatureSet.open(location), SEGMENTS)  # as `fadae similar` does
     own, opus = code("default", 6.0, snr_db=18.25), code("Opus", 8.0, snr_db=7.5)
     result.write(location, comparison(own, opus))
     return location
