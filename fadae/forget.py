@@ -10,6 +10,7 @@ import logging
 from collections.abc import Iterator, Sequence
 
 from fadae.query import Workspace
+from fadae.similarity import erase_derived
 from fadae.store import (
     FEATURES,
     Erased,
@@ -57,6 +58,7 @@ def forget(
     if erase_bytes:
         location.ensure_conditions()
         erased = erase(location, tombstones, mapper)
+        erase_derived(location, erased.gone)
         _erase_written(location, tombstones.erasing)
     store = FrameStore.find(location, FEATURES)
     hidden = 0 if store is None else len(keep_forgotten(store))

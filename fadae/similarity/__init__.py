@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from fadae._lazy import lazily
 
 if TYPE_CHECKING:
+    from fadae.similarity.erasing import erase_derived
     from fadae.similarity.families import duplicates, families_of, known_families
     from fadae.similarity.index import GROUP_PACKS, indexed_groups, indexed_hits, make_indexes
     from fadae.similarity.join import overlap_seconds, score
@@ -16,6 +17,7 @@ else:
     __getattr__ = lazily(
         __name__,
         {
+            "fadae.similarity.erasing": ["erase_derived"],
             "fadae.similarity.families": ["duplicates", "families_of", "known_families"],
             "fadae.similarity.index": [
                 "GROUP_PACKS",
@@ -37,6 +39,7 @@ __all__ = [
     "SEGMENT_ROWS",
     "best_of",
     "duplicates",
+    "erase_derived",
     "every_pack",
     "families_of",
     "indexed_groups",

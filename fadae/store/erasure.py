@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from fadae.records import Commit, Track, canonical_json
-from fadae.store.forgotten import Forgotten, erased_in
+from fadae.store.forgotten import NOTHING, Forgotten, erased_in
 from fadae.store.frames import FrameStore
 from fadae.store.index_objects import ERASED_COLUMNS
 from fadae.store.indexing import erase_from_index
@@ -48,6 +48,7 @@ class Erased:
     recordings: int = 0
     frames: int = 0
     blocks: int = 0
+    gone: Forgotten = NOTHING
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +95,7 @@ def erase(location: Location, tombstones: Tombstones, mapper: Mapper = map_seria
         erase_from_index(store, rows)
     for name in location.names(RECONSTRUCTIONS):
         blocks += _erase_reconstruction(location, f"{RECONSTRUCTIONS}/{name}", gone, mapper)
-    return Erased(len(gone), int(gone.counts.sum()), blocks)
+    return Erased(len(gone), int(gone.counts.sum()), blocks, gone)
 
 
 def _keys(
