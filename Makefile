@@ -23,7 +23,7 @@ ifeq ($(shell uname -s)$(wildcard /dev/nvidia* /dev/dxg),Linux)
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 endif
 
-.PHONY: demo test test-newest fuzz mutants simulate soak sbom audit lint types layers docs k8s bench bench-gpu model compare clean
+.PHONY: demo test test-newest fuzz mutants simulate soak sbom audit lint types layers docs k8s slurm bench bench-gpu model compare clean notebooks
 
 # $(call install,VENV,CONSTRAINT OPTIONS)
 define install
@@ -103,9 +103,21 @@ layers: $(VENV)/.installed
 docs: $(VENV)/.installed
 	$(BIN)/python -m sphinx -W -b html docs docs/_build
 
+# Runs the notebooks of the documentation over demo/workspace; `make demo` writes that.
+notebooks: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet -c $(CONSTRAINTS) -e ".[notebooks]"
+	$(BIN)/python docs/notebooks.py
+
+# Manifests, whole jobs by their commands, and the image, built and run: the last needs root and
+# Debian's buildah, crun and debootstrap, and some minutes; without, it is skipped.
 k8s: $(VENV)/.installed
 	$(BIN)/python -m pytest tests/k8s
 	$(BIN)/python -m pytest tests/k8s/whole_job.py
+	$(BIN)/python -m pytest -s tests/k8s/image.py
+
+# A job on a SLURM of one node, which it starts and ends: root and Debian's slurm-wlm.
+slurm: $(VENV)/.installed
+	$(BIN)/python -m pytest tests/cluster/slurm.py
 
 # Whole commands, the transform, the trainer and reconstruct: about ten minutes where nothing else
 # runs. Figures as JSON in build/bench; `make bench BENCH="compare A.json B.json"` compares two runs,

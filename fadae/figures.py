@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import itertools
-import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -16,6 +15,7 @@ import numpy as np
 
 from fadae.arrays import Float64
 from fadae.compare import label, result
+from fadae.query import curve
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -24,12 +24,14 @@ if TYPE_CHECKING:
     from matplotlib.image import AxesImage
 
     from fadae.compare import CodeResult, Comparison
+    from fadae.query import CorpusMap, Overlay
 
 INK, QUIET, GRID = "#1d2433", "#5b6475", "#d9dde5"
 TRAIN, HOLDOUT, BASELINE = "#3b6fb6", "#d1603d", "#7a8a5c"
 OWN = ("#3b6fb6", "#d1603d", "#7a4fa3", "#2f8f83", "#b08a1e", "#a33f6b")  # fadae's codes
 OTHERS = {"Opus": "#4b5563", "AAC": "#7b8494", "MP3": "#9aa3b5", "Vorbis": "#b9a58c"}
 _MARKS = {"Opus": "o", "AAC": "s", "MP3": "^", "Vorbis": "D"}
+_MOST_TITLES = 40  # on a map
 _BRAILLE = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
 _ROUND_KBPS = (3, 6, 12, 24, 48)
 _ROUND_HZ = (20, 50, 100, 200, 300, 500, 700, 1000, 1500, 2000, 3000, 5000, 10_000, 20_000)
@@ -88,6 +90,34 @@ def training_curves(metrics: Sequence[Mapping[str, object]], title: str = "") ->
     return _png(figure)
 
 
+def run_overlay(overlay: Overlay, title: str = "") -> bytes:
+    """Return a PNG of several runs on common axes: held-out NMSE with PCA's, and their losses.
+
+    Losses of models of different kinds do not compare.
+    """
+    figure = _figure(11.0, 4.2, title)
+    nmse, loss = figure.subplots(1, 2)
+    drawn = (
+        (nmse, "holdout_nmse_db", "", "-"),
+        (nmse, "pca_nmse_db", ": PCA", "--"),
+        (loss, "holdout_loss", "", "-"),
+        (loss, "train_loss", ": training", ":"),
+    )
+    for (run, curves), colour in zip(overlay["curves"].items(), itertools.cycle(OWN), strict=False):
+        for axes, name, what, line in drawn:
+            points = curves.get(name, [])
+            split = [step for step, _ in points], [value for _, value in points]
+            _draw_curve(axes, split, f"{_plain(run)}{what}", colour, line)
+    _dress(nmse, "normalised error, held out", "step", "NMSE (dB, companded)")
+    _dress(loss, "what training minimises", "step", "loss")
+    for axes in (nmse, loss):
+        axes.grid(color=GRID, linewidth=0.6)
+        if axes.get_legend_handles_labels()[0]:
+            for text in axes.legend(frameon=False, fontsize=8, labelcolor=INK).get_texts():
+                text.set_parse_math(False)  # a name from outside is no mathematics
+    return _png(figure)
+
+
 def rate_distortion(comparison: Comparison, title: str = "") -> bytes:
     """Return a PNG of each measure over kbit/s, a line a code, with its intervals."""
     keys = [key for key in result.measured(comparison) if key != "si_sdr_db"]
@@ -112,6 +142,32 @@ def rate_distortion(comparison: Comparison, title: str = "") -> bytes:
         axes.grid(color=GRID, linewidth=0.6)
     if keys:
         figure.axes[0].legend(frameon=False, fontsize=8, labelcolor=INK)
+    return _png(figure)
+
+
+def corpus_map(made: CorpusMap, title: str = "") -> bytes:
+    """Return a PNG of recordings in the plane; up to 40 bear their titles."""
+    figure = _figure(8.0, 7.0, title)
+    axes = figure.subplots()
+    axes.scatter(
+        [point.x for point in made.points],
+        [point.y for point in made.points],
+        s=18 if len(made.points) <= _MOST_TITLES else 4,
+        color=OWN[0],
+    )
+    if len(made.points) <= _MOST_TITLES:
+        for point in made.points:
+            name = _plain((point.title or point.id)[:40])
+            axes.annotate(
+                name,
+                (point.x, point.y),
+                xytext=(4, 3),
+                textcoords="offset points",
+                fontsize=7,
+                color=QUIET,
+            )
+    first, second = (f"{100 * share:.0f} % of the variance" for share in made.explained)
+    _dress(axes, f"{len(made.points):,} of {made.recordings:,} recordings", first, second)
     return _png(figure)
 
 
@@ -152,22 +208,6 @@ def _draw_rates(axes: Axes, codes: Sequence[CodeResult], key: str, name: str, co
             elinewidth=0.8,
             capsize=2,
         )
-
-
-def curve(metrics: Sequence[Mapping[str, object]], name: str) -> tuple[list[float], list[float]]:
-    """Return (steps, values) of one metric, only lines that hold a finite number of it.
-
-    >>> curve([{"step": 1, "train_loss": 0.5}, {"step": 2}, {"step": 3, "train_loss": None}],
-    ...       "train_loss")
-    ([1.0], [0.5])
-    """
-    found = ((line.get("step"), line.get(name)) for line in metrics)
-    pairs = [
-        (float(step), float(value))
-        for step, value in found
-        if isinstance(step, int | float) and isinstance(value, int | float) and math.isfinite(value)
-    ]
-    return [step for step, _ in pairs], [value for _, value in pairs]
 
 
 def terminal_plot(

@@ -78,6 +78,7 @@ def prune(
     go when they are older than `abandoned_seconds`. Raises NoInputError where nothing is here.
     """
     location = Location.of(workspace)
+    location.ensure_writable()
     location.ensure_workspace()
     before = time.time() - abandoned_seconds
     spare = [*_checkpoints(location, keep, dry_run), *_partials(location, before, dry_run)]

@@ -43,6 +43,9 @@ def sha256_hex(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
+_LICENCE = "licence not admitted:"  # how the reason of such a failure begins
+
+
 class FailureClass(StrEnum):
     """Whether a failed recording is worth asking for again."""
 
@@ -91,6 +94,11 @@ class Track:
         """The recording's identity, "item/file"."""
         return f"{self.item}/{self.file}"
 
+    @property
+    def bare(self) -> Self:
+        """The track without all that it is known by but its identity."""
+        return type(self)(self.item, self.file)
+
     def to_dict(self) -> dict[str, object]:
         """Return a JSON-able dict that `from_dict` reads back."""
         return dataclasses.asdict(self)
@@ -120,6 +128,16 @@ class Failure:
         transient = isinstance(error, TransientFailure)
         kind = FailureClass.TRANSIENT if transient else FailureClass.PERMANENT
         return cls(recording_id, kind, str(error), attempts)
+
+    @classmethod
+    def of_licence(cls, recording_id: str, why: str) -> Self:
+        """Return the failure of a recording whose licence is not admitted."""
+        return cls(recording_id, FailureClass.PERMANENT, f"{_LICENCE} {why}")
+
+    @property
+    def is_of_licence(self) -> bool:
+        """Whether it is a policy that keeps the recording out: another one may take it."""
+        return self.reason.startswith(_LICENCE)
 
     @classmethod
     def from_dict(cls, values: object) -> Self:
@@ -424,6 +442,7 @@ class GrowthRecord(TypedDict):
     rows: int
     step: int
     train_frames: int
+    families: NotRequired[list[list[int]]]  # of what came then: see `DatasetRecord`
 
 
 class DatasetRecord(TypedDict):
@@ -437,6 +456,11 @@ class DatasetRecord(TypedDict):
     holdout_frames: int
     padding_rows: int
     growths: NotRequired[list[GrowthRecord]]  # of a run that went on over more rows
+    # Recordings, by their rows of the table, that are copies of each other, hence lie on one side;
+    # the smallest id first. Absent: each recording was divided alone.
+    families: NotRequired[list[list[int]]]
+    # Spans [start, stop) of the recording table that were forgotten before: no part of the run.
+    forgotten: NotRequired[list[list[int]]]
 
 
 class RunConfig(TypedDict):

@@ -26,7 +26,7 @@ from fadae.compare import table as comparison_table
 from fadae.errors import UsageError
 from fadae.query import ORIGINAL, TRANSFORM, Recording, Workspace
 from fadae.records import CodeSize, SideScores, finite
-from fadae.store import paths
+from fadae.store import Location, paths
 from fadae.summaries import ReportSummary
 from fadae.training import pca_remark, run_summary
 
@@ -71,21 +71,24 @@ def report(
     recordings: Sequence[str] = (),
     limit: int = DEFAULT_RECORDINGS,
     seconds: float = DEFAULT_SECONDS,
+    to: Location | None = None,
 ) -> ReportSummary:
-    """Write reports/<run>/ and return its summary.
+    """Write reports/<run>/, or into the folder `to`, and return its summary.
 
     Without a run, the one that `Workspace.default_reconstruction` names. The recordings given,
     else `limit` of them spread evenly from the best to the worst NMSE; of each, `seconds` from its
     start. The same bytes every time. Raises UsageError where the run has no reconstructions or a
     recording is not there.
     """
+    target = workspace.location if to is None else to
+    target.ensure_writable()  # before a minute of work
     run = workspace.default_reconstruction if run is None else run
     scores = workspace.scores(run)
     chosen = [workspace.recording(one) for one in recordings]
     chosen = chosen or _spread(workspace, scores["nmse_db"], limit)
     if not chosen or seconds <= 0:
         raise UsageError("a report needs at least one recording and some of its seconds")
-    folder = paths.report_path(run)
+    folder = paths.report_path(run) if to is None else ""
     files: dict[str, bytes] = {}
     sections = [
         _recording(workspace, run, one, n, seconds, scores, files)
@@ -107,8 +110,8 @@ def report(
         content_type = mimetypes.guess_type(name)[0]
         if name.endswith(".html"):
             content_type = "text/html; charset=utf-8"
-        workspace.location.write_bytes(f"{folder}/{name}", data, content_type)
-    root = f"{workspace.location.url}/{folder}"
+        target.write_bytes(target.join(folder, name), data, content_type)
+    root = target.join(target.url, folder).rstrip("/")
     return ReportSummary(
         run=run,
         recordings=len(chosen),
@@ -148,7 +151,7 @@ def _spread(workspace: Workspace, nmse_db: Any, limit: int) -> list[Recording]:
     own = [
         recording
         for recording in workspace.recordings[: len(nmse_db)]
-        if recording.same_as < 0 and recording.samples
+        if recording.row < len(nmse_db) and recording.same_as < 0 and recording.samples
     ]
     own.sort(key=lambda one: (math.isnan(nmse_db[one.row]), nmse_db[one.row], one.id))
     count = min(limit, len(own))
@@ -174,7 +177,8 @@ def _recording(
     ):
         name = f"{number:03d}-{label}.ogg"
         samples = workspace.audio(recording.id, span, source)
-        files[name] = encode(samples, workspace.rate_hz, "ogg")
+        tags = workspace.tags(source, recording.id)
+        files[name] = encode(samples, workspace.rate_hz, "ogg", tags)
         players.append(
             f'<label>{label}<audio controls preload="none" src="{name}"></audio></label>'
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import socket
@@ -35,7 +36,14 @@ http {{
     }}
 }}
 """
+_SHARING = Path(__file__).resolve().parents[1] / "docs/sharing.md"
 _TEMPORARY = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+
+
+def documented(block: int) -> str:
+    """Return a configuration that docs/sharing.md has, counted from 0."""
+    blocks = re.finditer(r"```nginx\n(.*?)```", _SHARING.read_text("utf-8"), re.DOTALL)
+    return [found[1] for found in blocks][block]
 
 
 @contextlib.contextmanager

@@ -34,7 +34,7 @@ _CHUNK_BYTES = 2**16
 _SHORT_BYTES = 2**12
 _REDIRECTS = 5
 _FORERUNNERS = 8
-_CONNECTIONS_A_HOST = 8
+_CONNECTIONS_A_HOST = 16
 
 
 class ThrottledFailure(TransientFailure):
@@ -54,7 +54,9 @@ class BlockedFailure(TransientFailure):
     """The host refuses connections again and again; asking more would only prolong it."""
 
 
-def retry(attempt: Callable[[float], T], request_policy: RequestPolicy) -> T:
+def retry(
+    attempt: Callable[[float], T], request_policy: RequestPolicy, counted_as: str = "archive"
+) -> T:
     """Return attempt(deadline), tried again while it raises TransientFailure.
 
     The deadline is a time.monotonic() that holds for all attempts and pauses together. Pauses are
@@ -82,7 +84,7 @@ def retry(attempt: Callable[[float], T], request_policy: RequestPolicy) -> T:
             resumed_seconds = time.monotonic() - started + pause
             if isinstance(error, BlockedFailure) or policy.is_spent(failures, resumed_seconds):
                 raise
-            metrics.count("fadae_retries_total", "archive")
+            metrics.count("fadae_retries_total", counted_as)
             log.info("trying again in %.1f s: %s", pause, error)
         time.sleep(pause)
 
@@ -100,11 +102,26 @@ class Connection:
     redirect says, and never a plain-text one after an encrypted one.
     """
 
-    def __init__(self, url: str, user_agent: str, request_policy: RequestPolicy) -> None:
-        """Take the archive's URL; nothing is asked yet."""
+    def __init__(
+        self,
+        url: str,
+        user_agent: str,
+        request_policy: RequestPolicy,
+        *,
+        own_headers: Mapping[str, str] | None = None,
+        anywhere: bool = False,
+    ) -> None:
+        """Take the archive's URL; nothing is asked yet.
+
+        own_headers: for the URL's own origin only, credentials say. anywhere: follow redirects
+        to any host, as the servers behind a content delivery network need it.
+        """
         self._home = urlsplit(url).hostname or ""
+        self._origin = _origin(url)
         self._request_policy = request_policy
         self._headers = {"User-Agent": user_agent}
+        self._own_headers = dict(own_headers or {})
+        self._anywhere = anywhere
         self._pool = _pool(url)
         self._blocks: dict[str, CircuitBreaker] = defaultdict(
             functools.partial(CircuitBreaker, request_policy.refusals, request_policy.block_seconds)
@@ -112,14 +129,15 @@ class Connection:
 
     @contextlib.contextmanager
     def get(
-        self, url: str, headers: Mapping[str, str], deadline: float
+        self, url: str, headers: Mapping[str, str], deadline: float, method: str = "GET"
     ) -> Iterator[BaseHTTPResponse]:
-        """Yield the answer to a GET, redirects followed, its body unread.
+        """Yield the answer to a GET (or HEAD), redirects followed, its body unread.
 
         deadline: a time.monotonic(). Network errors become TransientFailure inside the block too.
         """
         for _ in range(_REDIRECTS + 1):
-            with self._ask(url, headers, deadline) as response:
+            own = self._own_headers if _origin(url) == self._origin else {}
+            with self._ask(method, url, {**headers, **own}, deadline) as response:
                 target = response.get_redirect_location()
                 if not target:
                     yield response
@@ -129,13 +147,13 @@ class Connection:
 
     @contextlib.contextmanager
     def _ask(
-        self, url: str, headers: Mapping[str, str], deadline: float
+        self, method: str, url: str, headers: Mapping[str, str], deadline: float
     ) -> Iterator[BaseHTTPResponse]:
         block = self._blocks[urlsplit(url).netloc]
         block.wait()
         try:
             response = self._pool.request(
-                "GET",
+                method,
                 url,
                 headers={**self._headers, **headers},
                 timeout=self._timeout(deadline),
@@ -190,6 +208,7 @@ class Connection:
         except ValueError as error:
             raise PermanentFailure(f"{_shown(source)} redirects to nowhere") from error
         ours = host in (self._home, ARCHIVE_HOST) or host.endswith("." + ARCHIVE_HOST)
+        ours = ours or (self._anywhere and bool(host))
         weaker = old.scheme == "https" and new.scheme == "http"
         if not ours or weaker or new.scheme not in ("http", "https"):
             raise PermanentFailure(
@@ -259,12 +278,22 @@ def _pool(url: str) -> urllib3.PoolManager:
     """Return a connection pool, through the proxy that the environment names, if it does."""
     parts = urlsplit(url)
     proxy = urllib.request.getproxies().get(parts.scheme)
-    if proxy and not urllib.request.proxy_bypass(parts.netloc):
-        manager: urllib3.PoolManager = urllib3.ProxyManager(proxy, maxsize=_CONNECTIONS_A_HOST)
+    if proxy and not urllib.request.proxy_bypass(parts.netloc.rpartition("@")[2]):
+        login = urllib3.util.parse_url(proxy).auth
+        manager: urllib3.PoolManager = urllib3.ProxyManager(
+            proxy,
+            maxsize=_CONNECTIONS_A_HOST,
+            proxy_headers=urllib3.make_headers(proxy_basic_auth=login) if login else None,
+        )
     else:
         manager = urllib3.PoolManager(maxsize=_CONNECTIONS_A_HOST)
     manager.pool_classes_by_scheme = {"http": _PlainPool, "https": _SecurePool}
     return manager
+
+
+def _origin(url: str) -> tuple[str, str]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.netloc.rpartition("@")[2].lower()
 
 
 def _escaped(target: str) -> str:

@@ -132,13 +132,31 @@ class FolderSource:
             filesystem = self._bucket.opened(self.url, {})
         return filesystem, str(filesystem._strip_protocol(self.url)).rstrip("/")
 
+    def versions(self) -> Iterator[tuple[str, str]]:
+        """Yield the audio files' names, sorted, and of each what changes when it does.
+
+        Its size, and when it was written or its ETag. Raises what `pages` raises, but for a folder
+        that is empty.
+        """
+        filesystem, root = self._filesystem()
+        filesystem.invalidate_cache()
+        for path, told in sorted(self._found(filesystem, root).items()):
+            if _is_audio(name := path[len(root) :].lstrip("/")):
+                marks = ("size", "mtime", "ETag", "LastModified", "created")
+                yield name, " ".join(str(told[mark]) for mark in marks if mark in told)
+
     def _names(self) -> list[str]:
         """Return the audio files' paths below the folder, sorted."""
         filesystem, root = self._filesystem()
+        names = (path[len(root) :].lstrip("/") for path in self._found(filesystem, root))
+        return sorted(name for name in names if _is_audio(name))
 
-        def listed(deadline: float) -> tuple[list[str], bool]:
+    def _found(self, filesystem: Any, root: str) -> dict[str, dict[str, Any]]:
+        """Return all files below the folder, and what their filesystem tells of each."""
+
+        def listed(deadline: float) -> tuple[dict[str, dict[str, Any]], bool]:
             with self._classified(self.url):
-                paths = filesystem.find(root)
+                paths: dict[str, dict[str, Any]] = filesystem.find(root, detail=True)
                 return paths, not paths and not filesystem.isdir(root)
 
         try:
@@ -149,8 +167,7 @@ class FolderSource:
             raise TransientError(f"{error}; run the same command again") from error
         if is_missing:
             raise UsageError(f"no folder {self.url}")
-        names = (path[len(root) :].lstrip("/") for path in paths)
-        return sorted(name for name in names if _is_audio(name))
+        return paths
 
     def _copy(self, name: str, to: Path, deadline: float) -> None:
         filesystem, root = self._filesystem()

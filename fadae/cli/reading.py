@@ -13,6 +13,7 @@ from fadae.cli.derive import picked
 from fadae.cli.output import Shown, Summary, plain, printable
 from fadae.config import Job
 from fadae.errors import UsageError
+from fadae.licences import LicencePolicy, spdx
 
 if TYPE_CHECKING:
     from fadae.query import Recordings
@@ -27,6 +28,10 @@ RecordingId = Annotated[
 ]
 Search = Annotated[str, typer.Option(help="List recordings with these words in title or name.")]
 Limit = Annotated[int, typer.Option(min=1, help="List at most this many recordings.")]
+Licence = Annotated[
+    str | None,
+    typer.Option(metavar="POLICY", help="List recordings of these licences only: see ingest."),
+]
 Seconds = Annotated[str | None, typer.Option(metavar="A:B", help="Part in time, as 1:3 or 2.5:")]
 Hertz = Annotated[str | None, typer.Option("--hz", metavar="A:B", help="Bands, as 400:900")]
 Source = Annotated[
@@ -56,6 +61,14 @@ RecordingIds = Annotated[
     list[str] | None, typer.Argument(metavar="[ID]...", help="Recordings; default: a choice.")
 ]
 ReportLimit = Annotated[int, typer.Option(min=1, help="At most this many recordings.")]
+ReportFolder = Annotated[
+    str | None,
+    typer.Option(
+        "--to",
+        metavar="FOLDER-OR-URL",
+        help="Folder or bucket to write to instead of the workspace, which may be read only.",
+    ),
+]
 ReportSeconds = Annotated[
     float, typer.Option(min=0.1, help="Seconds of each recording, from its start.")
 ]
@@ -76,6 +89,21 @@ TokenFile = Annotated[
         metavar="FILE",
         help="Answer only who shows the token in this file, or in the variable FADAE_TOKEN: open "
         "the page's address with ?token=TOKEN, or send Authorization: Bearer TOKEN.",
+    ),
+]
+Workspaces = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[WORKSPACE]...", help="Workspaces to choose from, instead of --workspace."
+    ),
+]
+ReadOnly = Annotated[
+    bool, typer.Option("--read-only", help="Refuse every write to a workspace; none is needed.")
+]
+RootPath = Annotated[
+    str,
+    typer.Option(
+        metavar="PATH", help="Path that a proxy in front shows the page under, as /fadae."
     ),
 ]
 Port = Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")]
@@ -114,6 +142,7 @@ def info(
     """Say what a workspace holds; plot a run's curves here and, with --to, as a PNG."""
     import fadae
     from fadae import figures
+    from fadae.query import curve
     from fadae.training import chosen_run, pca_remark, run_summary
 
     opened = fadae.open(workspace)
@@ -126,7 +155,7 @@ def info(
         return summary
     metrics = opened.metrics(run)
     names = {"train": "train_loss", "held out": "holdout_loss"}
-    curves = {label: figures.curve(metrics, name) for label, name in names.items()}
+    curves = {label: curve(metrics, name) for label, name in names.items()}
     if to is not None:
         try:
             to.write_bytes(figures.training_curves(metrics, f"run {run}"))
@@ -142,6 +171,7 @@ def query(
     recording_id: RecordingId = None,
     workspace: str = picked(Job, "workspace"),
     search: Search = "",
+    licence: Licence = None,
     limit: Limit = 20,
     seconds: Seconds = None,
     hz: Hertz = None,
@@ -154,7 +184,10 @@ def query(
 
     opened = fadae.open(workspace, at=at)
     if recording_id is None:
-        return _listing(opened.recordings, search, limit)
+        policy = None if licence is None else LicencePolicy.of(licence)
+        return _listing(opened.recordings, search, policy, limit)
+    if licence is not None:
+        raise UsageError("--licence lists recordings: leave out the ID")
     span, bands = pair_of(seconds, "--seconds"), pair_of(hz, "--hz")
     opened.ensure_source(source)
     # What a run makes has the original's shape; where none is written, exporting computes it.
@@ -173,9 +206,11 @@ def query(
     return summary
 
 
-def _listing(recordings: Recordings, search: str, limit: int) -> Shown:
+def _listing(
+    recordings: Recordings, search: str, policy: LicencePolicy | None, limit: int
+) -> Shown:
     """Return the first recordings found, as a table for a person."""
-    every = recordings.rows(search)
+    every = recordings.rows(search, policy)
     found = [recordings[row] for row in every[:limit]]
     summary = {"found": len(every), "recordings": [*map(dataclasses.asdict, found)]}
     held_out = {True: "yes", False: "no", None: "-"}
@@ -184,13 +219,16 @@ def _listing(recordings: Recordings, search: str, limit: int) -> Shown:
             printable(one.id),
             f"{one.seconds:,.1f}",
             held_out[one.held_out],
+            spdx(one.licence) or "unknown",
             printable(" - ".join(part for part in (one.title, one.creator) if part)),
         )
         for one in found
     ]
     width = max([len("recording"), *(len(row[0]) for row in rows)])
-    heads = ("recording", "seconds", "held out", "title - creator")
-    lines = [f"{a:<{width}}  {b:>9}  {c:<8}  {d}".rstrip() for a, b, c, d in (heads, *rows)]
+    heads = ("recording", "seconds", "held out", "licence", "title - creator")
+    lines = [
+        f"{a:<{width}}  {b:>9}  {c:<8}  {d:<12}  {e}".rstrip() for a, b, c, d, e in (heads, *rows)
+    ]
     more = "; --limit shows more" if len(every) > limit else ""
     text = f"{len(rows):,} of {len(every):,} recordings{more}"
     return Shown(summary, "\n".join([*lines, "", text]))
@@ -224,7 +262,7 @@ def _export(
             from fadae.audio.write import write
 
             samples = opened.audio(recording_id, span, source, bands)
-            write(to, samples, opened.rate_hz)
+            write(to, samples, opened.rate_hz, tags=opened.tags(source, recording_id))
             written |= {"samples": len(samples), "rate_hz": opened.rate_hz}
     except OSError as error:
         raise UsageError(f"cannot write {to}: {error.strerror or error}") from error
@@ -265,7 +303,7 @@ def generate(
         method = "interpolate"
     samples = opened.generate(run, method=method, seconds=seconds, seed=seed, between=between)
     try:
-        write(to, samples, opened.rate_hz)
+        write(to, samples, opened.rate_hz, tags=opened.tags(run, *(between or ())))
     except OSError as error:
         raise UsageError(f"cannot write {to}: {error.strerror or error}") from error
     return {
@@ -285,26 +323,36 @@ def report(
     run: str | None = picked(Job, "run"),
     limit: ReportLimit = 12,
     seconds: ReportSeconds = 20.0,
+    to: ReportFolder = None,
 ) -> Summary:
     """Write reports/<run>/index.html with sound, pictures and scores, to open without a server."""
     import fadae
     from fadae import report as reporting
+    from fadae.store import Location
 
-    opened = fadae.open(workspace)
     return reporting.report(
-        opened, run, recordings=recording_ids or (), limit=limit, seconds=seconds
+        fadae.open(workspace),
+        run,
+        recordings=recording_ids or (),
+        limit=limit,
+        seconds=seconds,
+        to=None if to is None else Location(to),
     )
 
 
 def serve(
+    workspaces: Workspaces = None,
     workspace: str = picked(Job, "workspace"),
     host: Host = "127.0.0.1",
     port: Port = 8642,
     allow_host: AllowHost = None,
     token_file: TokenFile = None,
+    read_only: ReadOnly = False,
+    root_path: RootPath = "",
     open_page: Open = False,
 ) -> Summary:
-    """Open the listening room: a page in the browser to search, see and hear a workspace."""
+    """Open the listening room: a page in the browser to search, see and hear workspaces."""
+    from fadae.store import Location
     from fadae.web import serve as serve_room
 
     address = ""
@@ -317,17 +365,18 @@ def serve(
             typer.launch(url)
 
     serve_room(
-        workspace,
+        [Location(url, read_only=read_only) for url in workspaces or [workspace]],
         host=host,
         port=port,
         allow_hosts=allow_host or (),
-        token=_token(token_file),
+        token=token_of(token_file),
         ready=ready,
+        root_path=root_path,
     )
     return {"address": address}
 
 
-def _token(file: Path | None) -> str | None:
+def token_of(file: Path | None) -> str | None:
     """Return the token of a file, else of the environment: a command line is for all to read."""
     if file is None:
         return os.environ.get("FADAE_TOKEN")

@@ -30,7 +30,7 @@ from fadae.errors import NoInputError, PermanentFailure, UsageError
 from fadae.progress import track
 from fadae.query import Workspace
 from fadae.scores import ErrorSums, log_spectral_distance_db, multi_resolution_stft_distance
-from fadae.store import Location
+from fadae.store import Location, publish_listing
 from fadae.training import Role, trained_runs
 
 if TYPE_CHECKING:
@@ -92,10 +92,12 @@ def compare(location: Location, config: CompareConfig) -> Comparison:
         )
     if config.visqol:
         ensure_visqol()
+    location.ensure_writable()  # before minutes of work
     comparing = _Comparing(location, config)
     comparison = comparing.compare()
     if comparing.workspace is not None:
         result.write(location, comparison)
+        publish_listing(location)
     return comparison
 
 

@@ -192,7 +192,7 @@ class Split:
 
 
 def split_rows(
-    ids: Sequence[Any] | Array,
+    families: Sequence[Any] | Array,
     starts: Int64,
     counts: Int64,
     rows: int,
@@ -201,25 +201,30 @@ def split_rows(
 ) -> Split:
     """Return the split of recordings [starts, starts + counts) into training and holdout.
 
-    Whole recordings are held out, never single frames: neighbours overlap by half. In the order
-    of a keyed hash of their ids, the prefix whose frames come nearest to the share `holdout` is
-    held out, at least one recording on either side. One recording alone is cut in time, with a
-    row left out between the sides so that they share no sample. `rows` counts the store's rows.
+    Whole families are held out, never single frames: neighbours overlap by half. `families` names
+    each recording's, a recording alone by its id. In the order of a keyed hash of these names, the
+    prefix whose frames come nearest to the share `holdout` is held out, at least one family on
+    either side. One recording alone is cut in time, with a row left out between the sides so that
+    they share no sample; several must not be one family. `rows` counts the store's rows.
     """
     key = key_of("sample", seed)
     used = int(counts.sum())
     if holdout <= 0 or used < 3:
         return Split(RowSet.of(starts, starts + counts, key), RowSet.of([], []), rows - used)
-    if len(ids) == 1:
+    if len(starts) == 1:
         start, stop = int(starts[0]), int(starts[0] + counts[0])
         cut = start + min(max(round(used * (1 - holdout)), 1), used - 2)
         return Split(RowSet.of([start], [cut], key), RowSet.of([cut + 1], [stop]), rows - used)
-    order = np.argsort(np.array([key_of("holdout", seed, i) for i in ids], dtype=np.uint64))
-    held = np.cumsum(counts[order])[:-1]
+    places: dict[Any, int] = {}
+    unit = np.array([places.setdefault(one, len(places)) for one in families])
+    hashes = np.array([key_of("holdout", seed, one) for one in places], dtype=np.uint64)
+    order = np.argsort(hashes)
+    frames = np.bincount(unit, weights=counts).astype(np.int64)
+    held = np.cumsum(frames[order])[:-1]
     prefix = 1 + int(np.argmin(np.abs(held - holdout * used)))
-    out, kept = order[:prefix], order[prefix:]
+    out = np.isin(unit, order[:prefix])
     return Split(
-        RowSet.of(starts[kept], starts[kept] + counts[kept], key),
+        RowSet.of(starts[~out], starts[~out] + counts[~out], key),
         RowSet.of(starts[out], starts[out] + counts[out]),
         rows - used,
     )

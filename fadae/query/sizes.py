@@ -19,6 +19,7 @@ _FOLDERS = (
     paths.GENERATIONS,
     paths.REPORTS,
     paths.COMPARISONS,
+    paths.TOMBSTONES,
 )
 
 
@@ -36,15 +37,19 @@ def sizes_of(location: Location, store: FrameStore | None, recordings: int) -> l
 
     `recordings` is about how many are staged or published. Two folders of 256 tell of the staging
     area of many, 64 shards of an array of more: their recordings and shards are much alike. So it
-    takes some 200 requests whatever the workspace holds.
+    takes some 200 requests whatever the workspace holds. Behind a web server none is told.
     """
+    if location.is_http:
+        return []
     parts = [
         _spread(location, paths.STAGING, recordings),
         _spread(location, paths.SOURCES, recordings),
         *(_store_sizes(store) if store is not None else ()),
+        *([_derived(store)] if store is not None else ()),
         *_run_sizes(location),
         _reconstructions(location),
         *(PartSize(name, _listed(location, name)) for name in _FOLDERS),
+        PartSize(paths.LISTING, _size(location, paths.LISTING)),
     ]
     return [part for part in parts if part.size_bytes]
 
@@ -71,6 +76,25 @@ def _store_sizes(store: FrameStore) -> Iterator[PartSize]:
     root = _size(store.location, f"{store.path}/zarr.json")
     released = _size(store.location, paths.RELEASED)
     yield PartSize(rest.name, rest.size_bytes + root + released, rest.exact)
+
+
+def _derived(store: FrameStore) -> PartSize:
+    """Return the size of fingerprints and vectors, beside arrays and in none."""
+    location, blocks = store.location, -(-store.rows // BLOCK_FRAMES)
+    folders = (paths.SEGMENTS, paths.SEGMENT_INDEX, paths.PRINTS)
+    packs = [
+        f"{folder}/{name}"
+        for folder in folders
+        for name in location.names(folder)
+        if name[0].isdecimal()  # `blocks` is a folder
+    ]
+    sizes, exact = 0, True
+    for objects in (packs, [paths.print_path(block) for block in range(blocks)]):
+        chosen = objects[:: -(-len(objects) // _BLOCKS) or 1]
+        sampled = sum(location.concurrently(functools.partial(_size, location), chosen))
+        sizes += sampled * len(objects) // max(1, len(chosen))
+        exact = exact and len(chosen) == len(objects)
+    return PartSize("similarity", sizes, exact)
 
 
 def _reconstructions(location: Location) -> PartSize:

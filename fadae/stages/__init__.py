@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING
 from fadae._lazy import lazily
 
 if TYPE_CHECKING:
-    from fadae.stages import extract, ingest, pipeline, reconstruct
+    from fadae.stages import extract, ingest, pipeline, reconstruct, watch
 else:
     __getattr__ = lazily(
         __name__,
         {
-            "fadae.stages": ["extract", "ingest", "pipeline", "reconstruct"],
+            "fadae.stages": ["extract", "ingest", "pipeline", "reconstruct", "watch"],
         },
     )
 
-__all__ = ["extract", "ingest", "pipeline", "reconstruct"]
+__all__ = ["extract", "ingest", "pipeline", "reconstruct", "watch"]

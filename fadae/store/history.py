@@ -9,6 +9,7 @@ The date of a publication is that of its object.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -70,18 +71,31 @@ def replace_attrs(store: FrameStore, attrs: Mapping[str, object]) -> None:
 
 
 def publication_numbers(location: Location) -> list[int]:
-    """Return the numbers of the publications whose roots are kept, rising."""
+    """Return the numbers of the publications whose roots are kept, rising.
+
+    Behind a web server, which lists nothing, those that there were.
+    """
+    if location.is_http:
+        store = FrameStore.find(location, FEATURES)
+        return list(range(1, 1 + (0 if store is None else publication_number(store))))
     found = map(_NAME.fullmatch, location.names(HISTORY))
     return sorted(int(one[1]) for one in found if one)
 
 
 def publications(location: Location, last: int | None = None) -> list[Publication]:
     """Return those that are kept, the newest first; `last`: at most so many."""
-    newest = publication_numbers(location)[::-1][:last]
-    moments = location.concurrently(
-        lambda number: location.modified_seconds(history_path(number)), newest
-    )
-    return [Publication(*one) for one in zip(newest, moments, strict=True)]
+    newest = publication_numbers(location)[::-1]
+    newest = newest if location.is_http else newest[:last]  # some of which may be pruned
+
+    def moment(number: int) -> float | None:
+        try:
+            return location.modified_seconds(history_path(number))
+        except FileNotFoundError:  # pruned
+            return None
+
+    told = zip(newest, location.concurrently(moment, newest), strict=True)
+    kept = (Publication(number, at) for number, at in told if at is not None)
+    return list(itertools.islice(kept, last))
 
 
 def open_publication(location: Location, number: int) -> FrameStore:

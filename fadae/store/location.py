@@ -1,8 +1,9 @@
 """A workspace's URL prefix on a shared filesystem, and the few verbs its objects need.
 
 Many processes share local folders and buckets (s3://, gs://, az:// ...: `fadae.buckets`);
-memory:// serves inside one process. Only the URL travels between processes: storage options stay
-where they were given, and workers take theirs from the environment.
+memory:// serves inside one process; https:// and http:// are read only. Only the URL travels
+between processes: storage options stay where they were given, and workers take theirs from the
+environment.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ from fsspec.utils import get_protocol
 from fadae.buckets import Bucket, bucket_of, digest, ignored_condition
 from fadae.errors import NoInputError, UsageError
 from fadae.store import conditional
-from fadae.store.remote_zarr import RetryingStore, local_errors, retry_async
+from fadae.store.http import HttpFiles, split_credentials
+from fadae.store.remote_zarr import HttpStore, RetryingStore, local_errors, retry_async
 
 # fsspec's verbs, as errors and the log tell them.
 _TOLD = {
@@ -77,9 +79,22 @@ class Location:
     'runs/default'
     """
 
-    def __init__(self, url: str, storage_options: Mapping[str, object] | None = None) -> None:
-        """Take a folder or URL; a local path becomes absolute. Nothing is read or created."""
+    def __init__(
+        self,
+        url: str,
+        storage_options: Mapping[str, object] | None = None,
+        *,
+        read_only: bool = False,
+    ) -> None:
+        """Take a folder or URL; a local path becomes absolute. Nothing is read or created.
+
+        read_only: every verb that writes raises UsageError, as those of https:// always do.
+        """
         self.protocol: str = get_protocol(url)
+        self._login: dict[str, str] = {}
+        if self.is_http:
+            url, self._login = split_credentials(url)
+        self.read_only = read_only or self.is_http
         if self.protocol in ("file", "local"):
             path = url.removeprefix("file://").removeprefix("local://")
             url = str(Path(path).expanduser().absolute())
@@ -108,15 +123,40 @@ class Location:
         return self.protocol in ("file", "local")
 
     @property
+    def is_http(self) -> bool:
+        """Whether a web server holds it: what it reads is all that can be had, and no names."""
+        return self.protocol in ("http", "https")
+
+    def ensure_writable(self) -> None:
+        """Raise UsageError where this location is for reading."""
+        if self.is_http:
+            raise UsageError(
+                f"an {self.protocol}:// workspace can be read, not written: {self.url}; give the "
+                "folder or bucket behind it"
+            )
+        if self.read_only:
+            raise UsageError(f"{self.url} was opened to be read, not written")
+
+    @property
     def is_in_process(self) -> bool:
         """Whether only this process can see it (memory://)."""
         return self.protocol == "memory"
 
     @cached_property
     def _fs(self) -> Any:
+        if self.is_http:
+            return self._http
         if not (self.is_local or self.is_in_process):
             return self._bucket.opened(self.url, self._options)
         return fsspec.filesystem(self.protocol, **self._options)
+
+    @cached_property
+    def _http(self) -> HttpFiles:
+        unknown = sorted(set(self._options) - {"headers"})
+        if unknown:
+            raise UsageError(f"{self.url}: storage options are {{'headers': ...}}, not {unknown}")
+        given: Any = self._options.get("headers", {})
+        return HttpFiles(self.url, {**given, **self._login})
 
     @cached_property
     def _bucket(self) -> Bucket:
@@ -154,7 +194,9 @@ class Location:
 
     def below(self, path: str) -> Location:
         """Return the location of a folder below, with the same options."""
-        return Location(f"{self.url}/{path}", self._options)
+        below = Location(f"{self.url}/{path}", self._options, read_only=self.read_only)
+        below._login = self._login
+        return below
 
     def full(self, path: str) -> str:
         """Return the filesystem's own name of a relative path."""
@@ -167,7 +209,8 @@ class Location:
             raise NoInputError(f"no workspace at {self.url}: `fadae ingest` makes one")
 
     def ensure_shared(self, scheduler: str | None) -> None:
-        """Raise UsageError where workers of a scheduler, if there is one, cannot see this."""
+        """Raise UsageError where a job cannot run: for reading, or not seen by its workers."""
+        self.ensure_writable()
         if self.is_in_process and scheduler:
             raise UsageError(
                 f"{self.url} exists inside this process only; workers of {scheduler} cannot see "
@@ -226,6 +269,7 @@ class Location:
 
         `content_type` is what a bucket tells browsers that open the object.
         """
+        self.ensure_writable()
         if self.is_local:
             with self.writing(path) as file:
                 file.write(data)
@@ -237,6 +281,7 @@ class Location:
     @contextlib.contextmanager
     def writing(self, path: str) -> Iterator[IO[bytes]]:
         """Write an object by parts; it appears whole at the block's end, or not at all."""
+        self.ensure_writable()
         if not self.is_local:
             # fsspec's own writers complete the object when an exception passes through them.
             with tempfile.NamedTemporaryFile(prefix="fadae-") as spool:
@@ -274,6 +319,7 @@ class Location:
         On a remote filesystem False may also mean that an earlier attempt of this very call
         succeeded and its answer was lost: go by what the object holds.
         """
+        self.ensure_writable()
         if self.is_local:
             with self.errors(f"create {path}"):
                 return self._link_exclusive(path, data)
@@ -308,6 +354,7 @@ class Location:
         On a remote filesystem False may also mean that an earlier attempt of this very call
         succeeded and its answer was lost: go by what the object holds.
         """
+        self.ensure_writable()
         self.ensure_conditions()
         if _conditional.get(self.url):
             replace = functools.partial(
@@ -328,6 +375,7 @@ class Location:
 
     def has_locks(self) -> bool:
         """Return whether a folder, made where it is missing, has locks; buckets need none."""
+        self.ensure_writable()
         if not self.is_local:
             return True
         lock = Path(self.full(LOCK))
@@ -340,6 +388,7 @@ class Location:
 
         Raises AccessError where they can, unless its user says that they come singly.
         """
+        self.ensure_writable()
         if self.is_local or self.is_in_process:
             return True
         if self.url not in _conditional:
@@ -380,11 +429,13 @@ class Location:
 
     def delete(self, path: str) -> None:
         """Remove an object, or a folder with all below it; nothing where there is none."""
+        self.ensure_writable()
         with contextlib.suppress(FileNotFoundError):
             self._call("rm", path, recursive=True)
 
     def delete_many(self, paths: Iterable[str]) -> None:
         """Remove objects, many in one request where a bucket offers that; absent ones too."""
+        self.ensure_writable()
         drawn = iter(paths)
         while batch := list(itertools.islice(drawn, _REMOVED_AT_ONCE)):
             full = [self.full(path) for path in batch]
@@ -396,6 +447,8 @@ class Location:
 
     def zarr_store(self, path: str, *, read_only: bool = False) -> Any:
         """Return the zarr store of a group below this location, patient where it is remote."""
+        if self.is_http:
+            return HttpStore(self._http, self.full(path))
         if self.is_local:
             return zarr.storage.LocalStore(self.full(path), read_only=read_only)
         if self.is_in_process:

@@ -135,9 +135,15 @@ def open_context(
     # The first rank's word: meanwhile more rows may have been published.
     place = None
     if bound is not None:
-        place = [bound.rows, bound.description.get("growths", [])]
-    rows, growths = ranks.from_first(place)
-    dataset = open_dataset(run.location, config, rows, growths) if bound is None else bound
+        about = bound.description
+        place = [
+            bound.rows,
+            about.get("growths", []),
+            about.get("families"),
+            about.get("forgotten", []),
+        ]
+    told = ranks.from_first(place)
+    dataset = bound or open_dataset(run.location, config, *told)
     train, holdout = dataset.split.train, dataset.split.holdout
     order = DataOrder(train, config.seed, config.batch_size, config.lanes, config.window_rows)
     train_cache = config.cache_bytes * train.count // (train.count + holdout.count)

@@ -7,8 +7,9 @@ import os
 
 from fadae.config import TrainConfig
 from fadae.errors import UsageError
-from fadae.store import FeatureSet, Location
+from fadae.store import FeatureSet, Location, publish_listing
 from fadae.summaries import TrainSummary
+from fadae.tracking import ensure_trackers
 from fadae.training.run import Run, run_to_train
 
 _FROM_ENVIRONMENT = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
@@ -27,6 +28,7 @@ def train(workspace: Location | str, config: TrainConfig | None = None) -> Train
     ('small', 3, 13, 13)
     """
     location, config = Location.of(workspace), config or TrainConfig()
+    location.ensure_writable()
     if config.on_growth == "new" and not config.fresh:
         config = dataclasses.replace(config, run=run_to_train(location, config))
     run = Run(location, config.run)
@@ -45,10 +47,13 @@ def train(workspace: Location | str, config: TrainConfig | None = None) -> Train
         )
     config.check_ranks(ranks)
     location.ensure_workspace()
+    if config.launcher == "local":
+        ensure_trackers(config.track, location)
     if config.fresh:
         run.discard()
     done = run.finished(config)
     if done is not None:
+        publish_listing(location)  # whoever ended the run may have been killed before it did
         return done
     FeatureSet.open(location)  # said at once, not by ranks that have just loaded torch
     if config.launcher == "dask":

@@ -17,7 +17,6 @@ import sys
 import tempfile
 import time
 import uuid
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -31,6 +30,7 @@ from fadae.config import TrainConfig
 from fadae.errors import TransientError
 from fadae.store import Location
 from fadae.summaries import TrainSummary
+from fadae.training.gpus import VISIBLE, local_ranks_of, only_gpu, workers_with_gpu
 from fadae.training.launch_local import rank_environment, together, until_done
 from fadae.training.process import LOOPBACK, stop_flag
 from fadae.training.worker import Ending, Order, read_ending
@@ -60,19 +60,6 @@ def train_on_workers(location: Location, config: TrainConfig) -> TrainSummary:
         return until_done(
             config, stopping, lambda: _generation(client, location, config, ranks, stopping)
         )
-
-
-def workers_with_gpu(found: dict[str, tuple[tuple[str, str], int]]) -> int:
-    """Return how many workers have a GPU of their own: of {worker: (place, GPUs seen there)}.
-
-    >>> workers_with_gpu({worker: (("host", ""), 2) for worker in "abc"})
-    2
-    >>> workers_with_gpu({"a": (("host", "0,1"), 2), "b": (("host", "1,0"), 2)})
-    2
-    """
-    gpus = dict(found.values())
-    workers = Counter(place for place, _ in found.values())
-    return sum(min(number, gpus[place]) for place, number in workers.items())
 
 
 def _gpus(device: str) -> tuple[tuple[str, str], int]:
@@ -214,22 +201,7 @@ def _workers(client: Client, count: int) -> list[str]:
 
 def _place() -> tuple[str, str]:
     """Return the machine and the GPUs that a worker's processes see; runs on workers."""
-    return socket.gethostname(), os.environ.get("CUDA_VISIBLE_DEVICES", "")
-
-
-def local_ranks_of(places: dict[str, tuple[str, str]], workers: list[str]) -> list[int]:
-    """Return each rank's number among the ranks that choose of the same GPUs.
-
-    Where every worker of a machine was given a list of its own, as LocalCUDACluster does, each
-    rank takes the first of its list.
-
-    >>> local_ranks_of({"a": ("host", ""), "b": ("host", "")}, ["a", "b"])
-    [0, 1]
-    >>> local_ranks_of({"a": ("host", "0,1"), "b": ("host", "1,0")}, ["a", "b"])
-    [0, 0]
-    """
-    found = [places.get(worker, (worker, "")) for worker in workers]  # one may be lost by now
-    return [found[:rank].count(place) for rank, place in enumerate(found)]
+    return socket.gethostname(), os.environ.get(VISIBLE, "")
 
 
 def supervise(order: Order, rank: int, local_rank: int, gang: str) -> Ending:
@@ -260,15 +232,20 @@ def supervise(order: Order, rank: int, local_rank: int, gang: str) -> Ending:
     return ending or Ending(message="killed", exit_code=75, lost_peer=True)
 
 
-def _start(order: Path, rank: int, local_rank: int, told: Order) -> subprocess.Popen[bytes]:
-    environment = rank_environment(told.config.threads, local_rank)
-    if told.store_host.startswith("127."):
+def rank_variables(order: Order, local_rank: int) -> dict[str, str]:
+    """Return the environment of a rank's process on this worker, its GPU chosen."""
+    environment = rank_environment(order.config.threads, local_rank)
+    if order.store_host.startswith("127."):
         environment["GLOO_SOCKET_IFNAME"] = LOOPBACK
+    return environment | only_gpu(os.environ.get(VISIBLE, ""), local_rank, order.config.device)
+
+
+def _start(order: Path, rank: int, local_rank: int, told: Order) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [sys.executable, "-m", "fadae.training.worker", str(order), str(rank)],
         stdin=subprocess.PIPE,  # closed by the worker's death: the rank ends
         stdout=subprocess.PIPE if rank == 0 else subprocess.DEVNULL,
-        env=environment,
+        env=rank_variables(told, local_rank),
     )
 
 

@@ -13,8 +13,10 @@ LOOPBACK = "lo" if sys.platform == "linux" else "lo0"  # where the ranks of one 
 
 
 @contextlib.contextmanager
-def stop_flag() -> Iterator[Callable[[], bool]]:
-    """Yield a function that tells whether SIGTERM came; the handler before is put back.
+def stop_flag(*signals: signal.Signals) -> Iterator[Callable[[], bool]]:
+    """Yield a function that tells whether SIGTERM came, or one of some signals.
+
+    The handlers before are put back.
 
     Outside of the main thread signals cannot be caught: the flag then stays down.
     """
@@ -26,8 +28,9 @@ def stop_flag() -> Iterator[Callable[[], bool]]:
     if threading.current_thread() is not threading.main_thread():
         yield raised.is_set
         return
-    before = signal.signal(signal.SIGTERM, note)
+    before = {one: signal.signal(one, note) for one in signals or (signal.SIGTERM,)}
     try:
         yield raised.is_set
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for one, handler in before.items():
+            signal.signal(one, handler)

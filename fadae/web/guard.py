@@ -34,6 +34,7 @@ MOST_REQUESTS = 16  # of one client, under way; browsers have six
 _LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 # A Host header (RFC 9110, 7.2): a name or IPv4 address, or an IPv6 address in brackets; a port.
 _HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+))(?::[0-9]{0,5})?")
+_PAGE = re.compile(r"(?:/[A-Za-z0-9._~-]+)*/")  # the path of a room, or of what leads to rooms
 # What a link, a header (RFC 6750) and a cookie can all carry as it stands.
 _TOKEN = re.compile(r"[A-Za-z0-9._~-]{16,512}")
 
@@ -42,14 +43,26 @@ class Guard:
     """Middleware: GET and HEAD only, known host names only, few requests at a time of one client,
     the token where there is one (`checked_token`), safe headers.
 
+    A POST passes only to `posts`, from a page of the same origin, and as JSON: another site's page
+    can send neither without asking first (CORS), and OPTIONS is refused.
+
     The host check stops another site's page from reading this server through a name of its own
     that resolves to this address (DNS rebinding).
     """
 
-    def __init__(self, app: ASGIApp, hosts: Iterable[str], token: str | None = None) -> None:
-        """Take the app to guard, the host names that may be asked for, and what visitors show."""
+    def __init__(
+        self,
+        app: ASGIApp,
+        hosts: Iterable[str],
+        token: str | None = None,
+        posts: Iterable[str] = (),
+    ) -> None:
+        """Take the app to guard, the host names that may be asked for, and what visitors show.
+
+        posts: the paths that take a POST.
+        """
         self.app = app
-        self.hosts = frozenset(hosts)
+        self.hosts, self.posts = frozenset(hosts), frozenset(posts)
         self._token = None if token is None else token.encode()
         self._under_way: Counter[str] = Counter()
 
@@ -76,13 +89,16 @@ class Guard:
             self._under_way += Counter()  # forgets who has none
 
     def _refusal(self, scope: Scope, client: str) -> Response | None:
-        if scope["method"] not in ("GET", "HEAD"):
+        posted = scope["method"] == "POST" and scope["path"] in self.posts
+        if scope["method"] not in ("GET", "HEAD") and not posted:
             return refuse(
                 405, "the listening room only reads: use GET or HEAD", {"Allow": "GET, HEAD"}
             )
         given = [value for name, value in scope["headers"] if name == b"host"]
         if len(given) != 1 or host_name(given[0].decode("latin-1")) not in self.hosts:
             return refuse(403, "this host name is not served here: see `fadae serve --allow-host`")
+        if posted and not _from_own_page(scope, given[0]):
+            return refuse(403, "an answer comes from the page itself, as JSON")
         if self._under_way[client] >= MOST_REQUESTS:
             reason = f"{MOST_REQUESTS} requests from your address are under way; try again"
             return refuse(429, reason, {"Retry-After": "1"})
@@ -92,7 +108,7 @@ class Guard:
         """Return what comes in the app's place: a login, or a refusal where the token is missing.
 
         A login link, /?token=..., leaves the token in a cookie, which no script can read, and leads
-        on to the same address without it.
+        on to the same address without it: a relative one, as a proxy may have cut its beginning.
         """
         if self._token is None:
             return None
@@ -101,12 +117,15 @@ class Guard:
         cookie = f"fadae-{(scope.get('server') or ('', ''))[1]}"
         query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
         linked = next((value for name, value in query if name == "token"), None)
-        if scope["path"] == "/" and linked is not None and self._opens(linked):
+        if _PAGE.fullmatch(scope["path"]) and linked is not None and self._opens(linked):
             rest = urlencode([pair for pair in query if pair[0] != "token"])
-            answer = Response(None, 303, {"Location": f"/?{rest}" if rest else "/"})
+            answer = Response(None, 303, {"Location": f"./?{rest}" if rest else "./"})
             secure = scope.get("scheme") == "https"
             # Lax, not strict: else a link in a message would open the page without its cookie.
-            answer.set_cookie(cookie, linked, secure=secure, httponly=True, samesite="lax")
+            path = scope.get("root_path") or "/"
+            answer.set_cookie(
+                cookie, linked, path=path, secure=secure, httponly=True, samesite="lax"
+            )
             return answer
         kind, _, sent = asked.headers.get("authorization", "").partition(" ")
         shown = sent.strip() if kind.lower() == "bearer" else asked.cookies.get(cookie, "")
@@ -117,6 +136,14 @@ class Guard:
 
     def _opens(self, shown: str) -> bool:
         return self._token is not None and compare_digest(shown.encode("utf-8"), self._token)
+
+
+def _from_own_page(scope: Scope, host: bytes) -> bool:
+    """Return whether a POST is JSON and was sent by a page from this very address."""
+    origins = [value for name, value in scope["headers"] if name == b"origin"]
+    kinds = [value for name, value in scope["headers"] if name == b"content-type"]
+    schemes = (b"http://", b"https://")
+    return kinds == [b"application/json"] and origins in [[one + host] for one in schemes]
 
 
 def refuse(status: int, reason: str, headers: dict[str, str] | None = None) -> Response:

@@ -7,12 +7,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from fadae.arrays import Float32
+from fadae.errors import UsageError
 from fadae.query import Workspace
 from fadae.transform import bark_spectrogram_db
 
 BARK_BANDS = 96
 BARK_FLOOR_DB = -90.0
 CODE_ZERO = 127.5  # the byte, had it a half, that a code of 0 is drawn with
+_PIECE_SECONDS = 60.0  # of a waveform's samples, held at a time
 _SAMPLED_FRAMES, _SAMPLED_STRETCHES = 64, 4
 _PEAK_QUANTILE = 0.9995  # the very peak would leave most of the picture dark
 
@@ -58,6 +61,41 @@ def bark_picture(
     start = round(seconds.start * rate_hz) / rate_hz
     stop = start + len(levels) * hop_samples / rate_hz
     return Raster(_bytes((levels.T / -BARK_FLOOR_DB + 1) * 255), start, stop)
+
+
+def waveform(
+    workspace: Workspace, recording_id: str, seconds: slice, source: str, columns: int
+) -> Raster:
+    """Return the lowest sample, the highest and the RMS of each column of a span, [3, columns].
+
+    As bytes of their square roots, so that quiet music is seen: samples from -1 as 0 to 1 as 255,
+    RMS from 0. A piece of the span is held at a time.
+    """
+    rate_hz = workspace.rate_hz
+    recording = workspace.recordings.find(recording_id)
+    first = round(seconds.start * rate_hz)
+    count = min(round(seconds.stop * rate_hz), recording.samples) - first
+    if count < 1:
+        raise UsageError(f"the recording ends at {recording.seconds:g} seconds")
+    wide = -(-count // columns)  # samples a column
+    step = max(1, round(_PIECE_SECONDS * rate_hz / wide)) * wide
+    parts = []
+    for at in range(0, count, step):
+        start, stop = first + at, first + min(at + step, count)
+        span = slice(start / rate_hz, stop / rate_hz)
+        parts.append(_extremes(workspace.audio(recording_id, span, source), wide))
+    values = np.concatenate(parts, axis=1)
+    return Raster(_bytes(values), first / rate_hz, (first + values.shape[1] * wide) / rate_hz)
+
+
+def _extremes(samples: Float32, wide: int) -> NDArray[np.floating]:
+    """Return the lowest, the highest and the RMS [3, columns] of each `wide` samples, as bytes."""
+    starts = np.arange(0, len(samples), wide)
+    sizes = np.diff(np.append(starts, len(samples)))
+    low, high = np.minimum.reduceat(samples, starts), np.maximum.reduceat(samples, starts)
+    rms = np.sqrt(np.add.reduceat(samples**2, starts) / sizes)
+    low, high = (np.copysign(np.sqrt(np.abs(edge)), edge) for edge in (low, high))
+    return np.stack([CODE_ZERO * (low + 1), CODE_ZERO * (high + 1), 255 * np.sqrt(rms)])
 
 
 def code_picture(

@@ -10,10 +10,10 @@ import asyncio
 import contextlib
 import ipaddress
 import logging
+import re
 import signal
 import socket
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -22,6 +22,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from fadae.errors import UsageError
 from fadae.store import Location
 from fadae.web.app import create_app
+from fadae.web.chooser import rooms_of
 from fadae.web.guard import client_of, hosts_for
 from fadae.web.session import WorkspaceSession
 
@@ -117,39 +118,61 @@ class BoundedConnection(H11Protocol):
 
 
 def serve(
-    url: str,
+    locations: Sequence[Location],
     *,
     host: str = "127.0.0.1",
     port: int = 8642,
     allow_hosts: Iterable[str] = (),
     token: str | None = None,
+    root_path: str = "",
     ready: Callable[[str], None] = lambda address: None,
-    storage_options: dict[str, Any] | None = None,
 ) -> None:
-    """Serve a workspace until SIGINT or SIGTERM; `ready` is called with the page's address.
+    """Serve workspaces until SIGINT or SIGTERM; `ready` is called with the page's address.
 
     allow_hosts: names, besides that of the address, by which browsers may reach the page.
     token: what all visitors must show, also on this computer: a proxy's come from there.
+    root_path: where a proxy in front shows the page, as "/fadae"; it hands on what follows.
     Port 0 takes a free one. Raises UsageError where there is no workspace, the address cannot be
     had, or it has no name of its own ("0.0.0.0") and none is allowed.
     """
     hosts = hosts_for(host, allow_hosts)
-    location = Location(url, storage_options)
-    if not location.names(""):
-        raise UsageError(f"no workspace at {location.url}: `fadae ingest` makes one")
-    config = server_config(create_app(WorkspaceSession(location), hosts, token))
+    if root_path and not re.fullmatch(r"(/[A-Za-z0-9._~-]+)+", root_path):
+        raise UsageError(f"--root-path takes a path as /fadae, not {root_path!r}")
+    for location in locations:
+        if not location.names(""):
+            raise UsageError(f"no workspace at {location.url}: `fadae ingest` makes one")
+    names = rooms_of(location.url for location in locations)
+    sessions = dict(zip(names, map(WorkspaceSession, locations), strict=True))
+    rooms = sessions if len(sessions) > 1 else next(iter(sessions.values()))
+    config = server_config(create_app(rooms, hosts, token), root_path)
+    run_server(config, host, port, ready=ready, open_to_all=token is None)
+
+
+def run_server(
+    config: uvicorn.Config,
+    host: str,
+    port: int,
+    *,
+    ready: Callable[[str], None],
+    open_to_all: bool,
+    started: Callable[[uvicorn.Server], None] = lambda server: None,
+) -> None:
+    """Serve what is configured until SIGINT or SIGTERM, or until whom `started` told ends it."""
     with _listening(host, port) as listener:
-        if token is None and not ipaddress.ip_address(listener.getsockname()[0]).is_loopback:
+        if open_to_all and not ipaddress.ip_address(listener.getsockname()[0]).is_loopback:
             log.warning("whoever reaches this address sees and hears the workspace: %s", _ADVICE)
+        server = uvicorn.Server(config)
+        started(server)
         ready(_address(host, listener.getsockname()[1]))
         with _stopping_quietly():
-            uvicorn.Server(config).run(sockets=[listener])
+            server.run(sockets=[listener])
 
 
-def server_config(app: ASGIApp) -> uvicorn.Config:
+def server_config(app: ASGIApp, root_path: str = "") -> uvicorn.Config:
     """Return how the room's app is served: quietly, over bounded connections."""
     return uvicorn.Config(
         app,
+        root_path=root_path,
         http=BoundedConnection,
         log_config=None,
         log_level="warning",

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
-import math
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -33,18 +32,18 @@ from fadae.query import (
     training_samples,
 )
 from fadae.store import Location, paths
-from fadae.training import Role, pca_remark, run_summary
+from fadae.training import Role
 from fadae.transform import mu_law
 from fadae.web import pictures
+from fadae.web.alike import alike_known, map_of, more_like, not_known
 from fadae.web.pictures import Raster
+from fadae.web.piece import Piece, piece
+from fadae.web.runs import run_curves, run_line
 
 STATUS_SECONDS = 30.0  # how long a look at a job's progress is kept: it takes many requests
 LOOK_SECONDS = 5.0  # how long a change of the workspace may go unseen
 _KEPT = 64
 _Value = TypeVar("_Value")
-
-CURVES = ("train_loss", "holdout_loss", "holdout_nmse_db", "pca_nmse_db")
-MOST_POINTS = 500
 
 _COLUMNS = 8  # of the picture, a hop
 
@@ -93,7 +92,8 @@ class WorkspaceSession:
         """Return a hash of what says that rows, runs or reconstructions have come or gone."""
         runs = self.location.names(paths.RUNS)
         trained = list(self.location.concurrently(self._has_model, runs))
-        digest = hashlib.sha256(repr((runs, trained)).encode())
+        tombstones = self.location.names(paths.TOMBSTONES)
+        digest = hashlib.sha256(repr((runs, trained, tombstones)).encode())
         documents = [f"{paths.FEATURES}/zarr.json"]
         for run in runs:
             # A run trained afresh may have the same config; its summary has its model's hash.
@@ -150,6 +150,7 @@ class WorkspaceSession:
             "recordings": 0,
             "seconds": 0.0,
             "transform": None,
+            "alike": False,
         }
         try:
             transform = workspace.transform
@@ -157,6 +158,7 @@ class WorkspaceSession:
             return about
         about["recordings"] = len(workspace.recordings)
         about["seconds"] = workspace.audio_seconds
+        about["alike"] = alike_known(workspace)
         about["transform"] = {
             "name": transform.name,
             "rate_hz": workspace.rate_hz,
@@ -169,17 +171,8 @@ class WorkspaceSession:
         return about
 
     def _runs(self, workspace: Workspace) -> list[dict[str, Any]]:
-        made = set(workspace.reconstructions)
-        names = sorted(made | set(workspace.runs))
-        return [
-            {
-                "name": name,
-                "trained": self._has_model(name),
-                "reconstructed": name in made,
-                "code": str(workspace.code_size(name) or ""),
-            }
-            for name in names
-        ]
+        names = sorted({*workspace.reconstructions, *workspace.runs})
+        return [run_line(workspace, name, self._has_model(name)) for name in names]
 
     def search(self, text: str, offset: int, limit: int) -> dict[str, Any]:
         """Return one page of the recordings that hold every word."""
@@ -250,12 +243,38 @@ class WorkspaceSession:
         workspace = self._with(source)
         return pictures.bark_picture(workspace, recording_id, seconds, source, columns)
 
+    def waveform(self, recording_id: str, seconds: slice, source: str, columns: int) -> Raster:
+        """Return the lowest sample, the highest and the RMS of each column of a span."""
+        workspace = self._with(source)
+        return pictures.waveform(workspace, recording_id, seconds, source, columns)
+
+    def piece(self, recording_id: str, source: str) -> Piece:
+        """Return a whole recording of a source as a file."""
+        return piece(self._with(source), recording_id, source)
+
+    def more_like(self, recording_id: str, seconds: slice, k: int) -> dict[str, Any]:
+        """Return what sounds like a part of a recording; UsageError where it is not known."""
+        workspace = self._sure_of_alike()
+        return more_like(workspace, recording_id, seconds, k)
+
+    def map(self) -> dict[str, Any]:
+        """Return all recordings in the plane; UsageError where it is not known."""
+        workspace = self._sure_of_alike()
+        return self._keep(("map",), lambda: map_of(workspace))
+
+    def _sure_of_alike(self) -> Workspace:
+        workspace, _ = self.open()
+        if not self._keep(("alike", int(time.monotonic() / 60)), lambda: alike_known(workspace)):
+            raise not_known()
+        return workspace
+
     def code_picture(self, recording_id: str, seconds: slice, run: str) -> Raster:
         """Return a run's codes of a span."""
         workspace = self._with(run)
         workspace.recordings.find(recording_id)
         limit = self._keep(
-            ("code limit", run), lambda: pictures.code_limit(workspace, recording_id, run)
+            ("code limit", run, recording_id),
+            lambda: pictures.code_limit(workspace, recording_id, run),
         )
         return pictures.code_picture(workspace, recording_id, seconds, run, limit)
 
@@ -277,20 +296,8 @@ class WorkspaceSession:
         )
 
     def curves(self, run: str) -> dict[str, Any]:
-        """Return a run's settings, its metrics over the steps, and what it has come to.
-
-        `means`: scores pooled over all frames held out, and over all trained on; `remark`: a line
-        where PCA does better.
-        """
-        workspace, _ = self.open()
-        made = run in workspace.reconstructions
-        return {
-            "run": run,
-            "config": workspace.config(run),
-            "curves": curves(workspace.metrics(run)),
-            "means": workspace.pooled_scores(run) if made else {},
-            "remark": pca_remark(run_summary(workspace.location, run)),
-        }
+        """Return a run's settings, its metrics over the steps, and what it has come to."""
+        return run_curves(self.open()[0], run)
 
     def comparison(self, name: str) -> Comparison:
         """Return a comparison of codes that the workspace holds."""
@@ -328,31 +335,6 @@ def _local_server(url: str) -> str | None:
     except ValueError:  # a name, or no URL at all
         return None
     return f"ingested from a local server ({parts.netloc.rpartition('@')[2]})"
-
-
-def curves(metrics: Sequence[Mapping[str, Any]]) -> dict[str, list[tuple[float, float]]]:
-    """Return (step, value) points of each metric that has any, thinned evenly to 500.
-
-    The last point always stays: it is what the run has come to.
-
-    >>> curves([{"step": 1, "train_loss": 0.5}, {"step": 2, "train_loss": float("nan")}])
-    {'train_loss': [(1.0, 0.5)]}
-    """
-    drawn = {}
-    for name in CURVES:
-        points = [
-            (float(line["step"]), float(line[name]))
-            for line in metrics
-            if _is_number(line.get("step")) and _is_number(line.get(name))
-        ]
-        if points:
-            every = -(-len(points) // MOST_POINTS)
-            drawn[name] = points[::-1][::every][::-1]
-    return drawn
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value)
 
 
 @dataclass(frozen=True, slots=True)

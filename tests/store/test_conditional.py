@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 import threading
@@ -11,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from fadae.buckets import bucket_of, ignored_condition
 from fadae.errors import AccessError
 from fadae.preflight import workspace
-from fadae.store.conditional import SINGLE_DRIVER
+from fadae.store.conditional import SINGLE_DRIVER, ensure_alone
 from fadae.store.location import Location
 from tests.stores import deaf_google
 
@@ -123,6 +125,6 @@ def test_a_bucket_that_ignores_conditions_is_refused_unless_one_driver_is_promis
 
 
 def test_a_store_without_any_conditions_is_refused() -> None:
-    location = Location("http://127.0.0.1:1/place")
-    with pytest.raises(AccessError, match="no conditional writes"):
-        location.ensure_conditions()
+    ignored = asyncio.run(ignored_condition(bucket_of("sftp"), None, "place/x"))
+    with pytest.raises(AccessError, match=r"no conditional writes \(fadae knows none"):
+        ensure_alone("sftp://host/place", ignored)

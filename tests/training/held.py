@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,8 +24,8 @@ def hold(folder: Path, asked: int) -> None:
     """
 
     @contextlib.contextmanager
-    def holding() -> Iterator[Callable[[], bool]]:
-        with _stop_flag() as stopping:
+    def holding(*signals: signal.Signals) -> Iterator[Callable[[], bool]]:
+        with _stop_flag(*signals) as stopping:
             looks = itertools.count(1)
 
             def look() -> bool:

@@ -14,7 +14,9 @@ import torch
 import torch.distributed as dist
 from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
-from fadae.training.launch_dask import local_ranks_of
+from fadae.config import TrainConfig
+from fadae.training.gpus import VISIBLE, gpus_in, local_ranks_of, only_gpu, workers_with_gpu
+from fadae.training.launch_dask import rank_variables
 from fadae.training.process import LOOPBACK
 from fadae.training.ranks import (
     PeerLost,
@@ -23,6 +25,7 @@ from fadae.training.ranks import (
     join_ranks,
     open_store,
 )
+from fadae.training.worker import Order
 
 
 @pytest.mark.parametrize("how", ["killed", "hung", "left"])
@@ -127,3 +130,45 @@ def test_workers_with_their_own_lists_of_gpus_take_the_first() -> None:
     hosts = {"a": ("x", ""), "b": ("y", ""), "c": ("x", ""), "d": ("y", "")}
     assert local_ranks_of(hosts, workers) == [0, 0, 1, 1]
     assert local_ranks_of({}, workers) == [0, 0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    "lists",
+    [
+        ["GPU-a,GPU-b,GPU-c", "GPU-b,GPU-c,GPU-a", "GPU-c,GPU-a,GPU-b"],  # LocalCUDACluster
+        ["MIG-1,MIG-2,MIG-3"] * 3,
+        ["3", "1", "0"],
+        ["2,0,1", "0", "0, 1"],  # who has one takes it before who has more
+        ["1,-1,0", "0", "2,,5"],  # CUDA stops reading at what names none
+    ],
+)
+def test_no_two_workers_take_one_gpu_where_each_can_have_its_own(lists: list[str]) -> None:
+    places = {str(number): ("host", listed) for number, listed in enumerate(lists)}
+    chosen = local_ranks_of(places, list(places))
+    names = [gpus_in(listed)[rank] for listed, rank in zip(lists, chosen, strict=True)]
+    assert len(set(names)) == 3
+    for listed, rank, name in zip(lists, chosen, names, strict=True):
+        assert only_gpu(listed, rank, "auto") == {VISIBLE: name}
+    assert workers_with_gpu({worker: (place, 1) for worker, place in places.items()}) == 3
+
+
+def test_workers_that_share_a_gpu_count_once() -> None:
+    same = dict.fromkeys("abc", (("host", "GPU-a"), 1))
+    assert workers_with_gpu(same) == 1
+    assert workers_with_gpu({**same, "d": (("other", "GPU-a"), 1)}) == 2
+    assert workers_with_gpu({"a": (("host", "0"), 0)}) == 0
+
+
+def test_a_rank_sees_the_gpu_of_its_workers_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No GPU here has seen it: what a rank's process is started with."""
+
+    def told(device: str) -> dict[str, str]:
+        order = Order("w", TrainConfig(device=device), 2, "127.0.0.1", 0, "text")
+        return rank_variables(order, 1)
+
+    monkeypatch.setenv(VISIBLE, "GPU-b,GPU-a")
+    assert told("auto")[VISIBLE] == "GPU-a"
+    assert told("cuda:0")[VISIBLE] == "GPU-b,GPU-a"
+    monkeypatch.delenv(VISIBLE)
+    assert VISIBLE not in told("auto")
+    assert told("auto")["LOCAL_RANK"] == "1"

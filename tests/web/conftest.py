@@ -15,9 +15,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import urllib3
 import uvicorn
+from starlette.types import ASGIApp
 
 from fadae.compare import result
+from fadae.similarity import SEGMENTS, make_packs
 from fadae.stages.reconstruct import reconstruct
+from fadae.store.features import FeatureSet
 from fadae.store.location import Location
 from fadae.web.app import create_app
 from fadae.web.guard import hosts_for
@@ -47,6 +50,7 @@ def location(tmp_path_factory: pytest.TempPathFactory) -> Location:
     write_run(location, "modelled", seed=1, widths=(32, 8))
     location.write_bytes("runs/training/config.json", b"{}")
     reconstruct(location, "default")
+    make_packs(FeatureSet.open(location), SEGMENTS)  # as `fadae similar` does
     own, opus = code("default", 6.0, snr_db=18.25), code("Opus", 8.0, snr_db=7.5)
     result.write(location, comparison(own, opus))
     return location
@@ -83,7 +87,14 @@ def serving(
 ) -> Iterator[Served]:
     """Serve a workspace in a thread of this process."""
     app = create_app(WorkspaceSession(location, look_seconds), hosts_for("127.0.0.1"), token)
-    server = uvicorn.Server(server_config(app))
+    with serving_app(app) as served:
+        yield served
+
+
+@contextlib.contextmanager
+def serving_app(app: ASGIApp, root_path: str = "") -> Iterator[Served]:
+    """Serve an app in a thread of this process."""
+    server = uvicorn.Server(server_config(app, root_path))
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import string
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -17,6 +19,7 @@ from hypothesis import strategies as st
 import fadae
 from fadae.store.location import Location
 from fadae.web.app import ANSWERS
+from tests.hangs import wait_until
 from tests.synthetic import music, write_features, write_run
 from tests.web.conftest import HOSTILE, HOSTILE_TITLE, LONG, SHORT, Served, serving
 
@@ -42,11 +45,13 @@ def test_workspace_names_its_runs_and_transform(room: Served) -> None:
     assert about["transform"]["name"] == "seed"
     assert len(about["transform"]["band_centre_hz"]) == 300
     size = "64 bytes a row, 1.5 kbps"  # 16 float32
-    assert about["runs"] == [
-        {"name": "default", "trained": True, "reconstructed": True, "code": size},
-        {"name": "modelled", "trained": True, "reconstructed": False, "code": ""},
-        {"name": "training", "trained": False, "reconstructed": False, "code": ""},
+    shown = ("name", "trained", "reconstructed", "code", "bytes_a_row", "holdout_nmse_db")
+    assert [[run[name] for name in shown] for run in about["runs"]] == [
+        ["default", True, True, size, 64, -5.0],
+        ["modelled", True, False, "", None, None],
+        ["training", False, False, "", None, None],
     ]
+    assert about["runs"][0]["kbps"] == pytest.approx(64 * 8 / 1000 / HOP_SECONDS)
 
 
 def test_recordings_are_found_by_words_and_by_pages(room: Served) -> None:
@@ -157,6 +162,73 @@ def test_bark_and_codes_have_the_shape_they_say(room: Served) -> None:
         assert codes.std() > 5
 
 
+def test_a_waveform_has_the_extremes_of_the_samples(room: Served, location: Location) -> None:
+    ask = query("waveform", recording=LONG, source="default", start=1.5, stop=71.5, columns=300)
+    drawn, start, stop = raster(room, ask)
+    samples = fadae.open(location.url).audio(LONG, slice(1.5, 71.5), source="default")
+    wide = -(-len(samples) // 300)
+    columns = np.split(samples, range(wide, len(samples), wide))
+    assert start == pytest.approx(1.5, abs=1e-4)
+    assert stop == pytest.approx(1.5 + 300 * wide / 11025, abs=1e-4)
+    rows = [[one.min() for one in columns], [one.max() for one in columns]]
+    low, high = (np.copysign(np.sqrt(np.abs(row)), row) * 127.5 + 127.5 for row in rows)
+    rms = [255 * np.sqrt(np.sqrt(np.mean(one.astype(np.float64) ** 2))) for one in columns]
+    assert np.abs(drawn - np.stack([low, high, rms])).max() <= 0.51
+    end, _, stop = raster(room, query("waveform", recording=SHORT, start=7, stop=20, columns=10))
+    assert end.shape == (3, 10), "what comes after the end has no columns"
+    assert stop == pytest.approx(7.3, abs=0.01)
+
+
+@pytest.mark.parametrize("source", ["original", "transform", "modelled"])
+def test_a_piece_is_the_librarys_sound_with_its_tags(
+    room: Served, location: Location, source: str
+) -> None:
+    answer = room.get(query("piece", recording=LONG, source=source))
+    assert answer.headers["Content-Type"] == "audio/flac"
+    with soundfile.SoundFile(io.BytesIO(answer.data)) as file:
+        told = (file.title, file.artist, file.license)
+        comment = file.comment
+        samples = file.read(dtype="float32")
+    assert told == (
+        "A long fugue",
+        "J. S. Bach",
+        "https://creativecommons.org/publicdomain/zero/1.0/",
+    )
+    assert comment.startswith(f"run {source}" if source == "modelled" else source)
+    expected = fadae.open(location.url).audio(LONG, source=source)
+    assert np.abs(samples - expected).max() <= 1 / 32768
+
+
+def test_the_name_of_a_piece_is_no_path_and_no_header(room: Served) -> None:
+    answer = room.get(query("piece", recording=HOSTILE), method="HEAD")
+    assert answer.status == 200 and answer.data == b""
+    name = "_script_window.hit_1_script_img src_x onerror_window.hi (original).flac"
+    told = answer.headers["Content-Disposition"]
+    assert told == f"attachment; filename=\"{name}\"; filename*=UTF-8''{quote(name)}"
+
+
+def test_no_more_pieces_at_once_than_memory_is_for(
+    location: Location, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fadae.web.app.MOST_PIECES", 0)
+    with serving(location) as served:
+        assert served.get(query("piece", recording=SHORT)).status == 503
+        assert served.get(query("recording", recording=SHORT)).status == 200
+
+
+def test_who_leaves_in_the_middle_of_a_piece_frees_its_place(
+    location: Location, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fadae.web.app.MOST_PIECES", 1)
+    path = query("piece", recording=LONG, source="modelled")
+    with serving(location) as served:
+        with served.connect() as connection:
+            connection.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+            assert connection.recv(100).startswith(b"HTTP/1.1 200")
+        wait_until(lambda: served.get(path, "HEAD").status == 200)
+        assert len(served.get(path).data) > 100_000
+
+
 @pytest.mark.parametrize("run", ["default", "modelled"])
 @pytest.mark.parametrize(
     "method",
@@ -196,6 +268,30 @@ def test_a_comparison_is_a_table_and_a_picture(room: Served) -> None:
     assert [row[0] for row in told["rows"]] == ["default (bytes)", "Opus"]
     drawn = room.get(query("comparison", name="default", **{"as": "picture"}))
     assert drawn.headers["Content-Type"] == "image/png" and drawn.data.startswith(b"\x89PNG")
+
+
+def test_what_sounds_alike_is_the_librarys(room: Served, location: Location) -> None:
+    workspace = fadae.open(location.url)
+    told = room.json(query("similar", recording=SHORT, start=1, stop=4, k=2))["found"]
+    assert told == [dataclasses.asdict(one) for one in workspace.similar(SHORT, slice(1, 4), 2)]
+    assert {one["id"] for one in told} <= {LONG, SHORT, HOSTILE}
+    drawn = room.json("/api/map")
+    assert drawn["points"] == [
+        pytest.approx(dataclasses.asdict(one)) for one in workspace.corpus_map().points
+    ]
+    assert drawn["recordings"] == 3
+
+
+def test_the_page_makes_no_vectors_it_only_reads(tmp_path: Path) -> None:
+    location = Location(str(tmp_path))
+    write_features(location, {SHORT: music(3, seed=1)})
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    with serving(location) as served:
+        assert served.json("/api/workspace")["alike"] is False
+        for path in ("/api/map", query("similar", recording=SHORT, start=0, stop=1)):
+            answer = served.get(path)
+            assert (answer.status, b"fadae similar" in answer.data) == (400, True)
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
 
 
 def test_answers_under_the_current_state_may_be_kept(room: Served) -> None:
@@ -282,6 +378,15 @@ def test_an_empty_value_is_called_empty(room: Served, path: str) -> None:
         query("bands", recording=LONG, start=0, stop=1, columns=3),
         query("bark", recording=LONG, start=0, stop=301),
         query("bark", recording=LONG, start=0, stop=1, columns=0),
+        query("waveform", recording=LONG, start=0, stop=901),
+        query("waveform", recording=LONG, start=80, stop=90),
+        query("waveform", recording=LONG, start=0, stop=1, columns=0),
+        query("piece", recording=LONG, source="training"),
+        query("piece", recording=LONG, start=0),
+        query("similar", recording=LONG, start=0, stop=1, k=21),
+        query("similar", recording=LONG, start=90, stop=91),
+        query("similar", recording="no such", start=0, stop=1),
+        "/api/map?most=5",
         query("codes", recording=LONG, start=0, stop=1, run="original/.."),
         query("codes", recording=LONG, start=0, stop=1, run="original"),
         query("generated", run="default", seconds=1e6),
@@ -319,6 +424,9 @@ def test_nonsense_is_refused_in_one_sentence(room: Served, path: str) -> None:
         query("audio", recording=LONG, start=0, stop=1, source="nobody"),
         query("bands", recording="no such", start=0, stop=1),
         query("bark", recording=LONG, start=0, stop=1, source="nobody"),
+        query("waveform", recording="no such", start=0, stop=1),
+        query("piece", recording="no such"),
+        query("piece", recording=LONG, source="nobody"),
         query("codes", recording=LONG, start=0, stop=1, run="nobody"),
         query("generated", run="nobody"),
         query("generated", run="default", method="interpolate", first=LONG, second="no such"),
@@ -467,7 +575,9 @@ _VALUES = st.one_of(
     max_examples=max(150, settings().max_examples), suppress_health_check=[HealthCheck.too_slow]
 )
 @given(
-    name=st.one_of(st.sampled_from(sorted(ANSWERS)), st.text(string.printable, max_size=20)),
+    name=st.one_of(
+        st.sampled_from([*sorted(ANSWERS), "piece"]), st.text(string.printable, max_size=20)
+    ),
     parameters=st.lists(st.tuples(st.sampled_from(_NAMES), _VALUES), max_size=6),
 )
 def test_fuzzed_requests_meet_answers_or_refusals(

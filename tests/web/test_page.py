@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
 import fadae
 from fadae.config import TrainConfig
@@ -36,6 +37,125 @@ def test_search_finds_and_a_click_opens(visit: Callable[..., Visit]) -> None:
     here.until("document.querySelector('#recordings .none')")
     page.go_back()
     here.until("!location.hash.includes('recording')")
+
+
+def test_the_page_opens_on_the_first_recording(visit: Callable[..., Visit]) -> None:
+    here = visit()
+    page = here.go()
+    page.wait_for_selector("#stage-full", state="visible")
+    assert page.inner_text("#title") == "A long fugue"
+    assert page.inner_text("#recordings a[aria-current] .title") == "A long fugue"
+    assert here.address() == {}, "an address that names nothing means it"
+    assert page.inner_text("#code .name") == "The code between: 64 bytes"
+    assert page.inner_text("#code-size") == "a row of 0.34 s, 1.5 kbps"
+    assert not page.get_attribute("#overview-frame", "class").endswith("failed")
+    page.goto(f"{here.room.address}/#runs")
+    page.goto(f"{here.room.address}/#listen?search=air")
+    here.until("document.querySelectorAll('#recordings a').length === 1")
+    assert page.inner_text("#title") == "A long fugue", "what is on the stage stays"
+    found = visit()
+    found.go(search="air")
+    found.until("document.getElementById('title').textContent === 'Air'")
+
+
+def test_the_whole_recording_is_a_waveform_and_a_file(
+    visit: Callable[..., Visit], location: Location
+) -> None:
+    here = visit()
+    page = here.open(SHORT, source="default")
+    here.until("!document.querySelector('#overview-frame.loading')")
+    assert not here.asked_for("bark")
+    (asked,) = here.asked_for("waveform")
+    assert (asked["source"], asked["columns"]) == ("default", "1600")
+    seen = pixels(page, "#overview")
+    page.click("#overview-kind")
+    here.until("!document.querySelector('#overview-frame.loading')")
+    assert here.asked_for("bark") and pixels(page, "#overview") != seen
+    with page.expect_download() as taken:
+        page.click("#whole")
+    assert taken.value.suggested_filename == "Air (default).flac"
+    samples, rate_hz = soundfile.read(taken.value.path(), dtype="float32")
+    assert rate_hz == RATE_HZ
+    expected = fadae.open(location.url).audio(SHORT, source="default")
+    assert np.abs(samples - expected).max() <= 1 / 32768
+
+
+def test_more_like_a_selection_is_played_from_where_it_is_found(
+    visit: Callable[..., Visit], location: Location
+) -> None:
+    found = fadae.open(location.url).similar(SHORT, slice(1, 4), 8)
+    here = visit()
+    page = here.open(SHORT, **{"from": "1", "to": "4"})
+    page.click("#more")
+    page.wait_for_selector("#alike li")
+    assert page.evaluate("document.activeElement.id") == "alike"
+    assert page.inner_text("#alike-title") == "Like Air, 0:01 to 0:04"
+    assert page.locator("#alike li").count() == len(found)
+    other = next(one for one in found if one.id == LONG)
+    page.click("#alike a:text('A long fugue')")
+    here.until("document.getElementById('title').textContent === 'A long fugue'")
+    assert float(here.address()["from"]) == pytest.approx(other.start_seconds, abs=1e-3)
+    assert page.locator("#alike").is_hidden(), "that was like the other recording"
+
+
+def test_the_map_sounds_under_the_pointer_and_by_the_keyboard(
+    visit: Callable[..., Visit], location: Location
+) -> None:
+    points = fadae.open(location.url).corpus_map().points
+    here = visit()
+    page = here.go()
+    page.click("nav a[data-view=map]")
+    here.until("document.getElementById('map-lead').textContent.startsWith('3 recordings')")
+    box = page.locator("#map").bounding_box()
+
+    def rest_on(x: float, y: float) -> None:
+        half_x, half_y = box["width"] / 2, box["height"] / 2
+        page.mouse.move(
+            box["x"] + half_x + x * (half_x - 12), box["y"] + half_y - y * (half_y - 12)
+        )
+
+    rest_on(points[0].x, points[0].y)
+    here.until("document.getElementById('map-point').textContent !== ''")
+    assert not here.asked_for("audio"), "nobody has asked to hear anything yet"
+    page.click("#map-hear")
+    playing(here, "original")
+    rest_on(points[1].x, points[1].y)
+    here.until("document.getElementById('map-point').textContent.startsWith('Air')")
+    here.until("document.getElementById('playing').textContent === 'Air'")
+    playing(here, "original")
+    assert [one["recording"] for one in here.asked_for("audio")][:2] == [LONG, SHORT]
+    page.locator("#map").focus()
+    before = page.inner_text("#map-point")
+    for key in ("ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown"):
+        page.keyboard.press(key)
+    assert page.inner_text("#map-point") != before
+    page.click("#map-open")
+    page.wait_for_selector("#stage-full", state="visible")
+    assert here.address()["from"]
+    assert not here.complaints
+
+
+def test_runs_are_drawn_together_and_each_has_a_page(visit: Callable[..., Visit]) -> None:
+    here = visit()
+    page = here.go("training")  # as links of earlier versions call it
+    page.wait_for_selector(".chart path.series-1")
+    rows = page.locator("#runs tbody tr").all_inner_texts()
+    assert [row.split()[0] for row in rows] == ["default", "modelled", "training"]
+    assert "64" in rows[0] and "1.5" in rows[0]
+    told = page.locator(".chart svg").first.get_attribute("aria-label")
+    assert told == "Held-out NMSE (dB): default from −1 to −5; modelled from −1 to −5"  # noqa: RUF001
+    assert page.locator(".choices ~ p").inner_text() == "No finished steps yet: training."
+    page.uncheck(".choices input[value=modelled]")
+    here.until("!document.querySelector('.chart path.series-1')")
+    page.click("#runs a:text('default')")
+    page.wait_for_selector(".compared table")
+    assert page.title() == "Run default \N{MIDDLE DOT} fadae"
+    assert "64 bytes a row, 1.5 kbps" in page.locator("#run .facts").inner_text()
+    page.click("#run a:text('Listen')")
+    here.until("document.querySelector('#sources input:checked')?.value === 'default'")
+    page.goto(f"{here.room.address}/#run?run=nobody")
+    page.wait_for_selector("#run .empty")
+    assert not here.complaints
 
 
 def test_play_and_pause(visit: Callable[..., Visit]) -> None:
@@ -360,9 +480,10 @@ def test_what_a_run_held_out_is_marked(visit: Callable[..., Visit], location: Lo
     trained = visit()
     trained.open(split.trained[0])
     assert trained.page.inner_text("#role") == "trained"
-    training = trained.go("training")
-    training.wait_for_selector(".run .means")
-    told = training.locator(".run:has-text('default')").inner_text()
+    assert trained.page.inner_text("#badge-note") == "held out by default"
+    page = trained.go("run", run="default")
+    page.wait_for_selector(".run .means")
+    told = page.locator("#run").inner_text()
     means = fadae.open(location.url).pooled_scores("default")
     held_out, trained_on = means["held_out_nmse_db"], means["trained_nmse_db"]
     for words, nmse_db in (

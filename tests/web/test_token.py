@@ -65,7 +65,7 @@ def test_a_bearer_is_answered(shut: Served, kind: str) -> None:
 
 def test_a_link_leaves_a_cookie_and_no_trace(shut: Served) -> None:
     answer = login(shut, f"/?a=1&token={TOKEN}&b=%2F%2Fevil")
-    assert (answer.status, answer.headers["Location"]) == (303, "/?a=1&b=%2F%2Fevil")
+    assert (answer.status, answer.headers["Location"]) == (303, "./?a=1&b=%2F%2Fevil")
     assert answer.headers["Cache-Control"] == "no-store"
     assert {"HttpOnly", "SameSite=lax"} <= set(answer.headers["Set-Cookie"].split("; "))
     for path in PATHS[:3]:

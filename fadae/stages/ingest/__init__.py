@@ -10,14 +10,16 @@ from fadae._lazy import lazily
 
 if TYPE_CHECKING:
     from fadae.stages.ingest.driver import ingest
+    from fadae.stages.ingest.listing import Listing
     from fadae.stages.ingest.recording import Job, Outcome, ingest_recording
 else:
     __getattr__ = lazily(
         __name__,
         {
             "fadae.stages.ingest.driver": ["ingest"],
+            "fadae.stages.ingest.listing": ["Listing"],
             "fadae.stages.ingest.recording": ["Job", "Outcome", "ingest_recording"],
         },
     )
 
-__all__ = ["Job", "Outcome", "ingest", "ingest_recording"]
+__all__ = ["Job", "Listing", "Outcome", "ingest", "ingest_recording"]

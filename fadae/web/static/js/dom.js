@@ -17,6 +17,17 @@ export function make(tag, attributes = {}, ...children) {
   return element;
 }
 
+/** Return a table that scrolls sideways where it must, by the keyboard too. */
+export function table(name, heads, rows) {
+  const [head, body] = [
+    make("thead", {}, make("tr", {}, ...heads.map((text) => make("th", { scope: "col" }, text)))),
+    make("tbody", {}, ...rows.map(([first, ...rest]) =>
+      make("tr", {}, make("th", { scope: "row" }, first), ...rest.map((cell) => make("td", {}, cell))))),
+  ];
+  const region = { class: "scroll", role: "region", tabindex: "0", "aria-label": `${name}, a table` };
+  return make("div", region, make("table", {}, head, body));
+}
+
 /** 83.25 -> "1:23" or, with tenths, "1:23.2"; an hour and more as "1:02:03". */
 export function clock(seconds, tenths = false) {
   const whole = tenths ? Math.floor(seconds * 10 + 1e-6) / 10 : Math.round(seconds);

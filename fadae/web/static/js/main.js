@@ -1,16 +1,19 @@
 // The listening room: puts its parts together and keeps page, player and address of one mind.
 
+import { hideAlike, showAlike } from "./alike.js";
 import * as api from "./api.js";
 import { showComparisons } from "./comparing.js";
 import { announce, byId, lasting, make, trouble, webAddress } from "./dom.js";
 import { listenForKeys } from "./keys.js";
+import { CorpusMap } from "./map.js";
 import { Player } from "./player.js";
+import { showRun } from "./run.js";
+import { showRuns } from "./runs.js";
 import { Selection } from "./selection.js";
 import { Shelf } from "./shelf.js";
 import { Stage } from "./stage.js";
 import { Store, fromAddress, toAddress } from "./store.js";
 import { Studio } from "./studio.js";
-import { showTraining } from "./training.js";
 import { Transport } from "./transport.js";
 
 const store = new Store({});
@@ -21,6 +24,7 @@ let selection;
 let shelf;
 let stage;
 let studio;
+let map = null;
 let transport;
 let recording = null; // on the stage
 let tape = null; // of the stage
@@ -58,6 +62,16 @@ async function start() {
       make("p", {}, "This workspace holds no features yet. Fill it with ", make("code", {}, "fadae run"), ", then load this page again."),
     );
   }
+  if (about.alike) {
+    byId("more").hidden = document.querySelector(".top nav [data-view=map]").hidden = false;
+    map = new CorpusMap(about.transform.rate_hz, {
+      play: (heard) => {
+        if (store.state.view !== "map") return;
+        load(heard, "original");
+        player.play();
+      },
+    });
+  }
   shelf.badge(shownRun("original"));
   listen();
   store.listen(changed);
@@ -93,8 +107,12 @@ function write(step) {
 function changed(state, names) {
   document.body.dataset.view = state.view;
   if (names.has("view")) showView(state);
+  if (state.view === "run" && (names.has("view") || names.has("run"))) {
+    showRun(about, state.run);
+    title();
+  }
   if (names.has("search")) shelf.search(state.search ?? "");
-  if (names.has("recording") && state.view === "listen") open(state);
+  if (state.view === "listen" && (names.has("recording") || (names.has("view") && !recording))) open(state);
   else if (recording && state.view === "listen") {
     if (names.has("source")) hearSource(state);
     if (["from", "to", "low", "high"].some((name) => names.has(name))) showRange(state);
@@ -102,7 +120,7 @@ function changed(state, names) {
   }
   if (names.has("zoom") && state.zoom) stage?.setZoom(state.zoom);
   if (state.view !== "generate" || ["run", "method", "seed", "seconds"].some((name) => names.has(name))) {
-    write(names.has("view") || names.has("recording"));
+    write(names.has("view") || names.has("recording") || (state.view === "run" && names.has("run")));
   }
 }
 
@@ -111,10 +129,16 @@ function showView(state) {
     section.hidden = section.dataset.of !== state.view;
   }
   for (const link of document.querySelectorAll(".top nav a")) {
-    if (link.dataset.view === state.view) link.setAttribute("aria-current", "page");
+    if (link.dataset.view === (state.view === "run" ? "runs" : state.view)) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }
-  if (state.view === "training") showTraining(about.runs);
+  if (state.view === "runs") showRuns(about);
+  if (state.view === "map") {
+    if (map) map.show();
+    else byId("map-lead").replaceChildren("Not known yet: ", make("code", {}, "fadae similar"), " looks at all recordings.");
+    for (const id of ["map", "map-hear"]) byId(id).hidden = !map;
+    load(map?.tape ?? null, "original");
+  }
   if (state.view === "compare") showComparisons(about);
   if (state.view === "generate") {
     studio.restore(state);
@@ -127,8 +151,8 @@ function showView(state) {
 }
 
 function title() {
-  const { view } = store.state;
-  const words = { listen: recording?.title, generate: "Generate", training: "Training", compare: "Compare" }[view];
+  const { view, run } = store.state;
+  const words = { listen: recording?.title, generate: "Generate", map: "Map", runs: "Runs", run: `Run ${run}`, compare: "Compare" }[view];
   document.title = words ? `${words} · fadae` : "fadae, the listening room";
 }
 
@@ -140,24 +164,32 @@ function load(next, source, at = 0) {
 
 // --- a recording on the stage ---
 
+/** Put on the stage what an address names; without a name what is there stays, else the first. */
 async function open(state) {
   moved = state.at;
   document.body.dataset.pane = state.recording ? "stage" : "shelf";
-  if (!state.recording || !stage || state.recording === recording?.id) return;
+  if (!stage) return;
+  const id = state.recording ?? recording?.id ?? (await shelf.first());
+  if (!id) return;
+  if (id === recording?.id) {
+    hearSource(state);
+    showRange(state);
+    return;
+  }
   try {
-    if (!recordings.has(state.recording)) {
-      recordings.set(state.recording, await api.json("recording", { recording: state.recording }));
-    }
+    if (!recordings.has(id)) recordings.set(id, await api.json("recording", { recording: id }));
   } catch (error) {
     trouble(error.message);
     document.body.dataset.pane = "shelf";
     return;
   }
-  if (store.state.recording !== state.recording) return; // another one was chosen meanwhile
+  // Another one was chosen meanwhile, or another view: that asks again when it is left.
+  if (store.state.recording !== state.recording || store.state.view !== "listen") return;
   const playing = player.state !== "paused";
-  recording = recordings.get(state.recording);
+  recording = recordings.get(id);
   tape = makeTape(recording);
   selection.open(recording);
+  hideAlike();
   const source = known(state.source);
   const current = store.state;
   if (current.zoom) stage.setZoom(current.zoom);
@@ -255,6 +287,10 @@ function listen() {
   });
   byId("only").addEventListener("click", () => hearOnly(byId("only").getAttribute("aria-pressed") !== "true"));
   byId("share").addEventListener("click", share);
+  byId("more").addEventListener("click", () => {
+    const asked = recording;
+    showAlike(asked, selection.range ?? { from: 0, to: asked.seconds }, () => asked === recording);
+  });
   // Where only one of the two fits, the focus goes with the view.
   byId("to-shelf").addEventListener("click", () => {
     document.body.dataset.pane = "shelf";
@@ -264,6 +300,11 @@ function listen() {
     if (!event.target.closest("a")) return;
     document.body.dataset.pane = "stage";
     if (!shelf.list.checkVisibility()) byId("stage").focus({ preventScroll: true });
+  });
+  document.querySelector(".skip").addEventListener("click", (event) => {
+    event.preventDefault(); // addresses name views
+    document.body.dataset.pane = "stage";
+    (store.state.view === "listen" ? byId("stage") : document.querySelector("main > section:not([hidden])")).focus();
   });
   byId("help-open").addEventListener("click", () => byId("help").showModal());
   player.addEventListener("trouble", ({ detail }) => trouble(`The sound stopped: ${detail}`));
@@ -310,6 +351,7 @@ function skip(seconds) {
 
 async function share() {
   moved = player.position;
+  if (!store.state.recording) store.set({ recording: recording.id });
   write(false);
   try {
     await navigator.clipboard.writeText(location.href);

@@ -94,7 +94,7 @@ export class Picture {
     if (this.canvas.height !== high) this.canvas.height = high;
     const context = this.canvas.getContext("2d");
     context.imageSmoothingQuality = "low"; // anything better blurs each tile in its own way
-    context.imageSmoothingEnabled = this.kind === "level";
+    context.imageSmoothingEnabled = this.kind !== "signed";
     context.clearRect(0, 0, wide, high);
     const { start, stop } = this.#span;
     const x = (seconds) => ((seconds - start) / (stop - start)) * wide;

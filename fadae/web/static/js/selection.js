@@ -139,12 +139,18 @@ export class Selection {
   /** Offer the selection, or a short recording whole, of a source as a file. */
   offer(source) {
     const recording = this.#recording;
+    const whole = byId("whole");
+    whole.href = address("piece", { recording: recording.id, source });
+    whole.textContent = `FLAC of ${source}`;
+    whole.title = "The whole recording, as a file";
     const link = byId("save");
     const range = this.range ?? { from: 0, to: recording.seconds };
     const possible = range.to - range.from <= LONGEST_SAVED_SECONDS;
     link.setAttribute("aria-disabled", String(!possible));
     link.title = possible ? "" : `Select up to ${LONGEST_SAVED_SECONDS} seconds to save them`;
-    if (!possible) {
+    if (possible) link.removeAttribute("role");
+    else {
+      link.setAttribute("role", "link"); // without an address it would be none
       link.removeAttribute("href");
       return;
     }

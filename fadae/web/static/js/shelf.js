@@ -11,6 +11,7 @@ export class Shelf {
   #shown = [];
   #total = 0;
   #asking = null;
+  #first = null; // the promise of the first page
   #current = null;
   #run = null; // whose held-out recordings are marked
 
@@ -26,6 +27,14 @@ export class Shelf {
       clearTimeout(timer);
       onSearch(byId("search").value.trim());
       this.list.querySelector("a")?.focus();
+    });
+    this.list.addEventListener("keydown", (event) => {
+      const steps = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+      const links = [...this.list.querySelectorAll("a")];
+      const next = steps && links[links.indexOf(event.target.closest("a")) + steps];
+      if (!next) return;
+      event.preventDefault();
+      next.focus();
     });
     this.list.addEventListener("scroll", () => {
       const { scrollTop, clientHeight, scrollHeight } = this.list;
@@ -43,7 +52,14 @@ export class Shelf {
     this.#asking = null;
     this.#shown = [];
     this.#total = Infinity;
-    await this.#more();
+    this.#first = this.#more();
+    await this.#first;
+  }
+
+  /** Return the id of the first recording found, or null. */
+  async first() {
+    await this.#first;
+    return this.#shown[0]?.id ?? null;
   }
 
   async #more() {
@@ -60,6 +76,7 @@ export class Shelf {
       else this.list.replaceChildren(...rows);
       if (!offset) this.list.scrollTop = 0;
       this.#count();
+      this.badge(this.#run);
     } catch (error) {
       if (error.name !== "AbortError") trouble(`The list could not be loaded: ${error.message}`);
     } finally {
@@ -90,6 +107,7 @@ export class Shelf {
         make("span", { class: "badge", hidden: !heldOutBy.includes(this.#run), "data-runs": JSON.stringify(heldOutBy) }, "held out")),
     );
     if (id === this.#current) link.setAttribute("aria-current", "true");
+    link.querySelector(".badge").title = this.#meaning;
     return make("li", {}, link);
   }
 
@@ -109,8 +127,15 @@ export class Shelf {
     this.#run = run;
     for (const mark of this.list.querySelectorAll(".badge")) {
       mark.hidden = !JSON.parse(mark.dataset.runs).includes(run);
-      mark.title = `${run} did not train on this recording`;
+      mark.title = this.#meaning;
     }
+    const shown = this.list.querySelector(".badge:not([hidden])");
+    byId("badge-note").textContent = shown ? `held out by ${run}` : "";
+    byId("badge-note").title = this.#meaning;
+  }
+
+  get #meaning() {
+    return `held out: ${this.#run} did not learn from these`;
   }
 
   /** Put the focus on the recording that is on the stage, else on the first. */

@@ -7,8 +7,11 @@ import { forgetWishes } from "./tiles.js";
 import { whenThemeChanges } from "./colours.js";
 
 const TILE_HOPS = 32;
-const BARK_TILE_SECONDS = 240;
-const OVERVIEW_COLUMNS = 1000;
+// What the whole recording is shown as: tiles of so many seconds, columns in all.
+const OVERVIEWS = {
+  wave: { name: "waveform", kind: "wave", seconds: 900, columns: 1600, words: "waveform (square root), RMS inside" },
+  bark: { name: "bark", kind: "level", seconds: 240, columns: 1000, words: "Bark bands, level in dB" },
+};
 const ROLES = {
   "held out": "The run did not train on this recording: its scores show how well the run generalises.",
   trained: "The run trained on this recording.",
@@ -25,6 +28,7 @@ export class Stage {
   #run = null; // the run whose reconstruction and code are shown
   #range = null;
   #runs = [];
+  #overview = OVERVIEWS.wave;
 
   /** `on`: {seek(seconds), choose(range, final), zoom(seconds)} */
   constructor(about, on) {
@@ -32,7 +36,7 @@ export class Stage {
     this.#transform = about.transform;
     this.#runs = about.runs;
     this.axis = new BandAxis(about.transform);
-    this.overview = new Picture(byId("overview-frame"), "level");
+    this.overview = new Picture(byId("overview-frame"), "wave");
     this.pictures = ["upper", "lower", "code"].map((id) => {
       const figure = byId(id);
       return { id, figure, picture: new Picture(figure.querySelector(".frame"), id === "code" ? "signed" : "level") };
@@ -60,6 +64,13 @@ export class Stage {
       choose: (range, final) => this.on.choose(this.#bounded(range), final),
       click: (seconds) => this.on.seek(seconds),
     });
+    byId("overview-kind").addEventListener("click", () => {
+      this.#overview = this.#overview === OVERVIEWS.wave ? OVERVIEWS.bark : OVERVIEWS.wave;
+      this.overview.kind = this.#overview.kind;
+      byId("overview-kind").setAttribute("aria-pressed", String(this.#overview === OVERVIEWS.bark));
+      byId("overview-words").textContent = this.#overview.words;
+      this.draw();
+    });
     byId("zoom-in").addEventListener("click", () => this.zoomBy(-1));
     byId("zoom-out").addEventListener("click", () => this.zoomBy(1));
   }
@@ -82,6 +93,11 @@ export class Stage {
 
   #length() {
     return Math.min(this.#zoom, this.#recording.seconds);
+  }
+
+  get #hopSeconds() {
+    const { hop_samples: hop, rate_hz: rate } = this.#transform;
+    return Number((hop / rate).toPrecision(2));
   }
 
   /** The run whose reconstruction is shown, or null. */
@@ -112,7 +128,10 @@ export class Stage {
     byId("role").textContent = role ?? "";
     byId("role").title = ROLES[role] ?? "";
     byId("role").dataset.role = role ?? "";
-    byId("code-size").textContent = this.#runs.find(({ name }) => name === this.#run)?.code ?? "";
+    const { bytes_a_row: bytes, kbps } = this.#runs.find(({ name }) => name === this.#run) ?? {};
+    const size = bytes == null ? "" : `: ${Math.round(bytes).toLocaleString("en")} bytes`;
+    code.querySelector(".name").textContent = `The code between${size}`;
+    byId("code-size").textContent = bytes == null ? "" : `a row of ${this.#hopSeconds} s, ${kbps.toFixed(1)} kbps`;
     byId("scores").textContent = scoreWords(this.#recording.scores[this.#run]);
   }
 
@@ -175,7 +194,7 @@ export class Stage {
       lower.picture.show(this.#span, this.#tiles("bands", { source: this.#run }));
       code.picture.show(this.#span, this.#tiles("codes", { run: this.#run }));
     }
-    this.overview.show({ start: 0, stop: this.#recording.seconds }, this.#barkTiles());
+    this.overview.show({ start: 0, stop: this.#recording.seconds }, this.#overviewTiles());
     this.#describe();
     this.#markWindow();
     this.#markTimes();
@@ -200,16 +219,17 @@ export class Stage {
     };
   }
 
-  #barkTiles() {
+  #overviewTiles() {
     const { id, seconds } = this.#recording;
     const run = this.#runs.find(({ name }) => name === this.#heard);
     const source = run?.reconstructed ? run.name : "original";
+    const { name, seconds: long, columns: all } = this.#overview;
     return () => {
       const wished = [];
-      for (let start = 0; start < seconds - 1e-3; start += BARK_TILE_SECONDS) {
-        const stop = Math.min(start + BARK_TILE_SECONDS, seconds);
-        const columns = Math.max(1, Math.round(((stop - start) / seconds) * OVERVIEW_COLUMNS));
-        wished.push({ name: "bark", parameters: { recording: id, source, start, stop, columns } });
+      for (let start = 0; start < seconds - 1e-3; start += long) {
+        const stop = Math.min(start + long, seconds);
+        const columns = Math.max(1, Math.round(((stop - start) / seconds) * all));
+        wished.push({ name, parameters: { recording: id, source, start, stop, columns } });
       }
       return wished;
     };

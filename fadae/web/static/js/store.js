@@ -2,7 +2,8 @@
 
 const TEXTS = ["recording", "source", "search", "run", "method", "first", "second"];
 const NUMBERS = ["at", "from", "to", "low", "high", "zoom", "seed", "seconds"];
-const VIEWS = ["listen", "generate", "training", "compare"];
+const VIEWS = ["listen", "generate", "map", "runs", "run", "compare"];
+const EARLIER = { training: "runs" }; // names that links of earlier versions hold
 
 /** Holds the page's state and tells listeners which parts of it have changed. */
 export class Store {
@@ -30,7 +31,8 @@ export class Store {
 
 /** Read an address: unknown names and malformed numbers count for nothing. */
 export function fromAddress(hash) {
-  const [view, query = ""] = hash.replace(/^#/, "").split(/\?(.*)/s);
+  const [asked, query = ""] = hash.replace(/^#/, "").split(/\?(.*)/s);
+  const view = EARLIER[asked] ?? asked;
   const given = new URLSearchParams(query);
   const state = { view: VIEWS.includes(view) ? view : "listen" };
   for (const name of TEXTS) state[name] = given.get(name)?.slice(0, 1000) || null;
@@ -48,7 +50,9 @@ export function toAddress(state) {
   const shown = {
     listen: ["recording", "source", "at", "from", "to", "low", "high", "zoom", "search"],
     generate: ["run", "method", "seed", "seconds", "first", "second"],
-    training: [],
+    map: [],
+    runs: [],
+    run: ["run"],
     compare: [],
   }[state.view];
   for (const name of shown) {

@@ -66,6 +66,7 @@ function serve() {
  */
 export function painted(entry, kind, high) {
   if (entry.canvas?.wanted === high) return entry.canvas;
+  if (kind === "wave") return (entry.canvas = wave(entry.picture, high));
   const { bytes, rows, columns } = entry.picture;
   const canvas = document.createElement("canvas");
   canvas.wanted = high;
@@ -86,6 +87,26 @@ export function painted(entry, kind, high) {
   }
   context.putImageData(image, 0, 0);
   entry.canvas = canvas;
+  return canvas;
+}
+
+/** Return a waveform: from the lowest to the highest sample of each column, and its RMS on top. */
+function wave({ bytes, columns }, high) {
+  const canvas = document.createElement("canvas");
+  Object.assign(canvas, { width: columns, height: high, wanted: high });
+  const context = canvas.getContext("2d");
+  const style = getComputedStyle(document.documentElement);
+  const y = (byte) => (1 - byte / 255) * high;
+  for (const [name, span] of [
+    ["--wave", (at) => [y(bytes[columns + at]), y(bytes[at])]],
+    ["--wave-rms", (at) => [y(127.5 + bytes[2 * columns + at] / 2), y(127.5 - bytes[2 * columns + at] / 2)]],
+  ]) {
+    context.fillStyle = style.getPropertyValue(name);
+    for (let at = 0; at < columns; at += 1) {
+      const [top, bottom] = span(at);
+      context.fillRect(at, top, 1, Math.max(bottom - top, name === "--wave" ? 1 : 0));
+    }
+  }
   return canvas;
 }
 
