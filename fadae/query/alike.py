@@ -110,7 +110,7 @@ def _hits(features: FeatureSet, vector: Float32, count: int, without: tuple[int,
 
 
 def _whose(recordings: Recordings, stretch: Array) -> Recording | None:
-    return recordings.at_row(int(stretch["recording"]))
+    return recordings.heard_at(int(stretch["recording"]))
 
 
 def _vector(features: FeatureSet, start: int, stop: int) -> Float32:
@@ -168,7 +168,7 @@ def corpus_map(features: FeatureSet, recordings: Recordings, most: int = 2000) -
                 total = vectors.sum(axis=0, dtype=np.float64)
                 typical.setdefault(row, own[int(np.argmax(vectors @ total))])
                 sums[row] = sums.get(row, 0) + total
-    shown = {row: about for row in sorted(sums) if (about := recordings.at_row(row)) is not None}
+    shown = {row: about for row in sorted(sums) if (about := recordings.heard_at(row)) is not None}
     if not shown:
         raise NoInputError("there is no sound to draw a map of")
     rows = list(shown)

@@ -6,7 +6,7 @@ from fadae._lazy import lazily
 
 if TYPE_CHECKING:
     from fadae.similarity.erasing import erase_derived
-    from fadae.similarity.families import duplicates, families_of, known_families
+    from fadae.similarity.families import duplicates, ends, families_of, known_families
     from fadae.similarity.index import GROUP_PACKS, indexed_groups, indexed_hits, make_indexes
     from fadae.similarity.join import overlap_seconds, score
     from fadae.similarity.packs import make_packs, missing_packs, packs_of
@@ -18,7 +18,7 @@ else:
         __name__,
         {
             "fadae.similarity.erasing": ["erase_derived"],
-            "fadae.similarity.families": ["duplicates", "families_of", "known_families"],
+            "fadae.similarity.families": ["duplicates", "ends", "families_of", "known_families"],
             "fadae.similarity.index": [
                 "GROUP_PACKS",
                 "indexed_groups",
@@ -39,6 +39,7 @@ __all__ = [
     "SEGMENT_ROWS",
     "best_of",
     "duplicates",
+    "ends",
     "erase_derived",
     "every_pack",
     "families_of",
