@@ -91,7 +91,9 @@ def similar(
     vector = _vector(features, start, stop)
     if not vector.any():
         raise NoInputError(f"this part of {recording_id} is silent or cannot be read")
-    around, count = (start - SEGMENT_ROWS, stop + SEGMENT_ROWS), k
+    own = recording.frame_start, recording.frame_start + recording.frame_count
+    around = max(own[0], start - SEGMENT_ROWS), min(own[1], stop + SEGMENT_ROWS)
+    count = k
     while True:
         hits = _hits(features, vector, count, around)
         found = [_found(features, its, hit) for hit in hits if (its := _whose(recordings, hit))]

@@ -70,6 +70,13 @@ def test_a_whole_recording_and_less_than_a_stretch_can_be_asked_for(written: Loc
     assert opened.similar("b/high", (3.1, 3.2), k=1)[0].id == "b/high"
 
 
+def test_a_short_neighbour_is_found_though_its_rows_lie_beside_the_part(tmp_path: Path) -> None:
+    location = Location(str(tmp_path))
+    write_features(location, {"a/one": tone(330, 3), "b/same chord": tone(330, 3)})
+    found = fadae.open(location.url).similar("a/one", (0, 3))
+    assert [one.id for one in found] == ["b/same chord"]
+
+
 def test_what_cannot_be_found_is_refused_in_words(written: Location) -> None:
     opened = fadae.open(written.url)
     with pytest.raises(UsageError, match="nearest: 'a/notes'"):
