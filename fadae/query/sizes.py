@@ -47,6 +47,7 @@ def sizes_of(location: Location, store: FrameStore | None, recordings: int) -> l
         _spread(location, paths.STAGING, recordings),
         _spread(location, paths.SOURCES, recordings),
         *(_store_sizes(store) if store is not None else ()),
+        *([_derived(store)] if store is not None else ()),
         *_run_sizes(location),
         _reconstructions(location),
         *(PartSize(name, _listed(location, name)) for name in _FOLDERS),
@@ -107,6 +108,25 @@ def _spread_over(count: int) -> list[int]:
 def _scaled(sampled: int, count: int) -> int:
     """Return what all of a count take, of which `_spread_over` chose a sample."""
     return round(sampled * count / max(1, min(count, _BLOCKS)))
+
+
+def _derived(store: FrameStore) -> PartSize:
+    """Return the size of fingerprints and vectors, beside arrays and in none."""
+    location, blocks = store.location, -(-store.rows // BLOCK_FRAMES)
+    folders = (paths.SEGMENTS, paths.SEGMENT_INDEX, paths.PRINTS)
+    packs = [
+        f"{folder}/{name}"
+        for folder in folders
+        for name in location.names(folder)
+        if name[0].isdecimal()  # `blocks` is a folder
+    ]
+    sizes, exact = 0, True
+    for objects in (packs, [paths.print_path(block) for block in range(blocks)]):
+        chosen = objects[:: -(-len(objects) // _BLOCKS) or 1]
+        sampled = sum(location.concurrently(functools.partial(_size, location), chosen))
+        sizes += sampled * len(objects) // max(1, len(chosen))
+        exact = exact and len(chosen) == len(objects)
+    return PartSize("similarity", sizes, exact)
 
 
 def _reconstructions(location: Location) -> PartSize:

@@ -273,7 +273,8 @@ class WorkspaceSession:
         workspace = self._with(run)
         workspace.recordings.find(recording_id)
         limit = self._keep(
-            ("code limit", run), lambda: pictures.code_limit(workspace, recording_id, run)
+            ("code limit", run, recording_id),
+            lambda: pictures.code_limit(workspace, recording_id, run),
         )
         return pictures.code_picture(workspace, recording_id, seconds, run, limit)
 

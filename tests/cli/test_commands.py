@@ -182,6 +182,8 @@ def test_every_option_arrives_from_its_variable(tmp_path: Path) -> None:
 
 def other_value(one: Declared) -> Any:
     """A value that an option takes and that is not its default."""
+    if one.about.choices and one.repeatable:
+        return [*one.about.choices[1:]]
     if one.about.choices:
         return (
             one.about.choices[-1] if one.default != one.about.choices[-1] else one.about.choices[0]
