@@ -8,12 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fadae.similarity import PRINTS, SEGMENTS, packs_of
 from fadae.store import BLOCK_FRAMES, FrameStore, Location, paths
 
 _BLOCKS = 64  # of an array, whose sizes are asked for
 _STAGED = 4096  # recordings whose staged objects are listed
-DERIVED = "derived"  # of published blocks: what `similar` and `duplicates` keep
 _LARGE = ("audio", "features")
 _FOLDERS = (
     paths.PLANS,
@@ -39,7 +37,7 @@ def sizes_of(location: Location, store: FrameStore | None, recordings: int) -> l
 
     `recordings` is about how many are staged or published. Two folders of 256 tell of the staging
     area of many, 64 shards of an array of more: their recordings and shards are much alike. So it
-    takes some 400 requests whatever the workspace holds. Behind a web server none is told.
+    takes some 200 requests whatever the workspace holds. Behind a web server none is told.
     """
     if location.is_http:
         return []
@@ -78,36 +76,6 @@ def _store_sizes(store: FrameStore) -> Iterator[PartSize]:
     root = _size(store.location, f"{store.path}/zarr.json")
     released = _size(store.location, paths.RELEASED)
     yield PartSize(rest.name, rest.size_bytes + root + released, rest.exact)
-    yield _derived(store)
-
-
-def _derived(store: FrameStore) -> PartSize:
-    """Return what fingerprints and vectors take: by block, in packs, and in indexes."""
-    location, packs = store.location, list(enumerate(packs_of(store.rows)))
-    some = [packs[at] for at in _spread_over(len(packs))]
-    blocks = -(-store.rows // BLOCK_FRAMES)
-    size = functools.partial(_size, location)
-    singles = sum(location.concurrently(size, map(paths.print_path, _spread_over(blocks))))
-    together = (kind.path(*pack) for kind in (PRINTS, SEGMENTS) for pack in some)
-    total = (
-        _scaled(singles, blocks)
-        + _scaled(sum(location.concurrently(size, together)), len(packs))
-        + _listed(location, paths.SEGMENT_INDEX)
-    )
-    return PartSize(DERIVED, total, exact=blocks <= _BLOCKS)
-
-
-def _spread_over(count: int) -> list[int]:
-    """Return all numbers below a count, of many some 64."""
-    chosen: list[int] = np.unique(
-        np.linspace(0, count - 1, min(count, _BLOCKS)).astype(int)
-    ).tolist()
-    return chosen
-
-
-def _scaled(sampled: int, count: int) -> int:
-    """Return what all of a count take, of which `_spread_over` chose a sample."""
-    return round(sampled * count / max(1, min(count, _BLOCKS)))
 
 
 def _derived(store: FrameStore) -> PartSize:
@@ -120,13 +88,13 @@ def _derived(store: FrameStore) -> PartSize:
         for name in location.names(folder)
         if name[0].isdecimal()  # `blocks` is a folder
     ]
-    sizes, exact = 0, True
-    for objects in (packs, [paths.print_path(block) for block in range(blocks)]):
-        chosen = objects[:: -(-len(objects) // _BLOCKS) or 1]
-        sampled = sum(location.concurrently(functools.partial(_size, location), chosen))
-        sizes += sampled * len(objects) // max(1, len(chosen))
-        exact = exact and len(chosen) == len(objects)
-    return PartSize("similarity", sizes, exact)
+    chosen = range(blocks)[:: -(-blocks // _BLOCKS) or 1]
+    some = packs[:: -(-len(packs) // _BLOCKS) or 1]
+    size = functools.partial(_size, location)
+    singles = sum(location.concurrently(size, map(paths.print_path, chosen)))
+    sampled = sum(location.concurrently(size, some))
+    total = singles * blocks // max(1, len(chosen)) + sampled * len(packs) // max(1, len(some))
+    return PartSize("similarity", total, exact=(len(chosen), len(some)) == (blocks, len(packs)))
 
 
 def _reconstructions(location: Location) -> PartSize:
@@ -145,7 +113,7 @@ def _reconstructions(location: Location) -> PartSize:
 def _arrays(store: FrameStore, names: list[str], part: str) -> PartSize:
     """Return the size of some arrays of a group as published."""
     location, blocks = store.location, -(-store.rows // BLOCK_FRAMES)
-    chosen = _spread_over(blocks)
+    chosen = np.unique(np.linspace(0, blocks - 1, min(blocks, _BLOCKS)).astype(int)).tolist()
     framed = [name for name in names if name in store.frame_names]
     objects = [store.block_path(name, block) for name in framed for block in chosen]
     documents = [f"{store.path}/{name}/zarr.json" for name in framed]
@@ -153,7 +121,7 @@ def _arrays(store: FrameStore, names: list[str], part: str) -> PartSize:
     size, listed = functools.partial(_size, location), functools.partial(_listed, location)
     sampled = sum(location.concurrently(size, objects))
     total = (
-        _scaled(sampled, blocks)
+        round(sampled * blocks / max(1, len(chosen)))
         + sum(location.concurrently(size, documents))
         + sum(location.concurrently(listed, others))
     )

@@ -24,7 +24,7 @@ from fadae.query.looks import (
     look_at_listings,
     next_plan,
 )
-from fadae.query.sizes import DERIVED, sizes_of
+from fadae.query.sizes import sizes_of
 from fadae.records import MetricsRow
 from fadae.store import (
     BLOCK_FRAMES,
@@ -42,7 +42,7 @@ STAGES = ("ingest", "extract", "train", "reconstruct")
 # Which parts of `fadae info`'s sizes are a stage's results.
 _PARTS = {
     "ingest": (paths.STAGING, paths.SOURCES, paths.INGESTS),
-    "extract": ("features", "audio", "recordings", DERIVED, paths.PLANS),
+    "extract": ("features", "audio", "recordings", "similarity", paths.PLANS),
     "train": (paths.RUNS, "checkpoints"),
     "reconstruct": (paths.RECONSTRUCTIONS,),
 }

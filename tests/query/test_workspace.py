@@ -288,7 +288,7 @@ def test_info_counts_recordings_failures_and_runs(location: Location) -> None:
         name: sum(p.stat().st_size for p in files if lies_in(p.relative_to(location.url), name))
         for name in info["sizes"]
     }
-    assert info["sizes"]["derived"] == 14
+    assert info["sizes"]["similarity"] == 14
     assert {"staging", "features", "audio", "recordings", "runs", "reconstructions"} <= set(
         info["sizes"]
     )
@@ -301,7 +301,7 @@ def lies_in(path: Path, part: str) -> bool:
     """Whether a file of a workspace belongs to a part of its sizes."""
     top, below = path.parts[0], (*path.parts, "")[1]
     if top == "features.zarr" and {"prints", "segments"} & set(path.parts):
-        return part == "derived"
+        return part == "similarity"
     if top == "features.zarr":
         return part == (below if below in ("features", "audio") else "recordings")
     return part == ("checkpoints" if "checkpoints" in path.parts else top)
