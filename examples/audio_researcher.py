@@ -66,3 +66,24 @@ features = rows.features.to_numpy().astype("float32")
 decoded = codec.decode(codec.encode(features))
 error = np.sum((features - decoded) ** 2) / np.sum(features**2)
 print(f"{features.shape[0]} rows, error of the coefficients: {10 * np.log10(error):.1f} dB")
+
+# %% [markdown]
+# ## The recordings in the plane
+#
+# Two principal components of the vectors by which `ws.similar` finds what sounds alike. Neighbours
+# sound alike, as far as two axes can tell.
+
+# %%
+plane = ws.corpus_map()
+print("share of the variance by axis:", np.round(plane.explained, 2))
+for point in plane.points[:5]:
+    print(f"{point.x:5.2f} {point.y:5.2f}  {point.title}")
+
+# %% [markdown]
+# ## A model of your own
+#
+# `ws.torch` feeds it rows, by the split of a run: here the recordings that the run learned from.
+
+# %%
+batch = next(iter(ws.torch("features", split="train", batch_size=16)))
+print({name: tuple(getattr(values, "shape", (len(values),))) for name, values in batch.items()})

@@ -7,8 +7,15 @@
 
 # %%
 import os
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import soundfile
 
 import fadae
+from fadae.export import citation_of
+from fadae.forget import forget
 
 ws = fadae.open(os.environ.get("FADAE_WORKSPACE", "demo/workspace"))
 about = ws.info()
@@ -32,6 +39,15 @@ table.groupby("licence").agg(recordings=("seconds", "size"), seconds=("seconds",
 # %%
 twice = table[table.same_as >= 0]
 print(f"{len(twice)} of {len(table)} recordings have the samples of another one")
+
+# %% [markdown]
+# Softer, cut or encoded again, it is found by fingerprints, as `fadae duplicates` finds it. A new
+# run has such a family on one side of its split.
+
+# %%
+for family in ws.duplicates():
+    print([f"{copy.id}: {copy.overlap_seconds:.0f} s" for copy in family.members])
+print(len(ws.duplicates()), "families of copies")
 
 # %% [markdown]
 # ## What could not be had
@@ -58,3 +74,29 @@ for run in ws.runs:
 
 # %%
 ws.run_table()
+
+# %% [markdown]
+# ## Taking one down
+#
+# As `fadae forget ID --reason TEXT --erase`, here in a workspace of two notes: it is shown no more,
+# its bytes go, and it is not taken when it comes again. Runs that learned from it are named.
+
+# %%
+home = Path(tempfile.mkdtemp())
+(home / "notes").mkdir()
+seconds = np.arange(2 * 11025) / 11025
+for note, hz in (("a4", 440), ("c5", 523.25)):
+    sound = 0.3 * np.sin(2 * np.pi * hz * seconds)
+    soundfile.write(home / "notes" / f"{note}.flac", sound, 11025)
+source = fadae.FolderSource(str(home / "notes"))
+fadae.ingest(str(home / "job"), [source])
+fadae.extract(str(home / "job"))
+done = forget(str(home / "job"), ["notes/c5.flac"], "its owner asked", erase_bytes=True)
+print(done.erased_recordings, "recording erased, runs that learned from it:", done.learned)
+print([recording.id for recording in fadae.open(str(home / "job")).recordings])
+
+# %% [markdown]
+# ## How to cite it
+
+# %%
+print("".join(citation_of(ws.location, "bibtex")))

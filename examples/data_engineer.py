@@ -13,6 +13,7 @@ import numpy as np
 import soundfile
 
 import fadae
+from fadae.export import Request, export
 
 ws = fadae.open(os.environ.get("FADAE_WORKSPACE", "demo/workspace"))
 
@@ -69,3 +70,14 @@ ws.run_table().to_pandas()[["model", "state", "steps", "held_out_nmse_db", "mode
 # %%
 curves = ws.curves()
 print(curves["axes"])
+
+# %% [markdown]
+# ## Handing it on
+#
+# `fadae export`: shards that others load, with a data card and how to cite the sources. Stopped, it
+# goes on and ends with the same bytes.
+
+# %%
+to = home / "shards"
+export(ws.location, str(to), Request("webdataset", what=("audio", "metadata")))
+print(sorted(path.name for path in to.rglob("*") if path.suffix in (".md", ".cff", ".tar")))

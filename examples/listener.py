@@ -47,3 +47,17 @@ ws.show(heard, span, source=run)
 
 # %%
 ws.show(heard, span, hz=slice(500, 1000))
+
+# %% [markdown]
+# ## More like this
+#
+# What sounds most like these seconds? Each recording comes once, with its nearest part.
+
+# %%
+alike = ws.similar(heard, span, k=3)
+for one in alike:
+    print(f"{one.score:.2f}  {one.start_seconds:5.1f} s  {one.title}")
+
+# %%
+nearest = alike[0]
+ws.show(nearest.id, slice(nearest.start_seconds, nearest.stop_seconds))

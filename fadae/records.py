@@ -23,6 +23,24 @@ def canonical_json(value: object) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
+def printable(text: str) -> str:
+    r"""Return a text fit for a log, a terminal or a page: names come from outside.
+
+    >>> printable("a\x1b[31m\nb")
+    'a\ufffd[31m\ufffdb'
+    """
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def one_line(text: str) -> str:
+    r"""Return a text as one line of what can be printed.
+
+    >>> one_line("a\x1b[31m\r\n\u202eb")
+    'a [31m b'
+    """
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
 def finite(value: Any) -> Any:
     """Return a JSON-able value with every undefined number as None: JSON knows no NaN.
 

@@ -64,6 +64,7 @@ class WatchSummary(StageSummary):
     failed: int = 0  # files that are left, for a passing reason
     quarantined: int = 0  # files that can never be read
     changed: int = 0  # files that were other ones later: what was taken of them stays
+    left_out: int = 0  # files that are forgotten, or excluded
     recordings: int = 0  # published, in all
     audio_seconds: float = 0.0
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from fadae.records import one_line
+
 _MOST_CHARACTERS = 1000
 
 
@@ -55,13 +57,8 @@ class Tags:
 
 
 def _line(text: str) -> str:
-    """Return a text as one line without anything that is not printable.
-
-    >>> _line("a\\x1b[31m\\r\\n\\u202eb")
-    'a [31m b'
-    """
-    shown = "".join(c if c.isprintable() else " " for c in text[: 4 * _MOST_CHARACTERS])
-    return " ".join(shown.encode("utf-8", "replace").decode().split())[:_MOST_CHARACTERS]
+    """Return a text as one line of bounded length."""
+    return one_line(text[: 4 * _MOST_CHARACTERS])[:_MOST_CHARACTERS]
 
 
 def id3(tags: Tags) -> bytes:

@@ -13,7 +13,7 @@ from fadae._version import __version__
 from fadae.data import key_of
 from fadae.export.plan import Request
 from fadae.licences import shown
-from fadae.records import CodeSize, SideScores, TransformConfig
+from fadae.records import CodeSize, SideScores, TransformConfig, one_line
 from fadae.store import RecordingRow
 
 _MOST_LINES = 50  # of a table: what there is more of is counted
@@ -164,5 +164,5 @@ def cell(value: object) -> str:
     >>> cell("a|b\\n<script> [x](y)")
     'a\\\\|b \\\\<script\\\\> \\\\[x\\\\]\\\\(y\\\\)'
     """
-    line = " ".join("".join(c if c.isprintable() else " " for c in str(value)).split())
+    line = one_line(str(value))
     return re.sub(r"([\\`*_{}\[\]()<>#+!|~&])", r"\\\1", line[:200])

@@ -19,7 +19,7 @@ from fadae.arrays import Array
 from fadae.data import key_of
 from fadae.errors import unknown
 from fadae.licences import UNKNOWN, shown, spdx
-from fadae.records import sha256_hex
+from fadae.records import one_line, sha256_hex
 from fadae.store import PublishedRecordings, RecordingRow
 
 STYLES = ("bibtex", "cff")
@@ -72,13 +72,8 @@ def sources_of(recordings: Iterable[RecordingRow]) -> Iterator[Source]:
 
 
 def _distinct(texts: Iterable[str]) -> tuple[str, ...]:
-    found = dict.fromkeys(_line(text) for text in texts)
+    found = dict.fromkeys(one_line(text) for text in texts)
     return tuple(itertools.islice((text for text in found if text), _MOST_CREATORS))
-
-
-def _line(text: str) -> str:
-    """Return a text as one line of what can be printed."""
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
 def cite(sources: Iterable[Source], style: str, title: str) -> Iterator[str]:
@@ -96,7 +91,7 @@ def _cff(sources: Iterable[Source], title: str) -> Iterator[str]:
         {
             "cff-version": "1.2.0",
             "message": "If you use these data, please cite the recordings they are made of.",
-            "title": _line(title) or "Recordings",
+            "title": one_line(title) or "Recordings",
             "type": "dataset",
             "authors": _authors(creators),
         }
@@ -114,7 +109,7 @@ def _authors(creators: tuple[str, ...]) -> list[dict[str, str]]:
 def _reference(source: Source) -> dict[str, object]:
     found: dict[str, object] = {
         "type": "sound-recording",
-        "title": _line(source.item) or NOBODY,
+        "title": one_line(source.item) or NOBODY,
         "authors": _authors(source.creators),
     }
     if source.url:
@@ -146,7 +141,7 @@ def _quoted(url: str) -> str:
 def _bibtex(source: Source) -> str:
     key = re.sub(r"[^A-Za-z0-9]", "", source.item)[:24] + sha256_hex(source.item)[:8]
     fields = {
-        "title": f"{{{_latex(_line(source.item) or NOBODY)}}}",
+        "title": f"{{{_latex(one_line(source.item) or NOBODY)}}}",
         "author": " and ".join(f"{{{_latex(name)}}}" for name in source.creators or (NOBODY,)),
     }
     if source.url:

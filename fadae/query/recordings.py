@@ -147,6 +147,17 @@ class Recordings(Sequence[Recording]):
             return None
         return _recording(row, self._published.row(row), None)
 
+    def heard_at(self, row: int) -> Recording | None:
+        """Return the recording that is shown for the sound of a row of the table; None without one.
+
+        Of a forgotten one that is the first that has the same samples and is not forgotten.
+        """
+        gone = self._forgotten
+        if row in gone and not np.isin(row, gone.silent):
+            same = np.flatnonzero(self._features.recordings.same_as == row)
+            row = int(gone.without(same)[0])
+        return self.at_row(row)
+
     def search(self, text: str, limit: int | None = None) -> list[Recording]:
         """Return recordings whose title, creator, item and file hold every word, in any case."""
         return [self[int(row)] for row in self.rows(text)[:limit]]

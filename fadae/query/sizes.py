@@ -88,13 +88,13 @@ def _derived(store: FrameStore) -> PartSize:
         for name in location.names(folder)
         if name[0].isdecimal()  # `blocks` is a folder
     ]
-    sizes, exact = 0, True
-    for objects in (packs, [paths.print_path(block) for block in range(blocks)]):
-        chosen = objects[:: -(-len(objects) // _BLOCKS) or 1]
-        sampled = sum(location.concurrently(functools.partial(_size, location), chosen))
-        sizes += sampled * len(objects) // max(1, len(chosen))
-        exact = exact and len(chosen) == len(objects)
-    return PartSize("similarity", sizes, exact)
+    chosen = range(blocks)[:: -(-blocks // _BLOCKS) or 1]
+    some = packs[:: -(-len(packs) // _BLOCKS) or 1]
+    size = functools.partial(_size, location)
+    singles = sum(location.concurrently(size, map(paths.print_path, chosen)))
+    sampled = sum(location.concurrently(size, some))
+    total = singles * blocks // max(1, len(chosen)) + sampled * len(packs) // max(1, len(some))
+    return PartSize("similarity", total, exact=(len(chosen), len(some)) == (blocks, len(packs)))
 
 
 def _reconstructions(location: Location) -> PartSize:

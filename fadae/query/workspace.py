@@ -20,6 +20,7 @@ from fadae.errors import NoInputError, UsageError, unknown
 from fadae.licences import UNKNOWN, spdx
 from fadae.query import notebook
 from fadae.query.alike import CorpusMap, Similar, corpus_map, similar
+from fadae.query.duplicates import Family, families
 from fadae.query.history import PublicationLine, history
 from fadae.query.licences import licence_counts
 from fadae.query.notebook import Excerpt
@@ -28,6 +29,7 @@ from fadae.query.runs import ORIGINAL, TRANSFORM, Runs
 from fadae.query.selection import Range, band_range, hop_rows, sample_span
 from fadae.query.sizes import sizes_of
 from fadae.records import CodeSize, FailureLine
+from fadae.similarity import duplicates
 from fadae.store import (
     FeatureSet,
     FrameStore,
@@ -460,6 +462,14 @@ class Workspace(Runs):
         since, and keeps them in the workspace; `fadae similar` does so on a cluster.
         """
         return similar(self._set, self.recordings, recording_id, seconds, k)
+
+    def duplicates(self) -> list[Family]:
+        """Return the families of recordings that are copies or parts of each other.
+
+        As they were found of what is published, else found now; `fadae duplicates` does so on a
+        cluster.
+        """
+        return families(self._set, self.recordings, duplicates(self._set))
 
     def corpus_map(self, most: int = 2000) -> CorpusMap:
         """Return the recordings in the plane, those near to each other that sound alike.

@@ -6,7 +6,7 @@ derived of it before still tells of what was there: it goes whole.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
@@ -27,15 +27,19 @@ def erase_derived(location: Location, gone: Forgotten) -> int:
         return 0
     blocks = _blocks(gone)
     packs = {block // BLOCKS_PER_PACK for block in blocks}
-    removed = 0
-    for path, layout in _derived(location, blocks, packs):
-        if _tells(location, path, layout, gone, "recording"):
-            if path.startswith(f"{paths.SEGMENTS}/"):  # first what is made of it
-                pack = int(path.rpartition("/")[2].partition("-")[0])
-                location.delete(index_path(pack // GROUP_PACKS))
-            location.delete(path)
-            removed += 1
-    return removed + _erase_pairs(location, gone)
+    derived = list(_derived(location, blocks, packs))
+    telling = [path for path, how in derived if _tells(location, path, how, gone, "recording")]
+    kept = _segment_packs(path for path, _ in derived) - _segment_packs(telling)
+    # First what is made of vectors: of these, or of some that are gone already.
+    location.delete_many({index_path(pack // GROUP_PACKS) for pack in packs - kept})
+    location.delete_many(telling)
+    return len(telling) + _erase_pairs(location, gone)
+
+
+def _segment_packs(derived: Iterable[str]) -> set[int]:
+    """Return the numbers of the packs of vectors among some objects."""
+    names = (path.rpartition("/")[2] for path in derived if path.startswith(f"{paths.SEGMENTS}/"))
+    return {int(name.partition("-")[0]) for name in names}
 
 
 def _blocks(gone: Forgotten) -> set[int]:

@@ -141,4 +141,4 @@ def test_a_notebook_runs_in_jupyter(
         for out in cell.get("outputs", ())
         if "data" in out
     ]
-    assert sum("<audio controls" in "".join(data.get("text/html", "")) for data in shown) == 4
+    assert sum("<audio controls" in "".join(data.get("text/html", "")) for data in shown) == 5

@@ -214,3 +214,7 @@ def test_nothing_derived_of_what_is_erased_stays(tmp_path: Path) -> None:
     before = {path: location.read_bytes(path) for path in location.found_below("")}
     forget(location, ["b/one softer"], "asked", erase_bytes=True)
     assert {path: location.read_bytes(path) for path in location.found_below("")} == before
+    location.delete(paths.SEGMENTS)
+    location.write_bytes(f"{paths.SEGMENT_INDEX}/00000", b"made of vectors that are gone")
+    forget(location, ["b/one softer"], "asked", erase_bytes=True)
+    assert location.names(paths.SEGMENT_INDEX) == []

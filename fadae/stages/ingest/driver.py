@@ -26,10 +26,11 @@ from fadae.records import (
     FailureLine,
     Track,
     canonical_json,
+    printable,
     sha256_hex,
 )
 from fadae.stages.ingest.listing import Listing, SelectionTotals
-from fadae.stages.ingest.recording import Job, Outcome, ingest_recording, printable
+from fadae.stages.ingest.recording import Job, Outcome, ingest_recording
 from fadae.store import (
     Location,
     Mapper,

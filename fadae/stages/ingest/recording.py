@@ -20,7 +20,7 @@ from fadae.config import Limits, WhichFailures
 from fadae.errors import PermanentFailure, RecordingFailure
 from fadae.licences import LicencePolicy, shown
 from fadae.logs import FIELDS_KEY
-from fadae.records import Commit, Decoded, Failure, FailureClass, Track
+from fadae.records import Commit, Decoded, Failure, FailureClass, Track, printable
 from fadae.store import Location, improve_commit, pcm_path, read_commit, source_path, write_commit
 
 log = logging.getLogger("fadae.ingest")
@@ -248,8 +248,3 @@ def _log(commit: Commit, seconds: float) -> None:
             reason,
             extra={FIELDS_KEY: {**fields, "class": kind, "reason": reason}},
         )
-
-
-def printable(recording_id: str) -> str:
-    """Return an id fit for a log: names come from outside."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in recording_id)
