@@ -23,7 +23,7 @@ ifeq ($(shell uname -s)$(wildcard /dev/nvidia* /dev/dxg),Linux)
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 endif
 
-.PHONY: demo test test-newest fuzz mutants simulate soak sbom audit lint types layers docs k8s slurm bench bench-gpu model compare clean
+.PHONY: demo test test-newest fuzz mutants simulate soak sbom audit lint types layers docs k8s slurm bench bench-gpu model compare clean notebooks
 
 # $(call install,VENV,CONSTRAINT OPTIONS)
 define install
@@ -102,6 +102,11 @@ layers: $(VENV)/.installed
 
 docs: $(VENV)/.installed
 	$(BIN)/python -m sphinx -W -b html docs docs/_build
+
+# Runs the notebooks of the documentation over demo/workspace; `make demo` writes that.
+notebooks: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet -c $(CONSTRAINTS) -e ".[notebooks]"
+	$(BIN)/python docs/notebooks.py
 
 # Manifests, whole jobs by their commands, and the image, built and run: the last needs root and
 # Debian's buildah, crun and debootstrap, and some minutes; without, it is skipped.

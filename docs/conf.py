@@ -1,6 +1,11 @@
 """How Sphinx builds the documentation: `make docs`, then open docs/_build/index.html."""
 
+import sys
+from pathlib import Path
+
 import fadae
+
+sys.path.insert(0, str(Path(__file__).parent))
 
 project = "fadae"
 author = "The fadae developers"
@@ -12,6 +17,7 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
+    "notebooks",
 ]
 exclude_patterns = ["_build"]
 myst_enable_extensions = ["colon_fence", "dollarmath", "fieldlist"]

@@ -32,6 +32,7 @@ from fadae.summaries import DemoSummary
 from fadae.transform import mu_law, preset
 
 RUN = "demo"
+RANDOM = "random codes"  # a sound that no recording holds
 HEARD = slice(0.0, 15.0)
 _NAMES = {"index.html": "page", "byte-code.fadae": "byte code file"}
 ORIGINAL, BYTES, OLD = "original", "byte code", "2017 code"
@@ -91,11 +92,13 @@ def show(workspace: Workspace, folder: Path) -> tuple[list[ComparedLine], dict[s
         OLD: workspace.audio(recording.id, HEARD, source=RUN),
     }
     compared = _compared(workspace, recording, len(code), sounds)
-    sounds["random codes"] = workspace.generate(RUN, method="normal", seconds=HEARD.stop)
+    sounds[RANDOM] = workspace.generate(RUN, method="normal", seconds=HEARD.stop)
     wrote = {"workspace": workspace.location.url}
     for name, samples in sounds.items():
         path = folder / f"{_file(name)}.ogg"
-        write(path, samples, workspace.rate_hz)
+        made_by = RUN if name in (OLD, RANDOM) else ORIGINAL
+        tags = workspace.tags(made_by, *(() if name == RANDOM else (recording.id,)))
+        write(path, samples, workspace.rate_hz, tags=tags)
         wrote[name] = str(path)
     files = {
         "byte-code.fadae": code,

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import itertools
-import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -16,6 +15,7 @@ import numpy as np
 
 from fadae.arrays import Float64
 from fadae.compare import label, result
+from fadae.query import curve
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from matplotlib.image import AxesImage
 
     from fadae.compare import CodeResult, Comparison
-    from fadae.query import CorpusMap
+    from fadae.query import CorpusMap, Overlay
 
 INK, QUIET, GRID = "#1d2433", "#5b6475", "#d9dde5"
 TRAIN, HOLDOUT, BASELINE = "#3b6fb6", "#d1603d", "#7a8a5c"
@@ -87,6 +87,34 @@ def training_curves(metrics: Sequence[Mapping[str, object]], title: str = "") ->
         axes.grid(color=GRID, linewidth=0.6)
         if axes.lines:
             axes.legend(frameon=False, fontsize=8, labelcolor=INK)
+    return _png(figure)
+
+
+def run_overlay(overlay: Overlay, title: str = "") -> bytes:
+    """Return a PNG of several runs on common axes: held-out NMSE with PCA's, and their losses.
+
+    Losses of models of different kinds do not compare.
+    """
+    figure = _figure(11.0, 4.2, title)
+    nmse, loss = figure.subplots(1, 2)
+    drawn = (
+        (nmse, "holdout_nmse_db", "", "-"),
+        (nmse, "pca_nmse_db", ": PCA", "--"),
+        (loss, "holdout_loss", "", "-"),
+        (loss, "train_loss", ": training", ":"),
+    )
+    for (run, curves), colour in zip(overlay["curves"].items(), itertools.cycle(OWN), strict=False):
+        for axes, name, what, line in drawn:
+            points = curves.get(name, [])
+            split = [step for step, _ in points], [value for _, value in points]
+            _draw_curve(axes, split, f"{_plain(run)}{what}", colour, line)
+    _dress(nmse, "normalised error, held out", "step", "NMSE (dB, companded)")
+    _dress(loss, "what training minimises", "step", "loss")
+    for axes in (nmse, loss):
+        axes.grid(color=GRID, linewidth=0.6)
+        if axes.get_legend_handles_labels()[0]:
+            for text in axes.legend(frameon=False, fontsize=8, labelcolor=INK).get_texts():
+                text.set_parse_math(False)  # a name from outside is no mathematics
     return _png(figure)
 
 
@@ -180,22 +208,6 @@ def _draw_rates(axes: Axes, codes: Sequence[CodeResult], key: str, name: str, co
             elinewidth=0.8,
             capsize=2,
         )
-
-
-def curve(metrics: Sequence[Mapping[str, object]], name: str) -> tuple[list[float], list[float]]:
-    """Return (steps, values) of one metric, only lines that hold a finite number of it.
-
-    >>> curve([{"step": 1, "train_loss": 0.5}, {"step": 2}, {"step": 3, "train_loss": None}],
-    ...       "train_loss")
-    ([1.0], [0.5])
-    """
-    found = ((line.get("step"), line.get(name)) for line in metrics)
-    pairs = [
-        (float(step), float(value))
-        for step, value in found
-        if isinstance(step, int | float) and isinstance(value, int | float) and math.isfinite(value)
-    ]
-    return [step for step, _ in pairs], [value for _, value in pairs]
 
 
 def terminal_plot(

@@ -17,7 +17,7 @@ import numpy as np
 from fadae.arrays import Array, Float32, Float64
 from fadae.errors import NoInputError, UsageError
 from fadae.model import Codec, Codes, Generates
-from fadae.store import CHUNK_FRAMES, FeatureSet, FrameStore
+from fadae.store import CHUNK_FRAMES, NO_RECORDING, FeatureSet, FrameStore
 from fadae.transform import Transform
 
 PEAK = 0.98
@@ -144,6 +144,7 @@ def stretches(features: FeatureSet, codec: Codec, made: FrameStore | None) -> It
     for chunk in np.unique(np.linspace(0, chunks - 1, min(chunks, _MOST_CHUNKS)).astype(int)):
         start, stop = int(chunk) * CHUNK_FRAMES, int(chunk + 1) * CHUNK_FRAMES
         recording = features.read("frame_recording", start, stop)
+        recording[features.forgotten.silenced(start, start + len(recording))] = NO_RECORDING
         if made is None:
             codes = codec.encode(features.read("features", start, stop))
         else:

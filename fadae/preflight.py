@@ -55,7 +55,7 @@ _WORST: tuple[State, ...] = ("wrong", "away", "weak", "ok")
 
 
 class _NoConditionsError(Exception):
-    """A store that replaces an object whatever the condition, as its user knows."""
+    """A store that keeps to no conditions, as its user knows."""
 
 
 @dataclass
@@ -85,7 +85,7 @@ class _Probe:
             raise AccessError(f"{self.place.url} gives {found!r} back for {data!r}")
 
     def _replace(self) -> None:
-        if self.place.replace(_OBJECT, b"2", None):
+        if not self.place.ensure_conditions() or self.place.replace(_OBJECT, b"2", None):
             raise _NoConditionsError
         _, version = self.place.read_version(_OBJECT)
         self.place.replace(_OBJECT, b"3", version)

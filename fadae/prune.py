@@ -160,6 +160,7 @@ def _of_features(store: FrameStore, before: float) -> Iterator[tuple[str, dict[s
     """
     location = store.location
     listed = {name: location.names(f"{FEATURES}/{name}/c") for name in store.frame_names}
+    prints = location.names(f"{paths.PRINTS}/blocks")
     tokens = location.names(store.marks)
     store = FrameStore.open(location, FEATURES)
     number = published_plans(store)
@@ -177,6 +178,8 @@ def _of_features(store: FrameStore, before: float) -> Iterator[tuple[str, dict[s
         for block in blocks
         if block.isdigit() and int(block) >= stop
     ]
+    numbers = (int(block) for block in prints if block.isdecimal())
+    beyond += [paths.print_path(block) for block in numbers if block >= stop]
     yield BLOCKS, _sized(location, beyond, before)
     yield paths.PLANS, dict(_abandoned_marks(location, store, tokens, number))
 

@@ -23,6 +23,24 @@ def canonical_json(value: object) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
+def printable(text: str) -> str:
+    r"""Return a text fit for a log, a terminal or a page: names come from outside.
+
+    >>> printable("a\x1b[31m\nb")
+    'a\ufffd[31m\ufffdb'
+    """
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def one_line(text: str) -> str:
+    r"""Return a text as one line of what can be printed.
+
+    >>> one_line("a\x1b[31m\r\n\u202eb")
+    'a [31m b'
+    """
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
 def finite(value: Any) -> Any:
     """Return a JSON-able value with every undefined number as None: JSON knows no NaN.
 
@@ -41,6 +59,9 @@ def finite(value: Any) -> Any:
 def sha256_hex(text: str) -> str:
     """Return the SHA-256 of a text's UTF-8 bytes, 64 hex digits."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+_LICENCE = "licence not admitted:"  # how the reason of such a failure begins
 
 
 class FailureClass(StrEnum):
@@ -91,6 +112,11 @@ class Track:
         """The recording's identity, "item/file"."""
         return f"{self.item}/{self.file}"
 
+    @property
+    def bare(self) -> Self:
+        """The track without all that it is known by but its identity."""
+        return type(self)(self.item, self.file)
+
     def to_dict(self) -> dict[str, object]:
         """Return a JSON-able dict that `from_dict` reads back."""
         return dataclasses.asdict(self)
@@ -120,6 +146,16 @@ class Failure:
         transient = isinstance(error, TransientFailure)
         kind = FailureClass.TRANSIENT if transient else FailureClass.PERMANENT
         return cls(recording_id, kind, str(error), attempts)
+
+    @classmethod
+    def of_licence(cls, recording_id: str, why: str) -> Self:
+        """Return the failure of a recording whose licence is not admitted."""
+        return cls(recording_id, FailureClass.PERMANENT, f"{_LICENCE} {why}")
+
+    @property
+    def is_of_licence(self) -> bool:
+        """Whether it is a policy that keeps the recording out: another one may take it."""
+        return self.reason.startswith(_LICENCE)
 
     @classmethod
     def from_dict(cls, values: object) -> Self:
@@ -441,6 +477,8 @@ class DatasetRecord(TypedDict):
     # Recordings, by their rows of the table, that are copies of each other, hence lie on one side;
     # the smallest id first. Absent: each recording was divided alone.
     families: NotRequired[list[list[int]]]
+    # Spans [start, stop) of the recording table that were forgotten before: no part of the run.
+    forgotten: NotRequired[list[list[int]]]
 
 
 class RunConfig(TypedDict):

@@ -151,7 +151,7 @@ def _spread(workspace: Workspace, nmse_db: Any, limit: int) -> list[Recording]:
     own = [
         recording
         for recording in workspace.recordings[: len(nmse_db)]
-        if recording.same_as < 0 and recording.samples
+        if recording.row < len(nmse_db) and recording.same_as < 0 and recording.samples
     ]
     own.sort(key=lambda one: (math.isnan(nmse_db[one.row]), nmse_db[one.row], one.id))
     count = min(limit, len(own))
@@ -177,7 +177,8 @@ def _recording(
     ):
         name = f"{number:03d}-{label}.ogg"
         samples = workspace.audio(recording.id, span, source)
-        files[name] = encode(samples, workspace.rate_hz, "ogg")
+        tags = workspace.tags(source, recording.id)
+        files[name] = encode(samples, workspace.rate_hz, "ogg", tags)
         players.append(
             f'<label>{label}<audio controls preload="none" src="{name}"></audio></label>'
         )

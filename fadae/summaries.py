@@ -49,6 +49,8 @@ class IngestSummary(StageSummary):
     quarantined: int = 0  # they will never be had
     audio_seconds: float = 0.0
     bytes: int = 0  # of the sources' files
+    forgotten: int = 0  # listed, and not asked for: tombstones say so; counted nowhere else
+    excluded: int = 0  # listed, and not asked for: --exclude names them
     failures: Sequence[FailureLine] = field(default_factory=list)  # the first 1000, by id
 
 
@@ -62,6 +64,7 @@ class WatchSummary(StageSummary):
     failed: int = 0  # files that are left, for a passing reason
     quarantined: int = 0  # files that can never be read
     changed: int = 0  # files that were other ones later: what was taken of them stays
+    left_out: int = 0  # files that are forgotten, or excluded
     recordings: int = 0  # published, in all
     audio_seconds: float = 0.0
 
@@ -235,6 +238,13 @@ class WorkspaceSummary(StageSummary):
     sizes: Mapping[str, int]  # bytes by part: staging, features, audio, runs ...; total
     sizes_estimated: Sequence[str]  # the parts of which a sample tells
     failures: Sequence[FailureLine]  # the first 1000
+    # Published recordings by licence, as SPDX names it, or `unknown`; of many a sample tells.
+    licences: Mapping[str, int] = field(default_factory=dict)
+    licences_estimated: bool = False
+    forgotten: int = 0  # published recordings that tombstones hide: counted nowhere else
+    tombstones: int = 0
+    # Runs that trained on recordings forgotten since, and on how many.
+    learned_forgotten: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -245,3 +255,32 @@ class PruneSummary(StageSummary):
     bytes: int
     objects: int
     kinds: Mapping[str, PrunedKind]
+
+
+@dataclass(frozen=True, eq=False)
+class ExportSummary(StageSummary):
+    """What an export holds, and what this call wrote of it."""
+
+    to: str
+    format: str
+    run: str | None  # whose codes, or whose split
+    recordings: int
+    pieces: int  # samples, or rows
+    audio_seconds: float
+    splits: Mapping[str, int]  # recordings of each
+    shards_written: int  # by this call
+    shards_kept: int
+    left_out: int  # recordings of other licences than asked for
+
+
+@dataclass(frozen=True, eq=False)
+class ForgetSummary(StageSummary):
+    """What a workspace forgets: in all, and what of it a call wrote and erased."""
+
+    tombstones: int  # in all
+    new: int  # by this call
+    recordings: int  # published ones that are hidden, in all
+    erased_recordings: int  # looked through by this call: zero without --erase
+    erased_frames: int  # rows that hold fill values now
+    erased_blocks: int  # of features and reconstructions, with such rows
+    learned: Mapping[str, int]  # runs that trained on what is forgotten, and on how many of it

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from hypothesis import Phase, settings
 
+from tests import stores
 from tests.s3 import S3Server, s3_server
 
 # Before NumPy or torch start their pools, and however pytest is started: one thread a process, as
@@ -84,4 +85,25 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
     One for all tests of a session: use a prefix of your own below the bucket.
     """
     with s3_server(tmp_path_factory.mktemp("s3")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def moto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[stores.Store]:
+    """Another S3 server."""
+    with stores.moto(tmp_path_factory.mktemp("moto")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def google(tmp_path_factory: pytest.TempPathFactory) -> Iterator[stores.Store]:
+    """A server of Google Cloud Storage."""
+    with stores.google(tmp_path_factory.mktemp("google")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def azure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[stores.Store]:
+    """A server of Azure Blob Storage."""
+    with stores.azure(tmp_path_factory.mktemp("azure")) as server:
         yield server

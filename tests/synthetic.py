@@ -189,4 +189,5 @@ def write_run(
     model_bytes = safetensors.torch.save(model.state_dict())
     location.write_bytes(f"runs/{run}/model.safetensors", model_bytes)
     told = {"model_sha256": hashlib.sha256(model_bytes).hexdigest(), **(summary or {})}
-    location.write_bytes(f"runs/{run}/summary.json", json.dumps({"summary": told}).encode())
+    done = {"summary": told, **({"recipe": config["recipe"]} if "recipe" in config else {})}
+    location.write_bytes(f"runs/{run}/summary.json", json.dumps(done).encode())

@@ -48,7 +48,7 @@ def workspace(made: Path, tmp_path: Path) -> Path:
     """The same, with leftovers of what was killed, a day ago and just now."""
     folder = Path(shutil.copytree(made, tmp_path / "w"))
     for age, block in ((100_000, 7), (0, 8)):
-        for name in ("audio/c/{}/0", "frame_time/c/{}"):
+        for name in ("audio/c/{}/0", "frame_time/c/{}", "audio/prints/blocks/000000{}"):
             path = folder / FEATURES / name.format(block)
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(b"left over")
@@ -78,7 +78,7 @@ def test_a_dry_run_touches_nothing_and_tells_what_then_goes(workspace: Path) -> 
     assert len(gone) == done.objects
     counts = {kind: found["objects"] for kind, found in done.kinds.items()}
     assert counts["staging"] == 3 and done.kinds["staging"]["bytes"] == 3 * 2 * 40 * HOP
-    assert counts["blocks"] == 2 and counts["plans"] == 1 and counts["partial"] == 1
+    assert counts["blocks"] == 3 and counts["plans"] == 1 and counts["partial"] == 1
     assert counts["index"] > 0 and counts["checkpoints"] > 8
     again = prune(location)
     assert again.objects == 0, again

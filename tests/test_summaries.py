@@ -46,7 +46,7 @@ VERIFY = VerifySummary(2, 3, 0, 0, 0, 0)
 
 # The contract of `--json`, in the order in which it is printed.
 KEYS: list[tuple[StageSummary, str]] = [
-    (INGEST, "recordings ok failed quarantined audio_seconds bytes failures"),
+    (INGEST, "recordings ok failed quarantined audio_seconds bytes forgotten excluded failures"),
     (EXTRACT, "recordings frames audio_seconds shards_written shards_kept energy_kept"),
     (
         TRAIN,

@@ -18,6 +18,7 @@ from fadae.archive.connection import retry
 from fadae.archive.rate_limit import DEFAULT_POLICY, RequestPolicy
 from fadae.archive.source import Page, Slot
 from fadae.archive.text import clean_text, is_valid_name
+from fadae.buckets import Bucket, bucket_of
 from fadae.errors import (
     NoInputError,
     PermanentFailure,
@@ -33,8 +34,6 @@ AUDIO_SUFFIXES = frozenset(
     """.aac .ac3 .aif .aifc .aiff .ape .au .caf .flac .m4a .m4b .mka .mp2 .mp3 .mpc .oga .ogg
     .opus .shn .snd .spx .tta .voc .w64 .wav .wma .wv""".split()  # noqa: SIM905 - one line, not 28
 )
-# By default a stalled connection hangs for 400 s.
-_S3_OPTIONS = {"config_kwargs": {"connect_timeout": 5, "read_timeout": 30}}
 _LEADS_OUT = "a symbolic link leads out of the folder; --follow-links allows it"
 _DEFINITE = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)
 
@@ -121,13 +120,16 @@ class FolderSource:
     def _is_local(self) -> bool:
         return get_protocol(self.url) in ("file", "local")
 
+    @property
+    def _bucket(self) -> Bucket:
+        return bucket_of(get_protocol(self.url))
+
     def _filesystem(self) -> tuple[Any, str]:
         """Return the filesystem and the folder's path in it."""
-        options = _S3_OPTIONS if get_protocol(self.url) in ("s3", "s3a") else {}
-        try:
-            filesystem = fsspec.filesystem(get_protocol(self.url), **options)
-        except (ValueError, ImportError) as error:
-            raise UsageError(f"cannot read folder {self.url}: {error}") from error
+        if self._is_local:
+            filesystem = fsspec.filesystem("file")
+        else:
+            filesystem = self._bucket.opened(self.url, {})
         return filesystem, str(filesystem._strip_protocol(self.url)).rstrip("/")
 
     def versions(self) -> Iterator[tuple[str, str]]:
@@ -151,10 +153,14 @@ class FolderSource:
 
     def _found(self, filesystem: Any, root: str) -> dict[str, dict[str, Any]]:
         """Return all files below the folder, and what their filesystem tells of each."""
-        try:
-            with _classified(self.url):
+
+        def listed(deadline: float) -> tuple[dict[str, dict[str, Any]], bool]:
+            with self._classified(self.url):
                 paths: dict[str, dict[str, Any]] = filesystem.find(root, detail=True)
-                is_missing = not paths and not filesystem.isdir(root)
+                return paths, not paths and not filesystem.isdir(root)
+
+        try:
+            paths, is_missing = retry(listed, self.request_policy)
         except PermanentFailure as error:
             raise UsageError(f"cannot read folder {error}") from error
         except RecordingFailure as error:
@@ -171,7 +177,7 @@ class FolderSource:
             raise PermanentFailure("the file's name leads out of the folder")
         if self._leads_out(name):
             raise PermanentFailure(_LEADS_OUT)
-        with _classified(name):
+        with self._classified(name):
             info = filesystem.info(path)
             if info["type"] != "file" and not (self._is_local and Path(path).is_file()):
                 raise PermanentFailure("not a regular file")
@@ -187,25 +193,22 @@ class FolderSource:
         if to.stat().st_size != info["size"]:
             raise TransientFailure(f"only {to.stat().st_size} of {info['size']} bytes arrived")
 
-
-@contextlib.contextmanager
-def _classified(what: str) -> Iterator[None]:
-    """Turn a filesystem's errors into failures."""
-    try:
-        yield
-    except _DEFINITE as error:
-        reason = error.strerror or str(error) or type(error).__name__
-        raise PermanentFailure(f"{clean_text(what)}: {clean_text(reason)}") from error
-    except _passing() as error:
-        raise TransientFailure(f"{clean_text(what)}: {clean_text(repr(error))}") from error
-
-
-def _passing() -> tuple[type[Exception], ...]:
-    """Return the errors that may go away; the S3 libraries are loaded by who uses them."""
-    import aiohttp
-    import botocore.exceptions
-
-    return (OSError, aiohttp.ClientError, botocore.exceptions.BotoCoreError)
+    @contextlib.contextmanager
+    def _classified(self, what: str) -> Iterator[None]:
+        """Turn a filesystem's errors into failures."""
+        try:
+            yield
+        except RecordingFailure:
+            raise
+        except _DEFINITE as error:
+            reason = error.strerror or str(error) or type(error).__name__
+            raise PermanentFailure(f"{clean_text(what)}: {clean_text(reason)}") from error
+        except Exception as error:
+            fault = self._bucket.fault(error)
+            if fault == "own":
+                raise
+            failure = TransientFailure if fault == "passing" else PermanentFailure
+            raise failure(f"{clean_text(what)}: {clean_text(repr(error))}") from error
 
 
 def _is_audio(name: str) -> bool:

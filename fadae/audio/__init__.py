@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from fadae.audio.pcm import from_pcm, to_pcm
     from fadae.audio.sandbox import borrowed, decoded
     from fadae.audio.stream import flac_stream
+    from fadae.audio.tags import Tags
 else:
     __getattr__ = lazily(
         __name__,
@@ -17,7 +18,8 @@ else:
             "fadae.audio.pcm": ["from_pcm", "to_pcm"],
             "fadae.audio.sandbox": ["borrowed", "decoded"],
             "fadae.audio.stream": ["flac_stream"],
+            "fadae.audio.tags": ["Tags"],
         },
     )
 
-__all__ = ["borrowed", "codecs", "decoded", "flac_stream", "from_pcm", "to_pcm", "write"]
+__all__ = ["Tags", "borrowed", "codecs", "decoded", "flac_stream", "from_pcm", "to_pcm", "write"]

@@ -15,11 +15,14 @@ from fadae._version import __version__
 from fadae.cli.admin import check, config, prune, verify, wait
 from fadae.cli.coding import decode, encode
 from fadae.cli.comparing import compare
+from fadae.cli.export import cite, export
+from fadae.cli.forgetting import forget
 from fadae.cli.kubernetes import conduct, kubernetes
 from fadae.cli.listen import listen
 from fadae.cli.output import Summary, reporting
 from fadae.cli.progress import estimate, status
 from fadae.cli.reading import generate, info, log, query, report, serve
+from fadae.cli.runs import runs
 from fadae.cli.similar import duplicates, similar
 from fadae.cli.stages import demo, extract, ingest, reconstruct, run, train
 from fadae.cli.watch import watch
@@ -39,15 +42,19 @@ COMMANDS: tuple[Callable[..., Summary | Iterator[Summary] | None], ...] = (
     generate,
     status,
     info,
+    runs,
     query,
     similar,
     duplicates,
     report,
     serve,
+    export,
+    cite,
     listen,
     log,
     verify,
     prune,
+    forget,
     wait,
     estimate,
     config,

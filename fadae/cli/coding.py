@@ -71,7 +71,7 @@ def decode(
     fill: Fill = 0.0,
 ) -> Summary:
     """Write the sound of a .fadae file, or of a part of it, which decodes without the rest."""
-    from fadae.audio import write
+    from fadae.audio import Tags, write
     from fadae.coding import Decoder
 
     kind = to.suffix.lower().removeprefix(".")
@@ -84,7 +84,8 @@ def decode(
         blocks = decoder.blocks(*decoder.span(low, high))
         part = to.with_name(f".{to.name}.part")
         try:
-            samples = write.write_blocks(part, blocks, decoder.sample_rate_hz, kind)
+            tags = Tags(source=file.name, run=run or "", model_sha256=decoder.fingerprint.hex())
+            samples = write.write_blocks(part, blocks, decoder.sample_rate_hz, kind, tags)
             part.replace(to)  # what is there stays until all of it has decoded
         except OSError as error:
             raise UsageError(f"cannot write {to}: {error.strerror or error}") from error

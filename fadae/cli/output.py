@@ -15,7 +15,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from fadae import logs, metrics
+from fadae import logs, metrics, records
 from fadae.cli.derive import command as derived
 from fadae.config import SECTIONS
 from fadae.errors import IDLE_EXIT, FadaeError, StoppedError, TransientError
@@ -142,4 +142,4 @@ def printable(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(printable(inner) for inner in value) or "-"
     # Titles and file names come from outside: no control character reaches the terminal.
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(value))
+    return records.printable(str(value))

@@ -13,6 +13,7 @@ from fadae.cli.derive import picked
 from fadae.cli.output import Shown, Summary, plain, printable
 from fadae.config import Job
 from fadae.errors import UsageError
+from fadae.licences import LicencePolicy, spdx
 
 if TYPE_CHECKING:
     from fadae.query import Recordings
@@ -27,6 +28,10 @@ RecordingId = Annotated[
 ]
 Search = Annotated[str, typer.Option(help="List recordings with these words in title or name.")]
 Limit = Annotated[int, typer.Option(min=1, help="List at most this many recordings.")]
+Licence = Annotated[
+    str | None,
+    typer.Option(metavar="POLICY", help="List recordings of these licences only: see ingest."),
+]
 Seconds = Annotated[str | None, typer.Option(metavar="A:B", help="Part in time, as 1:3 or 2.5:")]
 Hertz = Annotated[str | None, typer.Option("--hz", metavar="A:B", help="Bands, as 400:900")]
 Source = Annotated[
@@ -137,6 +142,7 @@ def info(
     """Say what a workspace holds; plot a run's curves here and, with --to, as a PNG."""
     import fadae
     from fadae import figures
+    from fadae.query import curve
     from fadae.training import chosen_run, pca_remark, run_summary
 
     opened = fadae.open(workspace)
@@ -149,7 +155,7 @@ def info(
         return summary
     metrics = opened.metrics(run)
     names = {"train": "train_loss", "held out": "holdout_loss"}
-    curves = {label: figures.curve(metrics, name) for label, name in names.items()}
+    curves = {label: curve(metrics, name) for label, name in names.items()}
     if to is not None:
         try:
             to.write_bytes(figures.training_curves(metrics, f"run {run}"))
@@ -165,6 +171,7 @@ def query(
     recording_id: RecordingId = None,
     workspace: str = picked(Job, "workspace"),
     search: Search = "",
+    licence: Licence = None,
     limit: Limit = 20,
     seconds: Seconds = None,
     hz: Hertz = None,
@@ -177,7 +184,10 @@ def query(
 
     opened = fadae.open(workspace, at=at)
     if recording_id is None:
-        return _listing(opened.recordings, search, limit)
+        policy = None if licence is None else LicencePolicy.of(licence)
+        return _listing(opened.recordings, search, policy, limit)
+    if licence is not None:
+        raise UsageError("--licence lists recordings: leave out the ID")
     span, bands = pair_of(seconds, "--seconds"), pair_of(hz, "--hz")
     opened.ensure_source(source)
     # What a run makes has the original's shape; where none is written, exporting computes it.
@@ -196,9 +206,11 @@ def query(
     return summary
 
 
-def _listing(recordings: Recordings, search: str, limit: int) -> Shown:
+def _listing(
+    recordings: Recordings, search: str, policy: LicencePolicy | None, limit: int
+) -> Shown:
     """Return the first recordings found, as a table for a person."""
-    every = recordings.rows(search)
+    every = recordings.rows(search, policy)
     found = [recordings[row] for row in every[:limit]]
     summary = {"found": len(every), "recordings": [*map(dataclasses.asdict, found)]}
     held_out = {True: "yes", False: "no", None: "-"}
@@ -207,13 +219,16 @@ def _listing(recordings: Recordings, search: str, limit: int) -> Shown:
             printable(one.id),
             f"{one.seconds:,.1f}",
             held_out[one.held_out],
+            spdx(one.licence) or "unknown",
             printable(" - ".join(part for part in (one.title, one.creator) if part)),
         )
         for one in found
     ]
     width = max([len("recording"), *(len(row[0]) for row in rows)])
-    heads = ("recording", "seconds", "held out", "title - creator")
-    lines = [f"{a:<{width}}  {b:>9}  {c:<8}  {d}".rstrip() for a, b, c, d in (heads, *rows)]
+    heads = ("recording", "seconds", "held out", "licence", "title - creator")
+    lines = [
+        f"{a:<{width}}  {b:>9}  {c:<8}  {d:<12}  {e}".rstrip() for a, b, c, d, e in (heads, *rows)
+    ]
     more = "; --limit shows more" if len(every) > limit else ""
     text = f"{len(rows):,} of {len(every):,} recordings{more}"
     return Shown(summary, "\n".join([*lines, "", text]))
@@ -247,7 +262,7 @@ def _export(
             from fadae.audio.write import write
 
             samples = opened.audio(recording_id, span, source, bands)
-            write(to, samples, opened.rate_hz)
+            write(to, samples, opened.rate_hz, tags=opened.tags(source, recording_id))
             written |= {"samples": len(samples), "rate_hz": opened.rate_hz}
     except OSError as error:
         raise UsageError(f"cannot write {to}: {error.strerror or error}") from error
@@ -288,7 +303,7 @@ def generate(
         method = "interpolate"
     samples = opened.generate(run, method=method, seconds=seconds, seed=seed, between=between)
     try:
-        write(to, samples, opened.rate_hz)
+        write(to, samples, opened.rate_hz, tags=opened.tags(run, *(between or ())))
     except OSError as error:
         raise UsageError(f"cannot write {to}: {error.strerror or error}") from error
     return {

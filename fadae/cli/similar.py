@@ -86,9 +86,10 @@ def duplicates(
     features = FeatureSet.open(location)
     with cluster_mapper(location, cluster_of(scheduler, scheduler_file), workers) as mapper:
         pairs = similarity.duplicates(features, mapper)
-    found = families(features, fadae.open(workspace).recordings, pairs)
+    recordings = fadae.open(workspace).recordings
+    found = families(features, recordings, pairs)
     summary = {
-        "recordings": len(features.recordings),
+        "recordings": len(recordings),
         "families": [dataclasses.asdict(one) for one in found],
     }
     lines = [
@@ -97,7 +98,7 @@ def duplicates(
         for place, copy in enumerate(one.members)
     ]
     held = sum(len(one.members) for one in found)
-    total = f"{held:,} of {len(features.recordings):,} recordings in {len(found):,} families"
+    total = f"{held:,} of {len(recordings):,} recordings in {len(found):,} families"
     return Shown(summary, "\n".join([*lines, "", total]).lstrip("\n"))
 
 

@@ -32,6 +32,8 @@ def watch(
     follow_links: bool = picked(IngestConfig, "follow_links"),
     keep_source: bool = picked(IngestConfig, "keep_source"),
     keep_damaged: bool = picked(IngestConfig, "keep_damaged"),
+    licence: str | None = picked(IngestConfig, "licence"),
+    exclude: str | None = picked(IngestConfig, "exclude"),
     max_hours: float = picked(IngestConfig, "max_hours"),
     max_megabytes: int = picked(IngestConfig, "max_megabytes"),
     workspace: str = picked(Job, "workspace"),
@@ -62,6 +64,8 @@ def watch(
     ingest = IngestConfig(
         keep_source=keep_source,
         keep_damaged=keep_damaged,
+        licence=licence,
+        exclude=exclude,
         max_hours=max_hours,
         max_megabytes=max_megabytes,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fadae.compare.result import Comparison, Interval, label, measured
+from fadae.records import printable
 
 
 def cells(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
@@ -54,7 +55,7 @@ def explained(comparison: Comparison) -> list[str]:
 def text(comparison: Comparison) -> str:
     """Return the table as lines for a terminal, and what is to be known beside it."""
     heads, rows = cells(comparison)
-    table = [heads, *([_printable(cell) for cell in row] for row in rows)]
+    table = [heads, *([printable(cell) for cell in row] for row in rows)]
     widths = [max(len(row[column]) for row in table) for column in range(len(heads))]
     lines = [
         "  ".join(
@@ -63,16 +64,10 @@ def text(comparison: Comparison) -> str:
         ).rstrip()
         for row in table
     ]
-    held = ", ".join(_printable(one["title"] or one["id"]) for one in comparison["recordings"])
-    left = [
-        f"{_printable(one['id'])}: {_printable(one['reason'])}" for one in comparison["left_out"]
-    ]
+    held = ", ".join(printable(one["title"] or one["id"]) for one in comparison["recordings"])
+    left = [f"{printable(one['id'])}: {printable(one['reason'])}" for one in comparison["left_out"]]
     parts = [*lines, "", *explained(comparison), f"Compared over: {held}."]
     return "\n".join(parts + (["Left out:", *(f"  {one}" for one in left)] if left else []))
-
-
-def _printable(text: str) -> str:
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 def markdown(comparison: Comparison) -> str:

@@ -18,6 +18,7 @@ from typing import Any, ClassVar, Literal, Self
 from fadae.config.files import build, load_recipe, load_settings
 from fadae.config.options import Section, check, option
 from fadae.errors import UsageError
+from fadae.licences import LicencePolicy
 from fadae.memory import cache_within, memory_limit_bytes
 from fadae.records import Failure
 
@@ -78,6 +79,10 @@ class Settings:
     """With `refresh`: what was listed in this generation is not listed again."""
     fail_over: float | None = None
     """End when more than this share of a selection is quarantined, 0 to 1."""
+    licence: LicencePolicy | None = None
+    """Which licences are admitted; others are quarantined. None: all."""
+    exclude: str = ""
+    """Ids, items and patterns that are passed over, a line each."""
     limits: Limits = field(default_factory=Limits)
 
 
@@ -193,6 +198,18 @@ class IngestConfig:
         help="End with exit code 66 when more than this share of the recordings is quarantined, "
         "as 5%, once 50 have been tried.",
     )
+    licence: str | None = option(
+        None,
+        unit="POLICY",
+        help="Quarantine recordings of other licences than these: cc0, pd, by, by-sa, by-nd, "
+        "by-nc, by-nc-sa, by-nc-nd, unknown, or identifiers of SPDX, with commas between.",
+    )
+    exclude: str | None = option(
+        None,
+        unit="FILE",
+        shared=False,
+        help="Pass over what this file names: ids (item/file), items, patterns, a line each.",
+    )
     max_hours: float = option(4.0, above=0, unit="hours", help="Longest recording.")
     max_channels: int = option(32, minimum=1, help="Most channels of a recording.")
     max_rate: int = option(
@@ -204,6 +221,7 @@ class IngestConfig:
         """Refuse what cannot be meant."""
         check(self)
         share_of(self.fail_over)
+        policy_of(self.licence)
 
     def settings(self, rate_hz: int, generation: str | None = None) -> Settings:
         """Return how to ingest at a sample rate, whatever the selection."""
@@ -223,8 +241,24 @@ class IngestConfig:
             refresh=self.refresh,
             generation=generation,
             fail_over=share_of(self.fail_over),
+            licence=policy_of(self.licence),
+            exclude=_text_of(self.exclude),
             limits=limits,
         )
+
+
+def policy_of(licence: str | None) -> LicencePolicy | None:
+    """Return the policy that an option says, None for none."""
+    return None if licence is None else LicencePolicy.of(licence)
+
+
+def _text_of(file: str | None) -> str:
+    if file is None:
+        return ""
+    try:
+        return Path(file).read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"cannot read --exclude {file}: {error}") from None
 
 
 def share_of(percent: str | None) -> float | None:
@@ -393,7 +427,13 @@ class TrainConfig:
         300.0, flag="--timeout", above=0, unit="seconds", help="Wait before a rank is lost."
     )
     shutdown_seconds: float = 20.0  # from SIGTERM, or a peer's loss, to SIGKILL; a pod has 30
-    tensorboard: bool = option(False, help="Write TensorBoard events too.")
+    track: tuple[str, ...] = option(
+        (),
+        joined=True,
+        choices=("tensorboard", "mlflow", "wandb"),
+        unit="NAME,NAME",
+        help="Log metrics to trackers too: tensorboard, mlflow, wandb (offline).",
+    )
     fresh: bool = option(False, shared=False, help="Discard the run first.")
 
     def __post_init__(self) -> None:
@@ -401,6 +441,7 @@ class TrainConfig:
         options = {**self.options, **dict(map(model_option, self.model_option))}
         for name, value in (
             ("widths", tuple(self.widths)),
+            ("track", tuple(self.track)),
             ("options", options),
             ("cache_gb", str(self.cache_gb)),
         ):
@@ -585,7 +626,7 @@ _PLACEMENT = {
     "restarts",
     "timeout_seconds",
     "shutdown_seconds",
-    "tensorboard",
+    "track",
     "fresh",
 }
 _TAKEN = ("original", "transform")  # sources of `Workspace.audio`, as runs are

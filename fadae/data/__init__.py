@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from fadae.data.loader import Loader, Read, UnitReader
     from fadae.data.order import CHUNK_ROWS, SHARD_ROWS, DataOrder, lanes_of
     from fadae.data.rows import RowSet, Split, key_of, keyed_hash, split_rows
+    from fadae.data.sequences import SequenceReader, SequenceSet
 else:
     __getattr__ = lazily(
         __name__,
@@ -15,6 +16,7 @@ else:
             "fadae.data.loader": ["Loader", "Read", "UnitReader"],
             "fadae.data.order": ["CHUNK_ROWS", "DataOrder", "SHARD_ROWS", "lanes_of"],
             "fadae.data.rows": ["RowSet", "Split", "key_of", "keyed_hash", "split_rows"],
+            "fadae.data.sequences": ["SequenceReader", "SequenceSet"],
         },
     )
 
@@ -25,6 +27,8 @@ __all__ = [
     "Loader",
     "Read",
     "RowSet",
+    "SequenceReader",
+    "SequenceSet",
     "Split",
     "UnitReader",
     "key_of",

@@ -7,10 +7,12 @@ hang in a forked child.
 
 from __future__ import annotations
 
+import itertools
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
@@ -49,16 +51,16 @@ class Units(Protocol):
         """Return the wanted rows of a unit, rising."""
 
 
-class UnitReader:
-    """Reads the wanted rows of units, and keeps them as long as its memory budget lasts.
+class UnitCache(ABC):
+    """The wanted rows of units, kept as long as a memory budget lasts.
 
     A dataset within the budget is read once a run; of a larger one, what came first stays: any
     replacement policy would throw out what a later epoch, in another order, wants as much.
     """
 
-    def __init__(self, read: Read, units: Units, cache_bytes: int, rows: int) -> None:
-        """Take the source, what is wanted of it, and the source's number of rows."""
-        self._read, self._units, self._rows = read, units, rows
+    def __init__(self, units: Units, cache_bytes: int, rows: int) -> None:
+        """Take what is wanted, and the source's number of rows."""
+        self._units, self._rows = units, rows
         self._free_bytes = cache_bytes
         self._kept: dict[int, tuple[Array, Array]] = {}
         self._lock = threading.Lock()
@@ -69,30 +71,56 @@ class UnitReader:
         if kept is not None:
             return kept
         rows = self._units.unit(unit)
-        spans = self._spans(unit, rows)
-        parts = [self._read(start, stop) for start, stop in spans]
-        features = parts[0] if len(parts) == 1 else np.concatenate(parts)
-        if len(rows) < len(features):
-            stored = np.concatenate([np.arange(start, stop) for start, stop in spans])
-            features = features[np.searchsorted(stored, rows)]
+        features = self.load(unit, rows)
         with self._lock:
             if features.nbytes <= self._free_bytes and unit not in self._kept:
                 self._free_bytes -= features.nbytes
                 self._kept[unit] = (rows, features)
         return rows, features
 
-    def _spans(self, unit: int, rows: Int64) -> list[tuple[int, int]]:
-        """Return what to read of a unit: all of it, or the runs of chunks with wanted rows."""
+    @abstractmethod
+    def load(self, unit: int, rows: Int64) -> Array:
+        """Return the features [n, C] of a unit's wanted rows, read now."""
+
+    def spans(self, unit: int, rows: Int64) -> list[tuple[int, int]]:
+        """Return what to read of a unit: all of it, or the runs of chunks with wanted rows.
+
+        Rows may lie beyond the unit's end, where they are read too.
+        """
         size = self._units.unit_rows
         if 2 * len(rows) > size:  # mostly wanted: a whole shard is one object, one request
-            return [(unit * size, min((unit + 1) * size, self._rows))]
+            stop = min((unit + 1) * size, self._rows)
+            return [(unit * size, max(stop, int(rows[-1]) + 1))]
         ends = np.flatnonzero(np.diff(rows // CHUNK_ROWS) > 1)
         starts, stops = rows[np.append(0, ends + 1)], rows[np.append(ends, -1)] + 1
         return list(zip(starts.tolist(), stops.tolist(), strict=True))
 
 
+def stored_rows(spans: Sequence[tuple[int, int]]) -> Int64:
+    """Return the rows of rising, disjoint spans, one after the other."""
+    return np.concatenate([np.arange(start, stop) for start, stop in spans])
+
+
+class UnitReader(UnitCache):
+    """Reads the wanted rows of units, and keeps them as long as its memory budget lasts."""
+
+    def __init__(self, read: Read, units: Units, cache_bytes: int, rows: int) -> None:
+        """Take the source, what is wanted of it, and the source's number of rows."""
+        super().__init__(units, cache_bytes, rows)
+        self._read = read
+
+    def load(self, unit: int, rows: Int64) -> Array:
+        """Return the features [n, C] of a unit's wanted rows, read now."""
+        spans = self.spans(unit, rows)
+        parts = [self._read(start, stop) for start, stop in spans]
+        features = parts[0] if len(parts) == 1 else np.concatenate(parts)
+        if len(rows) < len(features):
+            features = features[np.searchsorted(stored_rows(spans), rows)]
+        return features
+
+
 class Loader(Generic[Prepared]):
-    """An endless stream of one rank's batches from a step on, epoch after epoch.
+    """A stream of one rank's batches from a step on, epoch after epoch, up to the last or endless.
 
     `groups` are ranges of lanes: each becomes one part of every batch, its raw rows [n, C] turned
     by `prepare` into what the trainer takes. Use as a context manager; leaving it stops all
@@ -101,18 +129,22 @@ class Loader(Generic[Prepared]):
 
     def __init__(
         self,
-        reader: UnitReader,
+        reader: UnitCache,
         order: DataOrder,
         groups: Sequence[range],
         prepare: Callable[[Array], Prepared],
         features: int,
         dtype: Any,
         first_step: int = 0,
+        last_epoch: int | None = None,
     ) -> None:
-        """Take the source and where to begin, counted in steps since epoch 0."""
+        """Take the source and where to begin, counted in steps since epoch 0.
+
+        Of what comes after the last epoch, if there is one, nothing is read, nor may be asked for.
+        """
         self._reader, self._order, self._groups, self._prepare = reader, order, groups, prepare
         self._empty = np.zeros((0, features), dtype=dtype)
-        self._first_step = first_step
+        self._first_step, self._last_epoch = first_step, last_epoch
         self._ready: queue.Queue[Batch[Prepared] | Exception] = queue.Queue(BATCHES_AHEAD)
         self._stopping = threading.Event()
         self._pool = ThreadPoolExecutor(READS_AT_A_TIME, "read")
@@ -155,13 +187,14 @@ class Loader(Generic[Prepared]):
                 self._ready.put(error)
 
     def _batches(self) -> Iterator[Batch[Prepared]]:
-        epoch, first = divmod(self._first_step, self._order.steps)
+        begin, first = divmod(self._first_step, self._order.steps)
+        last = self._last_epoch
         lanes = {
-            lane: _Lane(self._reader, self._order, self._pool, lane, epoch, first)
+            lane: _Lane(self._reader, self._order, self._pool, lane, epochs_of(begin, last), first)
             for group in self._groups
             for lane in group
         }
-        while True:
+        for epoch in epochs_of(begin, last):
             for step in range(first, self._order.steps):
                 parts = []
                 for group in self._groups:
@@ -172,7 +205,12 @@ class Loader(Generic[Prepared]):
                     ]
                     parts.append(self._prepare(np.concatenate([self._empty, *found])))
                 yield Batch(epoch, step, parts)
-            epoch, first = epoch + 1, 0
+            first = 0
+
+
+def epochs_of(first: int, last: int | None) -> Iterable[int]:
+    """Return the epochs from one on, up to the last one, or for ever."""
+    return itertools.count(first) if last is None else range(first, last + 1)
 
 
 class _Lane:
@@ -180,28 +218,30 @@ class _Lane:
 
     def __init__(
         self,
-        reader: UnitReader,
+        reader: UnitCache,
         order: DataOrder,
         pool: ThreadPoolExecutor,
         lane: int,
-        epoch: int,
+        epochs: Iterable[int],
         step: int,
     ) -> None:
         self._reader, self._order, self._pool = reader, order, pool
-        self._windows = self._fetches(lane, epoch, step)
+        self._windows = self._fetches(lane, epochs, step)
         self._next: Future[Array] | None = next(self._windows, None)
         self._rows: Array | None = None
         self._used = 0
 
-    def _fetches(self, lane: int, epoch: int, step: int) -> Iterator[Future[Array]]:
-        """Start fetching a window a time the iterator is asked, from a step on, for ever."""
+    def _fetches(self, lane: int, epochs: Iterable[int], step: int) -> Iterator[Future[Array]]:
+        """Start fetching a window a time the iterator is asked, from a step of the first epoch."""
+        if not self._order.lane_rows(lane):
+            return
         skip = self._order.taken(step, lane)
-        while self._order.lane_rows(lane):
+        for epoch in epochs:
             for window in self._order.windows(epoch, lane):
                 if window.first + window.rows > skip:
                     after = max(0, skip - window.first)
                     yield self._pool.submit(self._fetch, epoch, window, after)
-            epoch, skip = epoch + 1, 0
+            skip = 0
 
     def _fetch(self, epoch: int, window: Window, after: int) -> Array:
         """Return a window's features from its row `after` on, in the order of the batches."""

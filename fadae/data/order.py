@@ -12,14 +12,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
 from fadae.arrays import Int64
-from fadae.data.rows import RowSet, key_of, shuffled
+from fadae.data.rows import key_of, shuffled
 
 SHARD_ROWS = 1024
 CHUNK_ROWS = 64
+
+
+class Rows(Protocol):
+    """A set of rows to order, as `RowSet` and `SequenceSet` are."""
+
+    def counts(self, unit_rows: int) -> tuple[Int64, Int64]:
+        """Return (units, counts): the blocks of so many rows that hold any, and how many."""
+
+    def within(self, start: int, stop: int) -> Int64:
+        """Return the set's rows in [start, stop), rising."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +64,7 @@ class DataOrder:
     """The order of a set of rows for every epoch."""
 
     def __init__(
-        self, rows: RowSet, seed: int, batch_size: int, lanes: int = 16, window_rows: int = 1024
+        self, rows: Rows, seed: int, batch_size: int, lanes: int = 16, window_rows: int = 1024
     ) -> None:
         """Count the rows of each unit once; datasets with fewer shards than lanes use chunks."""
         self.rows, self.seed, self.batch_size, self.lanes = rows, seed, batch_size, lanes

@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from fadae import html
 from fadae.arrays import Array, Float32, Float64
 from fadae.audio import to_pcm
 from fadae.coding import EntropyModel, compress, decompress
@@ -138,6 +139,21 @@ class Codec:
                 f"{paths.run_path(run, 'model.safetensors')} does not fit its config.json: {error}"
             ) from error
         return cls(model, config, device, hashlib.sha256(tensors).hexdigest())
+
+    def _repr_html_(self) -> str:
+        code, dataset = self.code, self.config["dataset"]
+        most = code.size * np.dtype(code.dtype).itemsize
+        about = {
+            "code": f"{'at most ' if code.variable else ''}{code.size} {code.dtype}",
+            "bytes a row": f"{'at most ' if code.variable else ''}{most:,}",
+            f"{'most ' if code.variable else ''}kbps": most * 8 / 1000 / self.hop_seconds,
+            "coefficients a row": self.feature_size,
+            "seconds a row": self.hop_seconds,
+            "rows trained on": dataset.get("train_frames"),
+            "device": str(self.device),
+            "model's SHA-256": self.model_sha256,
+        }
+        return html.fields(f"Codec of model {self.config['model']['name']}", about)
 
     @property
     def feature_size(self) -> int:

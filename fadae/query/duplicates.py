@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 from fadae.arrays import Array
 from fadae.query.recordings import Recording, Recordings
-from fadae.similarity import families_of, overlap_seconds, score
+from fadae.similarity import ends, families_of, overlap_seconds, score
 from fadae.store import FeatureSet
 
 
@@ -36,25 +39,33 @@ class Family:
 
 def families(features: FeatureSet, recordings: Recordings, pairs: Array) -> list[Family]:
     """Return the families of two or more recordings; pairs: see `fadae.similarity.duplicates`."""
-    best: dict[int, tuple[Array, int]] = {}
-    for pair in pairs:
-        for one, other in ((int(pair["a"]), int(pair["b"])), (int(pair["b"]), int(pair["a"]))):
+    heard = ~np.isin(ends(pairs), features.forgotten.silent).any(axis=1)
+    pairs = pairs[heard]
+    best: dict[int, tuple[Array, int]] = {}  # by whose samples they are
+    for pair, (low, high) in zip(pairs, ends(pairs).tolist(), strict=True):
+        for one, other in ((low, high), (high, low)):
             if one not in best or pair["votes"] > best[one][0]["votes"]:
                 best[one] = (pair, other)
     found = []
     for rows in families_of(features, pairs):
-        shown = {row: about for row in rows if (about := recordings.at_row(row)) is not None}
-        members = tuple(_copy(about, shown, best.get(row)) for row, about in shown.items())
-        if len(members) > 1:
-            found.append(Family(members))
+        shown = [about for row in rows if (about := recordings.at_row(row)) is not None]
+        if len(shown) > 1:
+            copies = (_copy(about, shown, best.get(_owner(about))) for about in shown)
+            found.append(Family(tuple(copies)))
     return found
 
 
-def _copy(about: Recording, shown: dict[int, Recording], best: tuple[Array, int] | None) -> Copy:
-    """Return a member with what it shares; one without pairs has, or is, the others' samples."""
-    if best is None:
-        other = next(one for one in shown.values() if one.row != about.row)
-        return Copy(about.id, about.title, about.seconds, about.seconds, 1.0, other.id, True)
+def _owner(about: Recording) -> int:
+    """Return the row of the table whose samples a recording has: its own, or whom it repeats."""
+    return about.row if about.same_as < 0 else about.same_as
+
+
+def _copy(about: Recording, shown: Sequence[Recording], best: tuple[Array, int] | None) -> Copy:
+    """Return a member with what it shares; samples that repeat another's are all of it."""
+    for other in shown:
+        if other.row != about.row and _owner(other) == _owner(about):
+            return Copy(about.id, about.title, about.seconds, about.seconds, 1.0, other.id, True)
+    assert best is not None  # else it would be of no family
     pair, row = best
     return Copy(
         id=about.id,
@@ -62,6 +73,6 @@ def _copy(about: Recording, shown: dict[int, Recording], best: tuple[Array, int]
         seconds=about.seconds,
         overlap_seconds=min(overlap_seconds(pair), about.seconds),
         score=score(pair),
-        shares_with=shown[row].id if row in shown else "",
+        shares_with=next((one.id for one in shown if _owner(one) == row), ""),
         same_samples=False,
     )

@@ -18,9 +18,11 @@ from fadae.store import (
     FrameStore,
     Location,
     PublishedRecordings,
+    Tombstones,
     paths,
     published_plans,
     read_commits,
+    read_tombstones,
 )
 
 FEW = 256  # objects that are looked at one by one
@@ -62,7 +64,7 @@ class Ledger:
 
     decoded: Look
     failed: int
-    unpublished: int
+    unpublished: int  # and not forgotten
     seconds: float  # of audio, of a recording on average, 0 where none was looked at
 
 
@@ -78,20 +80,22 @@ def look_at_ledger(location: Location, store: FrameStore | None, now: float) -> 
     if published and store is not None:
         stale = PublishedRecordings(store).published_keys(sample)
     failed = sum(commit.failure is not None for commit in commits)
-    fresh = sum(paths.recording_key(c.id) not in stale for c in commits if c.decoded)
+    fresh = [c for c in commits if c.decoded and paths.recording_key(c.id) not in stale]
+    forgotten = read_tombstones(location) if fresh else Tombstones()
+    hidden = sum(forgotten.match(c.track.id, c.track.item) for c in fresh)
     scale = found.count / max(1, len(sample))
     seconds = [commit.decoded.seconds for commit in commits if commit.decoded is not None]
-    unpublished = round(fresh * scale) if is_marked or not published else 0
+    new = round(len(fresh) * scale) if is_marked or not published else 0
     if published and not is_marked:  # by an earlier fadae: all commits tell, published or not
-        unpublished = max(0, round(sum(c.decoded is not None for c in commits) * scale) - published)
+        new = max(0, round(sum(c.decoded is not None for c in commits) * scale) - published)
     decoded = Look(
-        published + unpublished,
+        published + new,
         found.is_exact and len(sample) == len(keys),
         found.rate,
         found.last_seconds,
     )
     mean = sum(seconds) / len(seconds) if seconds else 0.0
-    return Ledger(decoded, round(failed * scale), unpublished, mean)
+    return Ledger(decoded, round(failed * scale), max(0, new - round(hidden * scale)), mean)
 
 
 def _commits(location: Location, keys: Iterable[str]) -> list[Commit]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from fadae.arrays import Float64
 from fadae.errors import UsageError, unknown
+from fadae.query.overlay_curves import Overlay, curves, overlay
 from fadae.query.recordings import Recording
+from fadae.query.run_lines import RunTable, run_table
 from fadae.records import MetricsRow, RunConfig, SideScores
 from fadae.store import (
     SCORES,
@@ -66,6 +68,21 @@ class Runs:
         if not self.reconstructions:
             return self.default_run
         return chosen_run(self.location, self.reconstructions)
+
+    def run_table(self, sort: str = "held_out") -> RunTable:
+        """Return the training runs side by side, the best held-out error first.
+
+        sort: one of the keys that `fadae runs --sort` takes; UsageError on another.
+        """
+        return run_table(self.location, sort)
+
+    def curves(self, runs: Sequence[str] | None = None) -> Overlay:
+        """Return the curves of some runs, or of all, and the axes that all of them fit into.
+
+        Points are (step, value), at most 500 a curve. Raises UsageError for a run that is not.
+        """
+        chosen = self.runs if runs is None else runs
+        return overlay({run: curves(self.metrics(run)) for run in chosen})
 
     def codec(self, run: str | None = None) -> Codec:
         """Return a run's codec: mu-law, scaling and network, both ways. Loads torch."""

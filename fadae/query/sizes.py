@@ -19,6 +19,7 @@ _FOLDERS = (
     paths.GENERATIONS,
     paths.REPORTS,
     paths.COMPARISONS,
+    paths.TOMBSTONES,
 )
 
 
@@ -44,6 +45,7 @@ def sizes_of(location: Location, store: FrameStore | None, recordings: int) -> l
         _spread(location, paths.STAGING, recordings),
         _spread(location, paths.SOURCES, recordings),
         *(_store_sizes(store) if store is not None else ()),
+        *([_derived(store)] if store is not None else ()),
         *_run_sizes(location),
         _reconstructions(location),
         *(PartSize(name, _listed(location, name)) for name in _FOLDERS),
@@ -74,6 +76,25 @@ def _store_sizes(store: FrameStore) -> Iterator[PartSize]:
     root = _size(store.location, f"{store.path}/zarr.json")
     released = _size(store.location, paths.RELEASED)
     yield PartSize(rest.name, rest.size_bytes + root + released, rest.exact)
+
+
+def _derived(store: FrameStore) -> PartSize:
+    """Return the size of fingerprints and vectors, beside arrays and in none."""
+    location, blocks = store.location, -(-store.rows // BLOCK_FRAMES)
+    folders = (paths.SEGMENTS, paths.SEGMENT_INDEX, paths.PRINTS)
+    packs = [
+        f"{folder}/{name}"
+        for folder in folders
+        for name in location.names(folder)
+        if name[0].isdecimal()  # `blocks` is a folder
+    ]
+    chosen = range(blocks)[:: -(-blocks // _BLOCKS) or 1]
+    some = packs[:: -(-len(packs) // _BLOCKS) or 1]
+    size = functools.partial(_size, location)
+    singles = sum(location.concurrently(size, map(paths.print_path, chosen)))
+    sampled = sum(location.concurrently(size, some))
+    total = singles * blocks // max(1, len(chosen)) + sampled * len(packs) // max(1, len(some))
+    return PartSize("similarity", total, exact=(len(chosen), len(some)) == (blocks, len(packs)))
 
 
 def _reconstructions(location: Location) -> PartSize:

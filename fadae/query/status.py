@@ -42,7 +42,7 @@ STAGES = ("ingest", "extract", "train", "reconstruct")
 # Which parts of `fadae info`'s sizes are a stage's results.
 _PARTS = {
     "ingest": (paths.STAGING, paths.SOURCES, paths.INGESTS),
-    "extract": ("features", "audio", "recordings", paths.PLANS),
+    "extract": ("features", "audio", "recordings", "similarity", paths.PLANS),
     "train": (paths.RUNS, "checkpoints"),
     "reconstruct": (paths.RECONSTRUCTIONS,),
 }

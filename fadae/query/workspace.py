@@ -8,36 +8,49 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fadae import html
 from fadae.arrays import Float32
-from fadae.audio import from_pcm
-from fadae.errors import NoInputError, UsageError
+from fadae.audio import Tags, from_pcm
+from fadae.errors import NoInputError, UsageError, unknown
+from fadae.licences import UNKNOWN, spdx
+from fadae.query import notebook
+from fadae.query.alike import CorpusMap, Similar, corpus_map, similar
+from fadae.query.duplicates import Family, families
 from fadae.query.history import PublicationLine, history
+from fadae.query.licences import licence_counts
+from fadae.query.notebook import Excerpt
 from fadae.query.recordings import Recording, Recordings, take_inventory
 from fadae.query.runs import ORIGINAL, TRANSFORM, Runs
 from fadae.query.selection import Range, band_range, hop_rows, sample_span
-from fadae.query.similar import CorpusMap, Similar, corpus_map, similar
 from fadae.query.sizes import sizes_of
 from fadae.records import CodeSize, FailureLine
+from fadae.similarity import duplicates
 from fadae.store import (
     FeatureSet,
     FrameStore,
     Location,
     PublishedRecordings,
+    attrs_of,
     code_size,
+    paths,
+    tombstone_names,
 )
 from fadae.summaries import WorkspaceSummary
 from fadae.training import (
     Role,
     RunSplit,
+    Side,
     best_run,
+    every_row,
     roles_of,
     run_config,
     run_summary,
+    sides_of,
     split_of,
     trained_runs,
 )
@@ -46,7 +59,10 @@ from fadae.transform import Transform, mu_law
 if TYPE_CHECKING:  # xarray and torch come in when something asks for a dataset or a codec
     import xarray as xr
 
+    from fadae.data import RowSet
     from fadae.model import Codes
+    from fadae.query.torch_dataset import FrameDataset
+    from fadae.query.torch_rows import What
 
 _MOST_FAILURES = 1000
 _BANDS = ("band_centre_hz", "band_low_hz", "band_high_hz")
@@ -94,6 +110,24 @@ class Workspace(Runs):
         at = "" if self._at is None else f", at={self._at!r}"
         return f"fadae.open({self.location.url!r}{at})"
 
+    def _repr_html_(self) -> str:
+        has_features = self._has_features
+        about: dict[str, object] = {
+            "recordings": len(self.recordings) if has_features else 0,
+            "hours": self.audio_seconds / 3600 if has_features else 0.0,
+            "transform": self.transform.name if has_features else None,
+            "rate (Hz)": self.rate_hz if has_features else None,
+            "coefficients a row": self.transform.size if has_features else None,
+            "seconds a row": self.hop_seconds if has_features else None,
+            "runs": ", ".join(self.runs) or None,
+            "reconstructions": ", ".join(self.reconstructions) or None,
+        }
+        return html.fields(f"Workspace {self.location.url}", about)
+
+    def _first_seconds(self, recording: Recording) -> str:
+        """Return what a notebook shows below what is said of a recording."""
+        return self.show(recording.id)._repr_html_()
+
     def history(self, last: int | None = None) -> list[PublicationLine]:
         """Return the publications that are kept, the newest first; `last`: at most so many."""
         return history(self.location, last)
@@ -103,7 +137,7 @@ class Workspace(Runs):
     @cached_property
     def recordings(self) -> Recordings:
         """All recordings of the features, in the order of their rows."""
-        return Recordings(self._set, self._default_roles)
+        return Recordings(self._set, self._default_roles, self._first_seconds)
 
     def recording(self, recording_id: str) -> Recording:
         """Return a recording by its id; raises UsageError naming near ids."""
@@ -139,10 +173,28 @@ class Workspace(Runs):
 
     def _default_roles(self) -> Sequence[Role] | None:
         """Return the roles that tell which recordings are held out; None where no run is begun."""
+        run = self.split_run
+        return self.roles(run) if run is not None and run in self.runs else None
+
+    @cached_property
+    def split_run(self) -> str | None:
+        """The run whose split is meant where none is named; None where no run is begun."""
         if not self.runs:
             return None
-        run, _ = best_run(self.location, trained_runs(self.location) or self.runs)
-        return self.roles(run) if run in self.runs else None
+        return best_run(self.location, trained_runs(self.location) or self.runs)[0]
+
+    def rows_of(self, side: Side | None, run: str | None = None) -> RowSet:
+        """Return the rows that a run has on a side of its split; None: all that are music.
+
+        Without a name those of the default run, and where there is none, as one with the default
+        options would divide them. Raises UsageError for an unknown run, or one of other features.
+        """
+        if side is None:
+            return every_row(self._set)
+        run = self.split_run if run is None else run
+        if run is not None:
+            self._ensure_run(run)
+        return sides_of(self._set, None if run is None else run_config(self.location, run))[side]
 
     # --- features, by time and band ---
 
@@ -336,6 +388,45 @@ class Workspace(Runs):
         offset = span.start - first * hop
         return hops.reshape(-1)[offset : offset + span.count]
 
+    def tags(self, source: str, *recording_ids: str) -> Tags:
+        """Return what a file is to say of itself that holds a source's sound of recordings."""
+        found = [self.recordings.find(one) for one in recording_ids]
+        licences = list(dict.fromkeys(one.licence for one in found if one.licence))
+        run = "" if source in (ORIGINAL, TRANSFORM) else source
+        return Tags(
+            title=found[0].title if len(found) == 1 else "",
+            creator=", ".join(dict.fromkeys(one.creator for one in found if one.creator)),
+            licence=", ".join(licences),
+            licence_id=", ".join(dict.fromkeys(spdx(one.licence) or UNKNOWN for one in found)),
+            source=", ".join(one.id for one in found),
+            run=run,
+            model_sha256=(run_summary(self.location, run).model_sha256 or "") if run else "",
+        )
+
+    def show(
+        self, recording_id: str, seconds: Range = None, source: str = ORIGINAL, hz: Range = None
+    ) -> Excerpt:
+        """Return a part of a recording that a notebook shows: bands over time, and a player.
+
+        Without seconds the first 10; at most 60, else UsageError: the page itself holds them.
+        """
+        recording = self.recordings.find(recording_id)
+        if seconds is None:
+            seconds = (0.0, notebook.EXCERPT_SECONDS)
+        span = sample_span(seconds, self.rate_hz, recording.samples)
+        shown = span.count / self.rate_hz
+        most = notebook.MOST_SECONDS
+        if shown > most:
+            raise UsageError(f"{shown:.0f} s are too many for a page to hold: at most {most:.0f}")
+        start, stop = span.start / self.rate_hz, (span.start + span.count) / self.rate_hz
+        part = f"{source}, {notebook.clock(start)} to {notebook.clock(stop)}"
+        part = f"{part} of {notebook.clock(recording.seconds)}"
+        peak = self.rasterize(recording_id, seconds).attrs["peak"]
+        picture = self.rasterize(recording_id, seconds, hz, source, peak=peak)
+        samples = self.audio(recording_id, seconds, source, hz)
+        markup = notebook.markup_of(picture, samples, self.rate_hz, part)
+        return Excerpt(recording_id, source, shown, markup)
+
     def _synthesize(self, source: str, start: int, stop: int, hz: Range) -> Float32:
         """Return the hops of rows [start, stop), as the bands that overlap hz sound."""
         c = self._coefficient_rows(source, start, stop + 1)  # a hop is heard from two frames
@@ -367,17 +458,67 @@ class Workspace(Runs):
     def similar(self, recording_id: str, seconds: Range = None, k: int = 10) -> list[Similar]:
         """Return the k recordings with the stretch that sounds most like a part of one, best first.
 
-        See `fadae.query.similar.similar`. The first call makes the vectors of what was published
+        See `fadae.query.alike.similar`. The first call makes the vectors of what was published
         since, and keeps them in the workspace; `fadae similar` does so on a cluster.
         """
         return similar(self._set, self.recordings, recording_id, seconds, k)
 
+    def duplicates(self) -> list[Family]:
+        """Return the families of recordings that are copies or parts of each other.
+
+        As they were found of what is published, else found now; `fadae duplicates` does so on a
+        cluster.
+        """
+        return families(self._set, self.recordings, duplicates(self._set))
+
     def corpus_map(self, most: int = 2000) -> CorpusMap:
         """Return the recordings in the plane, those near to each other that sound alike.
 
-        See `fadae.query.similar.corpus_map`; of more than `most` recordings a sample is shown.
+        See `fadae.query.alike.corpus_map`; of more than `most` recordings a sample is shown.
         """
         return corpus_map(self._set, self.recordings, most)
+
+    # --- for PyTorch ---
+
+    def torch(
+        self,
+        what: What = "features",
+        *,
+        run: str | None = None,
+        split: Literal["train", "holdout", "unseen"] | None = None,
+        seconds: float | None = None,
+        batch_size: int | None = 64,
+        seed: int = 0,
+        rank: int | None = None,
+        world_size: int | None = None,
+    ) -> FrameDataset:
+        """Return an IterableDataset of batches of rows: dicts of tensors, for a `DataLoader`.
+
+        what: "features" [B, C] float32, "audio" [B, H] float32 in [-1, 1], or "codes" [B, N] as a
+        run's reconstructions hold them, with "scale" [B] or "code_bytes" [B] where it has them;
+        beside it "recording", B ids, and "start_seconds" [B]. split: the rows that the run trained
+        on or held out, or neither; see `rows_of`. None: all.
+
+        seconds: stretches of so long, in whole rows, each of one recording: [B, F, C], audio
+        [B, F * H]. The last one of a recording ends in zeros after "length" [B] rows. batch_size
+        None: single items. rank, world_size: else those of torch.distributed. Loads torch.
+
+        Raises UsageError for an unknown run, or one without reconstructions where codes are asked
+        for; NoInputError where there is no such row.
+        """
+        from fadae.query.torch_dataset import frame_dataset
+        from fadae.query.torch_rows import FrameSource, Place
+
+        if split is not None and split not in [*Side]:
+            raise unknown("split", split, [*Side])
+        made = None
+        if what == "codes":
+            run = self.default_reconstruction if run is None else run
+            made = run, attrs_of(self._reconstructed(run))["model_sha256"]
+        source = FrameSource(self.location, self._at, what, *(made or (None, None)))
+        rows = self.rows_of(None if split is None else Side(split), run)
+        place = Place.of(rank, world_size)
+        return frame_dataset(source, rows, seconds, batch_size, seed, place)
 
     # --- generated sound, and all of it in short ---
 
@@ -426,7 +567,9 @@ class Workspace(Runs):
         """
         features = self._set if self._has_features else None
         published = PublishedRecordings(features.store) if features else None
-        held = take_inventory(self.location, published)
+        hidden = len(features.forgotten) if features else 0
+        licences, counted = licence_counts(features) if features else ({}, True)
+        held = take_inventory(self.location, published, hidden)
         config = features.attrs["transform"] if features else None
         failures: list[FailureLine] = [
             {"id": f.id, "class": str(f.failure_class), "reason": f.reason}
@@ -448,7 +591,21 @@ class Workspace(Runs):
             sizes={**sizes, "total": sum(sizes.values())},
             sizes_estimated=[part.name for part in parts if not part.exact],
             failures=failures,
+            licences=licences,
+            licences_estimated=not counted,
+            forgotten=hidden,
+            tombstones=len(tombstone_names(self.location)),
+            learned_forgotten=self.learned_forgotten(),
         )
+
+    def learned_forgotten(self) -> dict[str, int]:
+        """Return the runs that trained on recordings forgotten since, and on how many."""
+        gone = self._set.forgotten.silent.tolist() if self._has_features else []
+        found = {}
+        for run in self.runs if gone else ():
+            roles = self.roles(run)
+            found[run] = sum(roles[row] is Role.TRAINED for row in gone)
+        return {run: count for run, count in found.items() if count}
 
     def _codes(self) -> dict[str, str]:
         """Return what the codes of each run take, in words."""
@@ -465,7 +622,8 @@ class Workspace(Runs):
 
     @cached_property
     def _set(self) -> FeatureSet:
-        return FeatureSet.open(self.location, self._at)
+        has_tombstones = self._below is None or paths.TOMBSTONES in self._below
+        return FeatureSet.open(self.location, self._at, has_tombstones=has_tombstones)
 
     def _open_lazily(self, store: FrameStore) -> xr.Dataset:
         import xarray as xr

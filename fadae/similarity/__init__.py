@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING
 from fadae._lazy import lazily
 
 if TYPE_CHECKING:
-    from fadae.similarity.families import duplicates, families_of, known_families
+    from fadae.similarity.erasing import erase_derived
+    from fadae.similarity.families import duplicates, ends, families_of, known_families
     from fadae.similarity.index import GROUP_PACKS, indexed_groups, indexed_hits, make_indexes
-    from fadae.similarity.join import overlap_seconds, score
+    from fadae.similarity.join import PRINTS, overlap_seconds, score
     from fadae.similarity.packs import make_packs, missing_packs, packs_of
     from fadae.similarity.prints import write_prints
     from fadae.similarity.segments import SEGMENTS, best_of, every_pack, nearest
@@ -16,14 +17,15 @@ else:
     __getattr__ = lazily(
         __name__,
         {
-            "fadae.similarity.families": ["duplicates", "families_of", "known_families"],
+            "fadae.similarity.erasing": ["erase_derived"],
+            "fadae.similarity.families": ["duplicates", "ends", "families_of", "known_families"],
             "fadae.similarity.index": [
                 "GROUP_PACKS",
                 "indexed_groups",
                 "indexed_hits",
                 "make_indexes",
             ],
-            "fadae.similarity.join": ["overlap_seconds", "score"],
+            "fadae.similarity.join": ["PRINTS", "overlap_seconds", "score"],
             "fadae.similarity.packs": ["make_packs", "missing_packs", "packs_of"],
             "fadae.similarity.prints": ["write_prints"],
             "fadae.similarity.segments": ["SEGMENTS", "best_of", "every_pack", "nearest"],
@@ -33,10 +35,13 @@ else:
 
 __all__ = [
     "GROUP_PACKS",
+    "PRINTS",
     "SEGMENTS",
     "SEGMENT_ROWS",
     "best_of",
     "duplicates",
+    "ends",
+    "erase_derived",
     "every_pack",
     "families_of",
     "indexed_groups",

@@ -70,7 +70,7 @@ def families_of(features: FeatureSet, pairs: Array) -> list[list[int]]:
     table = features.recordings
     same_as = table.same_as.astype(np.int64)
     (repeats,) = np.nonzero(same_as != NO_RECORDING)
-    links = np.concatenate([np.stack([repeats, same_as[repeats]], 1), _ends(pairs)])
+    links = np.concatenate([np.stack([repeats, same_as[repeats]], 1), ends(pairs)])
     ids = table.id
     families = [
         sorted(members, key=lambda row: (row != first, row))
@@ -80,7 +80,8 @@ def families_of(features: FeatureSet, pairs: Array) -> list[list[int]]:
     return sorted(families)
 
 
-def _ends(pairs: Array) -> Int64:
+def ends(pairs: Array) -> Int64:
+    """Return the two recordings of each pair, [n, 2]."""
     return np.stack([pairs["a"], pairs["b"]], axis=1).astype(np.int64)
 
 

@@ -70,12 +70,17 @@ def make_index(task: IndexTask) -> int:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "index"
         index.save(str(path))
-        task.location.write_bytes(f"{paths.SEGMENT_INDEX}/{_name(task.group)}", path.read_bytes())
+        task.location.write_bytes(index_path(task.group), path.read_bytes())
     return len(index)
 
 
 def _name(group: int) -> str:
     return f"{group:05d}"
+
+
+def index_path(group: int) -> str:
+    """Return where a group's index lies."""
+    return f"{paths.SEGMENT_INDEX}/{_name(group)}"
 
 
 def _index() -> Any:
@@ -117,7 +122,7 @@ def indexed_hits(
 
 def _asked(features: FeatureSet, vector: Float32, group: int, wanted: int) -> Array:
     """Return the nearest stretches of a group, their recordings left open."""
-    index, path = _index(), f"{paths.SEGMENT_INDEX}/{_name(group)}"
+    index, path = _index(), index_path(group)
     try:
         index.view(features.store.location.full(path))
     except RuntimeError as error:

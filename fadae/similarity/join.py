@@ -22,7 +22,7 @@ from fadae.similarity.prints import (
     mixed,
     prints_kept,
 )
-from fadae.store import FeatureSet, Location, Mapper, map_serially, paths
+from fadae.store import FeatureSet, Location, Mapper, OvertakenError, map_serially, paths
 
 SLICES = 64
 PRINTS = Derived(paths.PRINTS, Layout(PRINT, SLICES), prints_kept, paths.print_path)
@@ -112,10 +112,14 @@ def _joined(task: JoinTask) -> Array:
 
 def add_slices(task: JoinTask) -> Array:
     """Return the pairs of one range that share enough, from all parts. A unit of work."""
-    parts = task.location.concurrently(
-        lambda part: read_range(task.location, _PAIRS, part, task.first, task.stop), task.parts
+    location = task.location
+    parts = location.concurrently(
+        lambda part: read_range(location, _PAIRS, part, task.first, task.stop), task.parts
     )
-    return best_offsets(counted(np.concatenate([np.empty(0, PAIR), *parts])))
+    try:
+        return best_offsets(counted(np.concatenate([np.empty(0, PAIR), *parts])))
+    except FileNotFoundError as error:
+        raise OvertakenError("another process looked for copies and has ended; again") from error
 
 
 def pairs_of(prints: Array) -> Array:

@@ -177,8 +177,10 @@ def _versions(location: Location, kind: Derived, pack: int) -> list[str]:
 
 def missing_packs(features: FeatureSet, kind: Derived) -> list[tuple[int, int]]:
     """Return (pack, blocks) of those that are not kept yet."""
-    there = set(features.store.location.names(kind.folder))
-    wanted = enumerate(packs_of(features.rows))
+    location, wanted = features.store.location, enumerate(packs_of(features.rows))
+    if location.is_http:  # which lists nothing
+        return [one for one in wanted if not location.exists(kind.path(*one))]
+    there = set(location.names(kind.folder))
     return [one for one in wanted if kind.path(*one).rpartition("/")[2] not in there]
 
 

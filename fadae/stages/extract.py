@@ -35,17 +35,20 @@ from fadae.store import (
     Part,
     Plan,
     PublishedRecordings,
+    Tombstones,
     create_plan,
     feature_attrs,
     feature_specs,
     forget_marks,
     heard_span,
+    keep_forgotten,
     keep_root,
     map_serially,
     publish,
     publish_listing,
     published_plans,
     read_ledger,
+    read_tombstones,
     release_staging,
     restore_lost_root,
     samples_of,
@@ -93,21 +96,24 @@ def extract(
         )
     transform = preset_transform(preset, sample_rate_hz)
     written, stale = 0, list[str]()
+    tombstones = read_tombstones(location)
     while True:
         store = restore_lost_root(location)
         if store is not None:
             made = FeatureSet(store).attrs
             _ensure_asked(FEATURES, made["transform"], made["dtype"], transform, dtype)
         plan = Plan.read(location, published_plans(store))
-        if plan is None and not _plan(location, store, transform, dtype, mapper, stale):
+        if plan is None and not _plan(location, store, transform, dtype, mapper, stale, tombstones):
             break
         if plan is not None:
+            plan = plan.without(store, tombstones)
             what, header = "the unfinished plan of this workspace", plan.header
             _ensure_asked(what, header.transform, header.dtype, transform, dtype)
             written += fill(plan, mapper)
             publish(plan)
     if store is not None:
         keep_root(store)  # a driver may have been killed before it did
+        keep_forgotten(store)
         _settle(store, stale, keep_staging, mapper)
         publish_listing(location)
     return _summary(location, store, written)
@@ -160,10 +166,21 @@ def extract_shard(task: BlockTask) -> bool:
     except NoInputError:
         if store.has_block(task.block, task.plan):  # by another driver, which let the PCM go
             return False
+        _ensure_none_erased(task)
         raise
     write_prints(task.location, task.block, rows, transform.sample_rate_hz)
     store.write_block(task.block, rows, under=task.plan)
     return True
+
+
+def _ensure_none_erased(task: BlockTask) -> None:
+    """Raise TransientError where a recording of a block was erased since it was planned."""
+    erased = read_tombstones(task.location).erasing
+    for part in task.parts:
+        if erased.match(part.recording_id, part.recording_id.partition("/")[0]):
+            raise TransientError(
+                f"{part.recording_id} was erased meanwhile; run the same command again"
+            )
 
 
 def _plan(
@@ -173,13 +190,16 @@ def _plan(
     dtype: str,
     mapper: Mapper,
     stale: list[str],
+    tombstones: Tombstones,
 ) -> bool:
     """Plan what was ingested since; return whether there is anything new.
 
     `stale` becomes the keys of what is published and has a mark.
     """
-    published = PublishedRecordings(store) if store is not None else None
-    with LedgerRuns() as runs:
+    published = None
+    if store is not None:
+        published = PublishedRecordings(store, FeatureSet(store).forgotten)
+    with LedgerRuns(tombstones) as runs:
         stale[:] = read_ledger(location, published, mapper, into=runs)
         if runs.recordings:
             create_plan(

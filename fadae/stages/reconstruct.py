@@ -70,6 +70,9 @@ class ReconstructTask:
     token: str
     spans: tuple[Span, ...]
     prepared: tuple[float, ...] | None = None  # of each span's recording, where the model prepares
+    silent: tuple[
+        tuple[int, int], ...
+    ] = ()  # rows [start, stop) that are forgotten: left as padding
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +158,7 @@ def reconstruct_shard(task: ReconstructTask) -> bool:
     path = reconstruction_path(task.run)
     if FrameStore.open(task.location, path).has_block(task.block, task.token):
         return False
-    features = FeatureSet.open(task.location)
+    features = FeatureSet.open(task.location, has_tombstones=False)  # the driver has looked
     transform = features.transform
     start, last = task.block * BLOCK_FRAMES, task.spans[-1]
     end = last.frame_start + last.frame_count
@@ -163,12 +166,18 @@ def reconstruct_shard(task: ReconstructTask) -> bool:
     # The last hop is heard from its own frame and the next one, which may be the next block's.
     c = features.read("features", start, min(stop + 1, end))
     inside = _inside(task.spans, start, stop, transform.hop_samples)
+    silent = [slice(max(a - start, 0), max(b - start, 0)) for a, b in task.silent]
+    for part in silent:
+        c[part], inside[part] = 0, False
     codec = loaded_codec(task.location, task.run, task.model_sha256, task.device)
     prepared = None if task.prepared is None else _by_frame(task, start, len(c))
     rows = resynthesize(codec, transform, c, inside, prepared)
     # Looked at again: a driver of a newer model may have begun this store anew meanwhile.
     store = FrameStore.open(task.location, path)
     _ensure_same_model(store, task.model_sha256)
+    for name, values in rows.items():
+        for part in silent:
+            values[part] = store.array(name).fill_value
     block = {name: _padded(values, store.array(name).fill_value) for name, values in rows.items()}
     store.write_block(task.block, block, under=task.token)
     return True
@@ -179,7 +188,7 @@ def prepare_recordings(task: PrepareTask) -> list[tuple[int, float]]:
     from fadae.model import PREPARED_FRAMES
     from fadae.stages.resynthesis import loaded_codec
 
-    features = FeatureSet.open(task.location)
+    features = FeatureSet.open(task.location, has_tombstones=False)
     codec = loaded_codec(task.location, task.run, task.model_sha256, task.device)
     return [
         (
@@ -209,7 +218,9 @@ def _prepare(
     known, table = store.recording_rows, features.recordings
     values = np.full(len(table), np.nan)
     values[:known] = store.read(PREPARED)
-    new = np.flatnonzero(table.canonical & (table.frame_count > 0))
+    wanted = table.canonical & (table.frame_count > 0)
+    wanted[features.forgotten.silent] = False
+    new = np.flatnonzero(wanted)
     new = new[new >= known]
     parts = np.array_split(new, -(-len(new) // _PREPARED_AT_A_TIME)) if len(new) else []
     tasks = (
@@ -352,18 +363,26 @@ def _tasks(
     own = own[np.argsort(table.frame_start[own], kind="stable")]
     starts = table.frame_start[own]
     stops = starts + table.frame_count[own]
-    digests = table.column("pcm_sha256")
+    digests, gone = table.column("pcm_sha256"), set(features.forgotten.silent.tolist())
     for block in blocks:
         first = int(np.searchsorted(stops, block * BLOCK_FRAMES, side="right"))
         last = int(np.searchsorted(starts, (block + 1) * BLOCK_FRAMES, side="left"))
         spans = tuple(_span(features, row) for row in own[first:last].tolist())
         content = [model_sha256, features.transform.config_sha256]
         content += [f"{digests[span.recording]} {span}" for span in spans]
+        silent = tuple(
+            (span.frame_start, span.frame_start + span.frame_count)
+            for span in spans
+            if span.recording in gone
+        )
+        content += [f"silent {one}" for one in silent]
         token = sha256_hex(canonical_json(content))[:32]
         numbers = None
         if prepared is not None:
             numbers = tuple(float(prepared[span.recording]) for span in spans)
-        yield ReconstructTask(location, run, model_sha256, device, block, token, spans, numbers)
+        yield ReconstructTask(
+            location, run, model_sha256, device, block, token, spans, numbers, silent
+        )
 
 
 def _publish(run: str, store: FrameStore, features: FeatureSet, model_sha256: str) -> FrameStore:

@@ -74,6 +74,7 @@ def _code_totals(store: FrameStore, features: FeatureSet) -> dict[str, float]:
     for number in range(blocks_of(store.rows), blocks_of(features.rows)):
         start = number * BLOCK_FRAMES
         coded = features.read("frame_recording", start, start + BLOCK_FRAMES) >= 0
+        coded &= ~features.forgotten.silenced(start, start + len(coded))
         taken += float(store.read_block(CODE_BYTES, number)[: len(coded)][coded].sum())
         frames += float(np.count_nonzero(coded))
     return {CODE_BYTES: taken, CODED_FRAMES: frames}

@@ -26,7 +26,16 @@ from fadae.errors import NoInputError, TransientError, UsageError
 from fadae.records import sha256_hex
 from fadae.stages.extract import extract
 from fadae.stages.ingest import Listing, ingest
-from fadae.store import FEATURES, FrameStore, Location, Mapper, PublishedRecordings, paths
+from fadae.store import (
+    FEATURES,
+    FrameStore,
+    Location,
+    Mapper,
+    PublishedRecordings,
+    lines_of,
+    paths,
+    read_tombstones,
+)
 from fadae.summaries import IngestSummary, WatchSummary
 
 log = logging.getLogger("fadae.watch")
@@ -215,6 +224,9 @@ class Watch:
 
         names: of all files, and whether each that is ready had another version before.
         """
+        wanted = self._wanted([name for name, is_changed in names if is_changed is not None])
+        left_out = len(ready) - len(wanted)
+        names = [one for one in names if one[0] in wanted]
         fresh = [name for name, is_changed in names if is_changed is False]
         changed = [name for name, is_changed in names if is_changed]
         # One that could not be decoded may be whole now; one that was stays as it was.
@@ -237,9 +249,18 @@ class Watch:
             ok=total.ok + is_done * taken["ok"],
             quarantined=total.quarantined + is_done * taken["quarantined"],
             changed=total.changed + is_done * len(changed),
+            left_out=total.left_out + is_done * left_out,
         )
         if taken["ok"]:
             self._publish()
+
+    def _wanted(self, names: Sequence[str]) -> set[str]:
+        """Return which files are neither forgotten nor excluded, of some that are whole."""
+        item = self.config.source.item
+        some = read_tombstones(self.location), lines_of(self.config.settings.exclude, "excluded")
+        return {
+            name for name in names if not any(one.match(f"{item}/{name}", item) for one in some)
+        }
 
     def _ingest(self, names: Sequence[str], settings: Settings) -> Counter[str]:
         """Ingest some files; return how many are there, quarantined, and failed in passing."""
@@ -307,5 +328,5 @@ def _batches(names: Sequence[str]) -> Iterator[tuple[str, ...]]:
 def _told(summary: WatchSummary) -> str:
     return (
         f"{summary.looks} looks, {summary.ok} files taken, {summary.quarantined} quarantined, "
-        f"{summary.failed} failed for a passing reason"
+        f"{summary.failed} failed for a passing reason, {summary.left_out} passed over"
     )

@@ -6,6 +6,7 @@ from fadae._lazy import lazily
 
 if TYPE_CHECKING:
     from fadae.store import generations, paths, verify
+    from fadae.store.erasure import Erased, erase
     from fadae.store.features import (
         NO_RECORDING,
         NO_SAMPLE,
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
         feature_specs,
         spread,
     )
+    from fadae.store.forgotten import Forgotten, keep_forgotten
     from fadae.store.frames import DamagedError, FrameStore, OvertakenError
     from fadae.store.history import (
         Publication,
@@ -56,7 +58,7 @@ if TYPE_CHECKING:
         reconstruction_specs,
         side_scores,
     )
-    from fadae.store.recording_index import index_attrs
+    from fadae.store.recording_index import index_attrs, token_of
     from fadae.store.release import release_published, release_staging
     from fadae.store.root_checks import restore_lost_root
     from fadae.store.samples import heard_span, samples_of
@@ -72,11 +74,21 @@ if TYPE_CHECKING:
         read_ledger,
         write_commit,
     )
+    from fadae.store.tombstones import (
+        Tombstone,
+        Tombstones,
+        lines_of,
+        read_tombstones,
+        storable,
+        tombstone_names,
+        write_tombstones,
+    )
 else:
     __getattr__ = lazily(
         __name__,
         {
             "fadae.store": ["generations", "paths", "verify"],
+            "fadae.store.erasure": ["Erased", "erase"],
             "fadae.store.features": [
                 "FeatureSet",
                 "NO_RECORDING",
@@ -85,6 +97,16 @@ else:
                 "feature_attrs",
                 "feature_specs",
                 "spread",
+            ],
+            "fadae.store.forgotten": ["Forgotten", "keep_forgotten"],
+            "fadae.store.tombstones": [
+                "Tombstone",
+                "Tombstones",
+                "lines_of",
+                "read_tombstones",
+                "storable",
+                "tombstone_names",
+                "write_tombstones",
             ],
             "fadae.store.frames": ["DamagedError", "FrameStore", "OvertakenError"],
             "fadae.store.layout": ["BLOCK_FRAMES", "CHUNK_FRAMES"],
@@ -113,7 +135,7 @@ else:
             "fadae.store.root_checks": ["restore_lost_root"],
             "fadae.store.publication": ["publish", "published_plans"],
             "fadae.store.published": ["PublishedRecordings"],
-            "fadae.store.recording_index": ["index_attrs"],
+            "fadae.store.recording_index": ["index_attrs", "token_of"],
             "fadae.store.reconstruction": [
                 "CODE_BYTES",
                 "CODED_FRAMES",
@@ -165,7 +187,9 @@ __all__ = [
     "SUMS",
     "BlockTask",
     "DamagedError",
+    "Erased",
     "FeatureSet",
+    "Forgotten",
     "FrameStore",
     "LedgerRuns",
     "Location",
@@ -176,9 +200,12 @@ __all__ = [
     "Publication",
     "PublishedRecordings",
     "RecordingRow",
+    "Tombstone",
+    "Tombstones",
     "attrs_of",
     "code_size",
     "create_plan",
+    "erase",
     "feature_attrs",
     "feature_specs",
     "features_sha256",
@@ -189,8 +216,10 @@ __all__ = [
     "history_path",
     "improve_commit",
     "index_attrs",
+    "keep_forgotten",
     "keep_root",
     "ledger_pages",
+    "lines_of",
     "map_serially",
     "number_at",
     "open_publication",
@@ -206,6 +235,7 @@ __all__ = [
     "read_commit",
     "read_commits",
     "read_ledger",
+    "read_tombstones",
     "reconstruction_attrs",
     "reconstruction_path",
     "reconstruction_specs",
@@ -216,7 +246,11 @@ __all__ = [
     "side_scores",
     "source_path",
     "spread",
+    "storable",
     "superseded",
+    "token_of",
+    "tombstone_names",
     "verify",
     "write_commit",
+    "write_tombstones",
 ]

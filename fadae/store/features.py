@@ -11,6 +11,7 @@ from fadae._version import __version__
 from fadae.arrays import Array
 from fadae.errors import NoInputError, StorageError
 from fadae.records import FeatureAttrs, TransformConfig
+from fadae.store.forgotten import NOTHING, Forgotten, forgotten_in
 from fadae.store.frames import FrameStore
 from fadae.store.layout import ArraySpec, fixed_array, frame_array, recording_array
 from fadae.store.location import Location
@@ -216,13 +217,16 @@ def spread(count: int, most: int) -> list[slice]:
 class FeatureSet:
     """features.zarr as published when it was opened."""
 
-    def __init__(self, store: FrameStore) -> None:
-        """Take the opened group; use `open`."""
+    def __init__(self, store: FrameStore, *, has_tombstones: bool = True) -> None:
+        """Take the opened group, and whether tombstones are to be looked for; use `open`."""
         self.store = store
         self.recordings = RecordingTable(store)
+        self._has_tombstones = has_tombstones
 
     @classmethod
-    def open(cls, location: Location, at: int | str | None = None) -> Self:
+    def open(
+        cls, location: Location, at: int | str | None = None, *, has_tombstones: bool = True
+    ) -> Self:
         """Return the features published now; raises NoInputError where there are none.
 
         at: those of an earlier publication, by its number or a date: see `number_at`.
@@ -230,12 +234,13 @@ class FeatureSet:
         if at is not None:
             from fadae.store.history import number_at, open_publication
 
-            return cls(open_publication(location, number_at(location, at)))
+            kept = open_publication(location, number_at(location, at))
+            return cls(kept, has_tombstones=has_tombstones)
         store = FrameStore.find(location, FEATURES)
         if store is None or store.rows == 0:
             location.ensure_workspace()
             raise NoInputError(f"{location.url} holds no features; run `fadae extract` first")
-        return cls(store)
+        return cls(store, has_tombstones=has_tombstones)
 
     @property
     def rows(self) -> int:
@@ -254,19 +259,27 @@ class FeatureSet:
 
         return transform_from_config(self.attrs["transform"])
 
+    @cached_property
+    def forgotten(self) -> Forgotten:
+        """What of this is to be forgotten: nobody lists, draws, shows or hands it on."""
+        return forgotten_in(self.store) if self._has_tombstones else NOTHING
+
     @property
     def frames(self) -> int:
-        """Frames of music: padding excluded, recordings with the same PCM counted once."""
+        """Frames of music: padding and what is forgotten left out, equal PCM counted once."""
+        forgotten = int(self.forgotten.counts.sum())
         if (index := index_attrs(self.store.attrs, len(self.recordings))) is not None:
-            return index["frames"]
-        return int(self.recordings.frame_count[self.recordings.canonical].sum())
+            return index["frames"] - forgotten
+        return int(self.recordings.frame_count[self.recordings.canonical].sum()) - forgotten
 
     @property
     def audio_seconds(self) -> float:
-        """Duration of all recordings, those with the same PCM counted once."""
+        """Duration of all recordings not forgotten, those with the same PCM counted once."""
+        rate_hz = self.attrs["transform"]["sample_rate_hz"]
+        forgotten = int(self.forgotten.samples.sum()) / rate_hz
         if (index := index_attrs(self.store.attrs, len(self.recordings))) is not None:
-            return index["samples"] / self.attrs["transform"]["sample_rate_hz"]
-        return float(self.recordings.seconds[self.recordings.canonical].sum())
+            return index["samples"] / rate_hz - forgotten
+        return float(self.recordings.seconds[self.recordings.canonical].sum()) - forgotten
 
     def read(self, name: str, start: int = 0, stop: int | None = None) -> Array:
         """Return rows [start, stop) of an array as stored: "features", "audio" (int16) ...

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Self, TypedDict
 
@@ -32,6 +32,8 @@ from fadae.store.layout import (
 )
 from fadae.store.location import Location
 from fadae.store.zarr_internals import (
+    blanked_object,
+    filled_object,
     first_object,
     group_of,
     merged_object,
@@ -314,6 +316,47 @@ class FrameStore:
         array, index = self.array(name), start // RECORDINGS_PER_CHUNK
         data = merged_object(array, index, None, start, _column(array, values))
         self.location.replace(self._object_path(name, index), data, version)
+
+    def fill_recordings(self, names: Iterable[str], rows: Sequence[int]) -> None:
+        """Put fill values in place of single rows of some recording arrays."""
+        by_object: dict[int, list[int]] = {}
+        for row in rows:
+            by_object.setdefault(row // RECORDINGS_PER_CHUNK, []).append(row)
+        for name in names:
+            for index, its in by_object.items():
+                array, own = self.array(name), np.array(its)
+                self._change(
+                    self._object_path(name, index),
+                    lambda stored: filled_object(array, index, stored, own),  # noqa: B023 - at once
+                )
+
+    def fill_block(self, block: int, spans: Iterable[tuple[int, int]]) -> None:
+        """Put fill values in place of rows [start, stop) within a block, of every frame array.
+
+        All other rows keep their bytes. Blocks and arrays that are not there stay so.
+        """
+        its = list(spans)
+        for name in self.frame_names:
+            array = self.array(name)
+            self._change(
+                self.block_path(name, block),
+                lambda stored: blanked_object(array, block, stored, its),  # noqa: B023 - at once
+            )
+
+    def _change(self, path: str, change: Callable[[bytes], bytes]) -> None:
+        """Replace an object, unless it is absent, by what a function makes of it."""
+        while True:
+            stored, version = self._stored(path)
+            if stored is None:
+                return
+            try:
+                data = change(stored)
+            except (ValueError, RuntimeError, IndexError) as error:
+                raise DamagedError(
+                    f"{path} is damaged ({error}); run `fadae verify --repair`"
+                ) from error
+            if data == stored or self.location.replace(path, data, version):
+                return
 
     def _merge(self, name: str, start: int, values: Sequence[Any] | Array) -> None:
         """Write some rows of one object of a recording array."""

@@ -61,6 +61,7 @@ class RecordingRow:
 
 
 COLUMNS = tuple(field.name for field in dataclasses.fields(RecordingRow))
+ERASED_COLUMNS = ("title", "creator", "licence", "url", "sha1")  # empty of what is erased
 
 
 def _checked(data: bytes) -> bytes:

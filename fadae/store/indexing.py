@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from fadae.records import canonical_json, sha256_hex
 from fadae.store.checks import Problem
 from fadae.store.features import NO_RECORDING
-from fadae.store.frames import DamagedError, FrameStore
-from fadae.store.history import replace_attrs
+from fadae.store.frames import DamagedError, FrameStore, OvertakenError
+from fadae.store.history import history_path, keep_root, publication_number, replace_attrs
 from fadae.store.index_objects import (
     ENTRY,
+    ERASED_COLUMNS,
     ROWS_PER_PACK,
     Entries,
     RecordingRow,
@@ -47,6 +49,7 @@ from fadae.store.recording_index import (
     pack_path,
     read_object,
     table_path,
+    token_of,
 )
 
 # Tables are merged so that few are left: up to 16384 recordings always, else while a table is not
@@ -98,6 +101,69 @@ def _named(attrs: IndexAttrs | None) -> Iterator[str]:
             yield from (pack_path(kind, pack, token) for kind in (ROWS, TEXT))
         for table in attrs["tables"]:
             yield from (table_path(kind, table["token"]) for kind in (IDS, SAMPLES))
+
+
+def erase_from_index(store: FrameStore, erased: Iterable[int]) -> FrameStore:
+    """Take what the columns hold no more of some rows out of the index; return what is published.
+
+    A pack that tells more than its columns is written under another token, and the root names it:
+    who has opened the store before finds the old one gone, and goes by the columns.
+    """
+    by_pack: dict[int, set[int]] = {}
+    for row in erased:
+        by_pack.setdefault(row // ROWS_PER_PACK, set()).add(row % ROWS_PER_PACK)
+    while True:
+        attrs = index_attrs(store.attrs, store.recording_rows)
+        if attrs is None:
+            return store
+        packs, columns = list(attrs["packs"]), RecordingColumns(store)
+        for pack, rows in by_pack.items():
+            if pack < len(packs) and _tells(store, pack, packs[pack], rows):
+                told = sha256_hex(canonical_json(sorted(rows)))
+                packs[pack] = f"{token_of(packs[pack])}x{told[:16]}"
+                right = columns.pack(pack)
+                for kind, data in ((ROWS, encoded_rows(right)), (TEXT, encoded_text(right))):
+                    store.location.write_bytes(pack_path(kind, pack, packs[pack]), data)
+        try:
+            if packs != attrs["packs"]:
+                store.location.delete(history_path(publication_number(store)))
+                index: IndexAttrs = {**attrs, "packs": packs}
+                store = store.publish(store.rows, store.recording_rows, {"index": index})
+        except OvertakenError:
+            store = FrameStore.open(store.location, FEATURES)
+            continue
+        keep_root(store)
+        store.location.delete_many(_told_before(store, by_pack))
+        return store
+
+
+def _tells(store: FrameStore, pack: int, token: str, erased: Iterable[int]) -> bool:
+    """Return whether a pack of rows tells anything of what is erased; damaged, it may."""
+    path = pack_path(ROWS, pack, token)
+    try:
+        rows = decoded_pack(read_object(store.location, path), path)
+    except (SupersededError, DamagedError):
+        return True
+    told = (rows[row] for row in erased if row < len(rows))
+    return any(getattr(row, name) for row in told for name in ERASED_COLUMNS)
+
+
+def _told_before(store: FrameStore, by_pack: Mapping[int, set[int]]) -> list[str]:
+    """Return the packs that the root does not name, of old or being made, and tell what is erased.
+
+    A driver that makes one publishes nothing: the root is another. It makes it again.
+    """
+    named = set(_named(index_attrs(store.attrs, store.recording_rows)))
+    found = list[str]()
+    for name in store.location.names(INDEX):
+        kind, _, rest = name.partition("-")
+        pack, _, token = rest.partition("-")
+        if kind not in (ROWS, TEXT) or int(pack) not in by_pack or f"{INDEX}/{name}" in named:
+            continue
+        if _tells(store, int(pack), token, by_pack[int(pack)]):
+            found.append(f"{INDEX}/{name}")
+    # The rows of a pack tell of its text: they go last.
+    return sorted(found, key=lambda path: f"/{ROWS}-" in path)
 
 
 @dataclass

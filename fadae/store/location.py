@@ -1,8 +1,9 @@
 """A workspace's URL prefix on a shared filesystem, and the few verbs its objects need.
 
-Local folders and s3:// are the two kinds that many processes share; memory:// serves inside one
-process; https:// and http:// are read only. Only the URL travels between processes: storage
-options stay where they were given, and workers take theirs from the environment.
+Many processes share local folders and buckets (s3://, gs://, az:// ...: `fadae.buckets`);
+memory:// serves inside one process; https:// and http:// are read only. Only the URL travels
+between processes: storage options stay where they were given, and workers take theirs from the
+environment.
 """
 
 from __future__ import annotations
@@ -31,24 +32,12 @@ import zarr.storage
 from fsspec.core import has_magic
 from fsspec.utils import get_protocol
 
+from fadae.buckets import Bucket, bucket_of, digest, ignored_condition
 from fadae.errors import NoInputError, UsageError
 from fadae.store import conditional
 from fadae.store.http import HttpFiles, split_credentials
 from fadae.store.remote_zarr import HttpStore, RetryingStore, local_errors, retry_async
 
-# One range request an object spares the HEAD before every whole-object GET; time-outs bound a
-# stalled connection, which by default hangs for 400 s. Retrying is `patiently`'s: botocore's own
-# five attempts below it would only multiply the waits.
-S3_OPTIONS: Mapping[str, object] = {
-    "max_concurrency": 1,
-    "use_listings_cache": False,
-    "config_kwargs": {
-        "connect_timeout": 5,
-        "read_timeout": 15,
-        "max_pool_connections": 32,
-        "retries": {"mode": "legacy", "max_attempts": 1},
-    },
-}
 # fsspec's verbs, as errors and the log tell them.
 _TOLD = {
     "cat_file": "read",
@@ -64,7 +53,7 @@ LOCK = f"{PARTIAL}lock"  # of a folder, held while an object is compared and rep
 _RANGE_BYTES = 2**24
 _THREADS = 16
 _REMOVED_AT_ONCE = 1000
-_conditional = set[str]()  # URLs of stores that were found to keep to conditions
+_conditional = dict[str, bool]()  # by the URL of a store: whether it keeps to conditions
 
 T = TypeVar("T")
 Value = TypeVar("Value")
@@ -157,10 +146,9 @@ class Location:
     def _fs(self) -> Any:
         if self.is_http:
             return self._http
-        try:
-            return fsspec.filesystem(self.protocol, **self._filesystem_options)
-        except (ValueError, ImportError) as error:
-            raise UsageError(f"cannot use workspace {self.url}: {error}") from error
+        if not (self.is_local or self.is_in_process):
+            return self._bucket.opened(self.url, self._options)
+        return fsspec.filesystem(self.protocol, **self._options)
 
     @cached_property
     def _http(self) -> HttpFiles:
@@ -170,11 +158,9 @@ class Location:
         given: Any = self._options.get("headers", {})
         return HttpFiles(self.url, {**given, **self._login})
 
-    @property
-    def _filesystem_options(self) -> dict[str, object]:
-        if self._is_s3:
-            return {**S3_OPTIONS, **self._options}
-        return self._options
+    @cached_property
+    def _bucket(self) -> Bucket:
+        return bucket_of(self.protocol)
 
     def _call(
         self, verb: str, path: str, *arguments: Any, size_bytes: int = 0, **options: Any
@@ -193,7 +179,12 @@ class Location:
 
     def _wait(self, call: Callable[[], Awaitable[T]], what: str, size_bytes: int = 0) -> T:
         answer: T = fsspec.asyn.sync(
-            self._fs.loop, retry_async, call, what=f"{self.url}: {what}", size_bytes=size_bytes
+            self._fs.loop,
+            retry_async,
+            call,
+            self._bucket,
+            what=f"{self.url}: {what}",
+            size_bytes=size_bytes,
         )
         return answer
 
@@ -283,8 +274,8 @@ class Location:
             with self.writing(path) as file:
                 file.write(data)
             return
-        told = self._is_s3 and content_type
-        options = {"ContentType": content_type} if told else {}
+        is_told = content_type and not self.is_in_process
+        options = self._bucket.typed(content_type) if content_type and is_told else {}
         self._call("pipe_file", path, bytes(data), size_bytes=len(data), **options)
 
     @contextlib.contextmanager
@@ -332,29 +323,7 @@ class Location:
         if self.is_local:
             with self.errors(f"create {path}"):
                 return self._link_exclusive(path, data)
-        full = self.full(path)
-        if not self._fs.async_impl:
-            with conditional.locked(None):
-                if self._fs.exists(full):
-                    return False
-                self._fs.pipe_file(full, data)
-                return True
-
-        async def create() -> bool:
-            try:
-                await self._fs._pipe_file(full, data, mode="create")
-            except FileExistsError:
-                return False
-            except PermissionError:
-                raise
-            except OSError:
-                # SeaweedFS answers a lost race with a plain error (errno 22): look who won.
-                if await self._fs._exists(full):
-                    return False
-                raise
-            return True
-
-        return self._wait(create, f"create {path}", len(data))
+        return self.replace(path, data, None)
 
     def _link_exclusive(self, path: str, data: bytes) -> bool:
         target = Path(self.full(path))
@@ -373,11 +342,11 @@ class Location:
 
     def read_version(self, path: str) -> tuple[bytes, str]:
         """Return an object's bytes and the version they are; raises FileNotFoundError."""
-        if self._is_s3:
-            read = functools.partial(conditional.s3_read, self._fs, self.full(path))
+        if self._fs.async_impl:
+            read = functools.partial(self._bucket.read_version, self._fs, self.full(path))
             return self._wait(read, f"read {path}")
         data = self.read_bytes(path)
-        return data, conditional.digest(data)
+        return data, digest(data)
 
     def replace(self, path: str, data: bytes, version: str | None) -> bool:
         """Write an object if it still is of a version, None if it is absent; return whether.
@@ -387,9 +356,9 @@ class Location:
         """
         self.ensure_writable()
         self.ensure_conditions()
-        if self._is_s3:
+        if _conditional.get(self.url):
             replace = functools.partial(
-                conditional.s3_replace, self._fs, self.full(path), data, version
+                self._bucket.replace, self._fs, self.full(path), data, version
             )
             return self._wait(replace, f"replace {path}", len(data))
         lock = None
@@ -398,7 +367,10 @@ class Location:
             _make_folder(lock.parent)
         with self.errors(f"replace {path}") if self.is_local else contextlib.nullcontext():
             return conditional.replaced(
-                lambda: self.read_bytes(path), lambda: self.write_bytes(path, data), version, lock
+                lambda: self.read_version(path)[1],
+                lambda: self.write_bytes(path, data),
+                version,
+                lock,
             )
 
     def has_locks(self) -> bool:
@@ -411,20 +383,24 @@ class Location:
             _make_folder(lock.parent)
             return conditional.has_locks(lock)
 
-    @property
-    def _is_s3(self) -> bool:
-        return self.protocol in ("s3", "s3a")
+    def ensure_conditions(self) -> bool:
+        """Return whether two drivers cannot overwrite each other; a bucket is asked once a process.
 
-    def ensure_conditions(self) -> None:
-        """Raise AccessError where two drivers could overwrite each other; asked once a process."""
+        Raises AccessError where they can, unless its user says that they come singly.
+        """
         self.ensure_writable()
-        if self.url not in _conditional and not (self.is_local or self.is_in_process):
-            has = functools.partial(
-                conditional.s3_has_conditions, self._fs, self.full(f"{PARTIAL}{uuid.uuid4().hex}")
-            )
-            if not (self._is_s3 and self._wait(has, "look for conditional writes")):
-                conditional.ensure_alone(self.url)
-            _conditional.add(self.url)
+        if self.is_local or self.is_in_process:
+            return True
+        if self.url not in _conditional:
+            ignored = self._wait(self._ignored_condition, "look for conditional writes")
+            if ignored:
+                conditional.ensure_alone(self.url, ignored)
+            _conditional[self.url] = not ignored
+        return _conditional[self.url]
+
+    async def _ignored_condition(self) -> str:
+        path = self.full(f"{PARTIAL}{uuid.uuid4().hex}")  # another one at each attempt
+        return await ignored_condition(self._bucket, self._fs, path)
 
     @contextlib.contextmanager
     def reading(self, path: str) -> Iterator[IO[bytes]]:
@@ -475,14 +451,17 @@ class Location:
             return HttpStore(self._http, self.full(path))
         if self.is_local:
             return zarr.storage.LocalStore(self.full(path), read_only=read_only)
-        store = zarr.storage.FsspecStore.from_url(
-            f"{self.url}/{path}", storage_options=self._filesystem_options, read_only=read_only
-        )
-        return store if self.is_in_process else RetryingStore(store)
+        if self.is_in_process:
+            url, options = f"{self.url}/{path}", self._options
+            return zarr.storage.FsspecStore.from_url(url, options, read_only=read_only)
+        filesystem = self._bucket.opened(self.url, self._options, asynchronous=True)
+        store = zarr.storage.FsspecStore(filesystem, read_only, self.full(path))
+        return RetryingStore(store, self._bucket)
 
 
 def _modified_seconds(told: Mapping[str, Any]) -> float:
-    names = ("mtime", "LastModified", "created")  # local, S3, memory
+    # Local and Google, S3, Azure, memory.
+    names = ("mtime", "LastModified", "last_modified", "created")
     found = next((told[name] for name in names if name in told), -math.inf)
     return found.timestamp() if isinstance(found, datetime) else float(found)
 

@@ -28,6 +28,8 @@ LISTED = (RUNS, RECONSTRUCTIONS, COMPARISONS, TOMBSTONES)
 
 # Up to which row staged PCM was let go; in an array's folder, where Zarr looks for no members.
 RELEASED = f"{FEATURES}/audio/released.json"
+# Which rows of the recording table the tombstones mean; there too, so that it goes with them.
+FORGOTTEN_ROWS = f"{FEATURES}/recording_id/forgotten"
 # What is derived of published blocks, likewise.
 SEGMENTS = f"{FEATURES}/features/segments"  # a vector for each stretch of some seconds
 SEGMENT_INDEX = f"{FEATURES}/features/index"  # of these vectors
@@ -99,7 +101,12 @@ def marked(prefix: str, *key: str) -> str:
 
 def source_path(recording_id: str) -> str:
     """Return where a recording's original bytes lie when they are kept."""
-    return f"{SOURCES}/{staging_prefix(recording_id)}/{recording_key(recording_id)}"
+    return kept_source(recording_key(recording_id))
+
+
+def kept_source(key: str) -> str:
+    """Return the same of a recording's key."""
+    return f"{SOURCES}/{prefix_of(key)}/{key}"
 
 
 def listing(selection_sha256: str) -> str:
@@ -174,3 +181,12 @@ def comparison_path(name: str) -> str:
     'comparisons/default.json'
     """
     return f"{COMPARISONS}/{name}.json"
+
+
+def tombstone_path(kind: str, value: str, *, erase: bool) -> str:
+    """Return where a tombstone lies: its name is bound to what it is for.
+
+    >>> tombstone_path("item", "AOC11B", erase=True)
+    'tombstones/item-30333762fbfcdbab0b4c91cba06a1f68-erase.json'
+    """
+    return f"{TOMBSTONES}/{kind}-{sha256_hex(value)[:32]}{'-erase' if erase else ''}.json"

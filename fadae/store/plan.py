@@ -12,10 +12,11 @@ import dataclasses
 import gzip
 import hashlib
 import json
+import re
 import tempfile
 import zlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from typing import IO, Self
 
 import numpy as np
@@ -24,14 +25,19 @@ from fadae.arrays import Int64
 from fadae.errors import FadaeError, UsageError
 from fadae.records import Commit, Decoded, Track, TransformConfig
 from fadae.store.features import NO_RECORDING
+from fadae.store.forgotten import Row, erased_in
+from fadae.store.frames import FrameStore
 from fadae.store.layout import BLOCK_FRAMES
 from fadae.store.location import Location
 from fadae.store.paths import plan_path
 from fadae.store.published import PublishedRecordings
 from fadae.store.staging import LedgerRuns, encoded
+from fadae.store.tombstones import Tombstones
 from fadae.transform import Transform
 
 _HEADER_BYTES = 2**18
+_HEX = re.compile(r"[0-9a-f]{64}")
+_FIRST_SHA256 = "first_sha256"  # in the header of a plan that was erased from: what it was before
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +74,24 @@ class PlannedRecording:
     frame_count: int
     same_as: int = NO_RECORDING
 
+    @property
+    def columns(self) -> Row:
+        """What tombstones and erasure go by."""
+        about = (self.track.id, self.track.item, self.frame_start, self.frame_count)
+        return Row(self.row, *about, self.decoded.samples, self.same_as)
+
+    def part(self, first_frame: int, first_row: int, frames: int) -> Part:
+        """Return some of its frames, at a row of a block."""
+        return Part(
+            self.track.id,
+            self.row,
+            self.decoded.samples,
+            first_frame=first_frame,
+            first_row=first_row,
+            frames=frames,
+            pcm_sha256=self.decoded.pcm_sha256,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class PlanHeader:
@@ -89,18 +113,37 @@ def plan_header(location: Location, number: int) -> PlanHeader | None:
         with _sound(number):
             data = location.read_bytes(plan_path(number), 0, _HEADER_BYTES)
             line = zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(data, _HEADER_BYTES)
-            return PlanHeader(**json.loads(line.partition(b"\n")[0]))
+            return _header(line.partition(b"\n")[0])[0]
     except FileNotFoundError:
         return None
 
 
+def _header(line: bytes) -> tuple[PlanHeader, str | None]:
+    """Return a plan's header, and its SHA-256 before it was erased from, None where it was not.
+
+    Raises ValueError or TypeError where it is none.
+    """
+    told = json.loads(line)
+    if not isinstance(told, dict):
+        raise TypeError(f"a header expected, not {type(told).__name__}")
+    before = told.pop(_FIRST_SHA256, None)
+    if before is not None and not (isinstance(before, str) and _HEX.fullmatch(before)):
+        raise ValueError(f"{_FIRST_SHA256} is no SHA-256")
+    return PlanHeader(**told), before
+
+
 @dataclass(frozen=True)
 class Plan:
-    """A plan in the workspace; its recordings are streamed, never held."""
+    """A plan in the workspace; its recordings are streamed, never held.
+
+    Of what is erased it tells no more than where it lies; blocks hold none of its sound.
+    """
 
     location: Location
     header: PlanHeader
     sha256: str
+    erased: Tombstones = field(default_factory=Tombstones)
+    silent: frozenset[int] = frozenset()  # rows of the recording table whose sound is erased
 
     @classmethod
     def read(cls, location: Location, number: int) -> Self | None:
@@ -110,12 +153,25 @@ class Plan:
             with location.reading(plan_path(number)) as file, _sound(number):
                 digest = _sha256(file)
                 file.seek(0)
-                header = PlanHeader(**json.loads(gzip.GzipFile(fileobj=file).readline()))
+                header, before = _header(gzip.GzipFile(fileobj=file).readline())
                 if header.number != number:
                     raise ValueError(f"it is plan {header.number}")
         except FileNotFoundError:
             return None
-        return cls(location, header, digest)
+        return cls(location, header, before or digest)
+
+    def without(self, store: FrameStore | None, tombstones: Tombstones) -> Self:
+        """Return the plan as these tombstones leave it, beside features.zarr as it is published."""
+        if not tombstones.erasing:
+            return self
+        first = 0 if store is None else store.recording_rows
+        planned = (one.columns for one in self.recordings() if one.row >= first)
+        silent = erased_in(store, tombstones, planned).silent.tolist()
+        return self.marked(tombstones.erasing, silent)
+
+    def marked(self, erased: Tombstones, silent: Iterable[int] = ()) -> Self:
+        """Return the plan with what is erased of it, and which rows' sound is."""
+        return dataclasses.replace(self, erased=erased, silent=frozenset(silent))
 
     @property
     def token(self) -> str:
@@ -137,9 +193,13 @@ class Plan:
             next(lines)
             for offset, line in enumerate(lines):
                 values = json.loads(line)
+                track = Track.from_dict(values["track"])
+                decoded = Decoded.from_dict(values["decoded"])
+                if self.erased.match(track.id, track.item):
+                    track, decoded = track.bare, dataclasses.replace(decoded, source_sha1="")
                 yield PlannedRecording(
-                    track=Track.from_dict(values["track"]),
-                    decoded=Decoded.from_dict(values["decoded"]),
+                    track=track,
+                    decoded=decoded,
                     row=self.header.first_recording + offset,
                     frame_start=values["frame_start"],
                     frame_count=values["frame_count"],
@@ -152,31 +212,23 @@ class Plan:
             yield BlockTask(self.location, block, self.token, parts)
 
     def _parts(self) -> Iterator[tuple[int, tuple[Part, ...]]]:
-        block, parts = self.blocks.start, list[Part]()
+        block, parts, begun = self.blocks.start, list[Part](), False
         for recording in self.recordings():
             if recording.same_as != NO_RECORDING:
                 continue
             done = 0
             while done < recording.frame_count:
+                begun = True
                 row = recording.frame_start + done
                 if row // BLOCK_FRAMES != block:
                     yield block, tuple(parts)
                     block, parts = row // BLOCK_FRAMES, []
                 first = row % BLOCK_FRAMES
                 frames = min(recording.frame_count - done, BLOCK_FRAMES - first)
-                parts.append(
-                    Part(
-                        recording.track.id,
-                        recording.row,
-                        recording.decoded.samples,
-                        first_frame=done,
-                        first_row=first,
-                        frames=frames,
-                        pcm_sha256=recording.decoded.pcm_sha256,
-                    )
-                )
+                if recording.row not in self.silent:
+                    parts.append(recording.part(done, first, frames))
                 done += frames
-        if parts:
+        if begun:
             yield block, tuple(parts)
 
 
@@ -189,6 +241,33 @@ def _sound(number: int) -> Iterator[None]:
             f"{plan_path(number)} is damaged ({error!r}); restore it from a copy, or remove it "
             "if nothing was published from it"
         ) from error
+
+
+def erase_from_plan(plan: Plan) -> None:
+    """Write a plan again without what is erased of it, unless it is so already.
+
+    It keeps its token, which blocks and index are under.
+    """
+    location, path = plan.location, plan_path(plan.header.number)
+    while True:
+        stored, version = location.read_version(path)
+        first, *lines = gzip.decompress(stored).splitlines(keepends=True)
+        made = [_without_track(line, plan.erased) for line in lines]
+        if made == lines:
+            return
+        header = {**json.loads(first), _FIRST_SHA256: plan.sha256}
+        data = b"".join([encoded(header), *made])
+        if location.replace(path, gzip.compress(data, compresslevel=1, mtime=0), version):
+            return
+
+
+def _without_track(line: bytes, erased: Tombstones) -> bytes:
+    values = json.loads(line)
+    track = Track.from_dict(values["track"])
+    if not erased.match(track.id, track.item):
+        return line
+    decoded = {**values["decoded"], "source_sha1": ""}
+    return encoded({**values, "track": track.bare.to_dict(), "decoded": decoded})
 
 
 def create_plan(

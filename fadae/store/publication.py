@@ -15,6 +15,7 @@ from fadae.store.paths import FEATURES, recording_key
 from fadae.store.plan import Plan, PlannedRecording
 from fadae.store.published import PublishedRecordings
 from fadae.store.staging import forget_marks
+from fadae.store.tombstones import storable
 
 log = logging.getLogger("fadae.store")
 
@@ -86,13 +87,13 @@ def _row(planned: PlannedRecording) -> RecordingRow:
     """Return a planned recording as its row of the table."""
     track, decoded = planned.track, planned.decoded
     return RecordingRow(
-        id=_storable(track.id),
-        item=_storable(track.item),
-        file=_storable(track.file),
-        title=_storable(track.title),
-        creator=_storable(track.creator),
-        licence=_storable(track.licence),
-        url=_storable(track.url),
+        id=storable(track.id),
+        item=storable(track.item),
+        file=storable(track.file),
+        title=storable(track.title),
+        creator=storable(track.creator),
+        licence=storable(track.licence),
+        url=storable(track.url),
         key=recording_key(track.id),
         sha1=decoded.source_sha1,
         pcm_sha256=decoded.pcm_sha256,
@@ -104,12 +105,3 @@ def _row(planned: PlannedRecording) -> RecordingRow:
         frame_count=planned.frame_count,
         same_as=planned.same_as,
     )
-
-
-def _storable(text: str) -> str:
-    r"""Return a text as UTF-8 can hold it: a file name may be no text at all.
-
-    >>> _storable("caf\udce9.ogg")
-    'caf\\udce9.ogg'
-    """
-    return text.encode("utf-8", "backslashreplace").decode()

@@ -14,6 +14,7 @@ import numpy as np
 
 from fadae.arrays import Int64
 from fadae.store.features import NO_RECORDING, RecordingTable
+from fadae.store.forgotten import NOTHING, Forgotten
 from fadae.store.frames import FrameStore
 from fadae.store.index_objects import COLUMNS, END, ROWS_PER_PACK, RecordingRow, searched
 from fadae.store.recording_index import RecordingIndex, SupersededError, rows_with
@@ -29,9 +30,10 @@ log = logging.getLogger("fadae.store")
 class PublishedRecordings:
     """The recordings of features.zarr as it was published when it was opened."""
 
-    def __init__(self, store: FrameStore) -> None:
-        """Take the group; nothing is read."""
+    def __init__(self, store: FrameStore, forgotten: Forgotten = NOTHING) -> None:
+        """Take the group, and what of it new recordings may not share; nothing is read."""
         self._store = store
+        self._silent = frozenset(forgotten.silent.tolist())
         self._source: RecordingIndex | RecordingColumns = RecordingIndex.of(
             store
         ) or RecordingColumns(store)
@@ -73,9 +75,13 @@ class PublishedRecordings:
         return self._ask(lambda source: source.by_key(wanted)) if wanted else {}
 
     def canonical(self, pcm_sha256s: Iterable[str]) -> dict[str, tuple[int, RecordingRow]]:
-        """Return (row, recording) of those with rows of their own, by some PCM's SHA-256."""
+        """Return (row, recording) of those with rows of their own, by some PCM's SHA-256.
+
+        Not the forgotten ones: their rows may be erased.
+        """
         wanted = set(pcm_sha256s)
-        return self._ask(lambda source: source.canonical(wanted))
+        found = self._ask(lambda source: source.canonical(wanted))
+        return {digest: one for digest, one in found.items() if one[0] not in self._silent}
 
     def _ask(self, question: Callable[[RecordingIndex | RecordingColumns], T]) -> T:
         try:

@@ -93,6 +93,15 @@ def index_attrs(attrs: Mapping[str, Any], recordings: int) -> IndexAttrs | None:
     return index if sound and borders[:-1] == [t["first"] for t in index["tables"]] else None
 
 
+def token_of(token: str) -> str:
+    """Return the token that a pack had before rows of it were erased, if any were.
+
+    >>> token_of("00003-0a1bx77"), token_of("00003-0a1b")
+    ('00003-0a1b', '00003-0a1b')
+    """
+    return token.partition("x")[0]
+
+
 def packs_of(recordings: int) -> int:
     """Return how many packs hold so many recordings."""
     return -(-recordings // ROWS_PER_PACK)

@@ -26,6 +26,7 @@ from zarr.abc.store import (
 )
 
 from fadae import metrics
+from fadae.buckets import Bucket
 from fadae.errors import AccessError, StorageError, UsageError
 from fadae.retry import RetryPolicy
 from fadae.store.http import HttpFiles
@@ -58,8 +59,10 @@ _DEFINITE = {
 T = TypeVar("T")
 
 
-async def retry_async(call: Callable[[], Awaitable[T]], *, what: str, size_bytes: int = 0) -> T:
-    """Return what `call` returns, repeating it through passing failures.
+async def retry_async(
+    call: Callable[[], Awaitable[T]], bucket: Bucket, *, what: str, size_bytes: int = 0
+) -> T:
+    """Return what `call` returns, repeating it through what are passing failures of a bucket.
 
     Raises FileNotFoundError and FileExistsError as they come, AccessError where credentials are
     missing or refused, StorageError when failures last. A call that takes long is told in the log.
@@ -73,13 +76,12 @@ async def retry_async(call: Callable[[], Awaitable[T]], *, what: str, size_bytes
                 return await asyncio.wait_for(call(), ATTEMPT_SECONDS + transfer_seconds)
             except _ANSWERS:
                 raise
-            except _definite() as error:
-                raise _refused(what, error) from error
-            except ValueError as error:
-                if "Invalid endpoint" in str(error):  # botocore has no class for it
-                    raise _refused(what, error) from error
-                raise
-            except _passing() as error:
+            except Exception as error:
+                fault = bucket.fault(error)
+                if fault == "own":
+                    raise
+                if fault == "refused":
+                    raise bucket.refused(what, error) from error
                 failures += 1
                 elapsed = time.monotonic() - started
                 if POLICY.is_spent(failures, elapsed):
@@ -127,47 +129,6 @@ def _telling(what: str, after_seconds: float) -> Iterator[_Notice]:
         timer.cancel()
 
 
-def _passing() -> tuple[type[BaseException], ...]:
-    """Return the errors that may go away; the libraries are loaded where in use."""
-    import aiohttp
-    import botocore.exceptions
-
-    return (
-        aiohttp.ClientError,
-        OSError,  # what s3fs makes of a server's answer, 503 and 500 included
-        TimeoutError,
-        botocore.exceptions.HTTPClientError,
-        botocore.exceptions.ConnectionError,
-        botocore.exceptions.ResponseStreamingError,
-        botocore.exceptions.CredentialRetrievalError,
-        botocore.exceptions.MetadataRetrievalError,
-    )
-
-
-def _definite() -> tuple[type[BaseException], ...]:
-    """Return the errors that come again however often one asks."""
-    import botocore.exceptions
-
-    return (
-        PermissionError,  # what s3fs makes of 403: forbidden, unknown key, wrong signature
-        IsADirectoryError,
-        NotADirectoryError,
-        botocore.exceptions.NoCredentialsError,
-        botocore.exceptions.PartialCredentialsError,
-        botocore.exceptions.ProfileNotFound,
-        botocore.exceptions.NoRegionError,
-        botocore.exceptions.ConfigParseError,
-        botocore.exceptions.ParamValidationError,
-    )
-
-
-def _refused(what: str, error: BaseException) -> AccessError:
-    return AccessError(
-        f"{what}: {error}; check the URL, its credentials (AWS_ACCESS_KEY_ID, "
-        "AWS_SECRET_ACCESS_KEY, AWS_PROFILE ...) and their rights"
-    )
-
-
 @contextlib.contextmanager
 def local_errors(what: str) -> Iterator[None]:
     """Turn what a folder fails at into the errors that a bucket raises.
@@ -192,12 +153,26 @@ def local_errors(what: str) -> Iterator[None]:
 class RetryingStore(zarr.storage.WrapperStore[Any]):
     """A zarr store on a remote filesystem whose reads and writes are patient."""
 
+    def __init__(self, store: Any, bucket: Bucket) -> None:
+        """Wrap a store of one kind of bucket."""
+        super().__init__(store)
+        self._bucket = bucket
+
+    def _with_store(self, store: Any) -> RetryingStore:
+        return type(self)(store, self._bucket)
+
+    async def _patiently(
+        self, call: Callable[[], Awaitable[T]], verb: str, key: str = "", size_bytes: int = 0
+    ) -> T:
+        what = f"{verb} {self._store.path}/{key}"
+        return await retry_async(call, self._bucket, what=what, size_bytes=size_bytes)
+
     async def get(
         self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
     ) -> Buffer | None:
         """Return an object's bytes or None, patiently."""
-        return await retry_async(
-            lambda: self._store.get(key, prototype, byte_range), what=self._what("read", key)
+        return await self._patiently(
+            lambda: self._store.get(key, prototype, byte_range), "read", key
         )
 
     async def get_partial_values(
@@ -205,28 +180,21 @@ class RetryingStore(zarr.storage.WrapperStore[Any]):
     ) -> list[Buffer | None]:
         """Return parts of objects, patiently."""
         ranges = list(key_ranges)
-        return await retry_async(
-            lambda: self._store.get_partial_values(prototype, ranges), what=self._what("read")
+        return await self._patiently(
+            lambda: self._store.get_partial_values(prototype, ranges), "read"
         )
 
     async def set(self, key: str, value: Buffer) -> None:
         """Write an object, patiently."""
-        await retry_async(
-            lambda: self._store.set(key, value),
-            what=self._what("write", key),
-            size_bytes=len(value),
-        )
+        await self._patiently(lambda: self._store.set(key, value), "write", key, len(value))
 
     async def exists(self, key: str) -> bool:
         """Return whether an object is there, patiently."""
-        return await retry_async(lambda: self._store.exists(key), what=self._what("look for", key))
+        return await self._patiently(lambda: self._store.exists(key), "look for", key)
 
     async def delete(self, key: str) -> None:
         """Remove an object, patiently."""
-        await retry_async(lambda: self._store.delete(key), what=self._what("remove", key))
-
-    def _what(self, verb: str, key: str = "") -> str:
-        return f"{verb} {self._store.path}/{key}"
+        await self._patiently(lambda: self._store.delete(key), "remove", key)
 
 
 class HttpStore(Store):

@@ -25,7 +25,10 @@ Recompute = Callable[[BlockTask], bool]
 def wrong_recordings(
     store: FrameStore, plans: Iterable[Plan], mapper: Mapper
 ) -> Iterator[WrongSamples]:
-    """Yield the planned recordings whose published samples read well but are others."""
+    """Yield the planned recordings whose published samples read well but are others.
+
+    What is erased has none.
+    """
     recordings = (
         StoredSamples(
             recording_key(one.track.id),
@@ -35,6 +38,7 @@ def wrong_recordings(
         )
         for plan in plans
         for one in plan.recordings()
+        if not {one.row, one.same_as} & plan.silent
     )
     tasks = samples_tasks(store.location, recordings)
     total = -(-store.recording_rows // RECORDINGS_A_TASK)

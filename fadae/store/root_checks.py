@@ -33,7 +33,7 @@ from fadae.store.location import Location
 from fadae.store.paths import FEATURES
 from fadae.store.plan import Plan
 from fadae.store.publication import planned_columns, planned_rows
-from fadae.store.recording_index import index_attrs
+from fadae.store.recording_index import index_attrs, token_of
 from fadae.transform import transform_from_config
 
 ROOT = f"{FEATURES}/zarr.json"
@@ -170,7 +170,8 @@ def is_of_another(plan: Plan, store: FrameStore) -> bool:
     index = index_attrs(store.attrs, store.recording_rows)
     if index is None:
         return False
-    named = {*index["packs"], *(table["token"] for table in index["tables"])}
+    packs = map(token_of, index["packs"])
+    named = {*packs, *(table["token"] for table in index["tables"])}
     number = plan.token.partition("-")[0]
     own = {token for token in named if token.partition("-")[0] == number}
     return bool(own) and own != {plan.token}

@@ -43,6 +43,7 @@ from fadae.store.paths import (
     prefix_of,
     staged,
 )
+from fadae.store.tombstones import Tombstones
 
 FEW = 500  # fresh commits that the driver reads itself, without a cluster
 _DIGEST_HEX = 16
@@ -198,6 +199,19 @@ def read_page(page: LedgerPage) -> LedgerRun:
     return LedgerRun(page.prefix, data, len(decoded), len(commits) - len(decoded))
 
 
+def _without(run: LedgerRun, unwanted: Tombstones) -> LedgerRun:
+    """Return a run without the recordings that some tombstones mean."""
+    lines = gzip.decompress(run.lines_gz).splitlines(keepends=True)
+    tracks = (_commit(line).track for line in lines)
+    kept = [
+        line
+        for line, track in zip(lines, tracks, strict=True)
+        if not unwanted.match(track.id, track.item)
+    ]
+    data = gzip.compress(b"".join(kept), compresslevel=1, mtime=0)
+    return dataclasses.replace(run, lines_gz=data, recordings=len(kept))
+
+
 def read_commits(location: Location, paths: Iterable[str]) -> list[Commit]:
     """Return the commits that are there."""
 
@@ -214,8 +228,12 @@ def read_commits(location: Location, paths: Iterable[str]) -> list[Commit]:
 class LedgerRuns:
     """The runs of all prefixes in a temporary folder, to be merged by id as often as needed."""
 
-    def __init__(self) -> None:
-        """Make the folder; use as a context manager, which removes it."""
+    def __init__(self, unwanted: Tombstones | None = None) -> None:
+        """Make the folder; use as a context manager, which removes it.
+
+        What `unwanted` means is left out.
+        """
+        self._unwanted = unwanted or Tombstones()
         self._folder = tempfile.TemporaryDirectory(prefix="fadae-ledger-")
         self._paths: list[Path] = []
         self.recordings = 0
@@ -234,6 +252,8 @@ class LedgerRuns:
 
     def add(self, run: LedgerRun) -> None:
         """Take one prefix's run."""
+        if self._unwanted and run.recordings:
+            run = _without(run, self._unwanted)
         self.recordings += run.recordings
         self.failed += run.failed
         if run.recordings:

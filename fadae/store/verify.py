@@ -17,6 +17,7 @@ from fadae.store.checks import (
     check_block,
     check_page,
 )
+from fadae.store.forgotten import Row, erased_in
 from fadae.store.frames import DamagedError, FrameStore
 from fadae.store.history import replace_attrs
 from fadae.store.indexing import check_index, extend_index
@@ -31,6 +32,7 @@ from fadae.store.paths import (
     PREFIXES,
     RECONSTRUCTIONS,
     STAGING,
+    TOMBSTONES,
     commit_path,
     marked,
     plan_path,
@@ -60,6 +62,7 @@ from fadae.store.staging import (
     key_digest,
     known_digests,
 )
+from fadae.store.tombstones import Tombstone, Tombstones, read_tombstones, tombstone_names
 from fadae.summaries import VerifySummary
 
 log = logging.getLogger("fadae.store")
@@ -115,7 +118,9 @@ class _Verification:
         repair = self.recompute is not None
         store, found = checked_root(self.location, repair=repair)
         self._tell(found)
+        tombstones = self._read_tombstones()
         plans = self._read_plans(store) if FEATURES in self.location.names("") else []
+        plans = self._without_erased(plans, store, tombstones)
         self._check_ledger(plans, store)
         if store is not None:
             store = self._check_root(store, plans, repair)
@@ -148,6 +153,29 @@ class _Verification:
         for one in every:
             self._note([one.problem], repaired=one.repaired)
         return every
+
+    def _read_tombstones(self) -> Tombstones:
+        """Return the tombstones that can be read; the others are named."""
+        found = list[Tombstone]()
+        for name in tombstone_names(self.location):
+            try:
+                found += read_tombstones(self.location, [name]).every
+            except DamagedError as error:
+                self._note([Problem(f"{TOMBSTONES}/{name}", str(error))])
+        return Tombstones(found)
+
+    def _without_erased(
+        self, plans: list[Plan], store: FrameStore | None, tombstones: Tombstones
+    ) -> list[Plan]:
+        """Return the plans as the tombstones leave them: what is erased is no damage."""
+        if not tombstones.erasing:
+            return plans
+        try:
+            gone = erased_in(store, tombstones, () if store else _planned(plans))
+        except DamagedError:  # a column, which the plans tell too
+            gone = erased_in(None, tombstones, _planned(plans))
+        silent = gone.silent.tolist()
+        return [plan.marked(tombstones.erasing, silent) for plan in plans]
 
     def _check_root(self, store: FrameStore, plans: list[Plan], repair: bool) -> FrameStore:
         """Check what tells what is published; return features.zarr as it is after repair."""
@@ -352,9 +380,14 @@ def _checks(store: FrameStore, blocks: Iterable[int]) -> Iterator[BlockCheck]:
 
 
 def _keys(plans: list[Plan]) -> Iterator[str]:
-    """Yield the keys of all planned recordings."""
+    """Yield the keys of all planned recordings that the ledger tells of: not of what is erased."""
     for plan in plans:
-        yield from (recording_key(recording.track.id) for recording in plan.recordings())
+        tracks = (recording.track for recording in plan.recordings())
+        yield from (recording_key(t.id) for t in tracks if not plan.erased.match(t.id, t.item))
+
+
+def _planned(plans: list[Plan]) -> Iterator[Row]:
+    return (recording.columns for plan in plans for recording in plan.recordings())
 
 
 def _feature_checks(store: FrameStore, plans: list[Plan], blocks: int) -> Iterator[BlockCheck]:

@@ -24,6 +24,8 @@ from zarr.core.group import AsyncGroup, GroupMetadata
 
 from fadae.arrays import Array
 
+_SKIPPED = (0x184D2A50).to_bytes(4, "little")  # the magic number of a frame to be skipped
+
 
 def group_of(document: Mapping[str, Any], store: Store) -> zarr.Group:
     """Return the group that a root document with consolidated metadata describes.
@@ -91,6 +93,83 @@ def merged_object(
     view[first_row : first_row + len(rows)] = rows
     data: bytes = objects[key].to_bytes()
     return data
+
+
+def filled_object(array: zarr.Array[Any], index: int, stored: bytes, rows: Array) -> bytes:
+    """Return an object at a place along the first axis with single rows filled."""
+    first = index * array.chunks[0]
+    key, objects = object_key(array, index), dict[str, Any]()
+    objects[key] = default_buffer_prototype().buffer.from_bytes(stored)
+    memory = zarr.storage.StorePath(zarr.storage.MemoryStore(objects))
+    view = with_rows(array, first + array.chunks[0], memory)
+    values = np.asarray(view[first:])
+    values[np.asarray(rows) - first] = array.fill_value
+    view[first:] = values
+    data: bytes = objects[key].to_bytes()
+    return data
+
+
+def blanked_object(
+    array: zarr.Array[Any], index: int, stored: bytes, spans: list[tuple[int, int]]
+) -> bytes:
+    """Return an object with some of its rows, [start, stop) within it, filled; unchanged if so.
+
+    The chunks of a plain shard stay where they are, and those of other rows the bytes that they
+    are: a filled one is shorter, and what it leaves is a skippable frame of Zstandard (RFC 8878,
+    3.1.2). So who has read the shard's index already reads the new chunk at its place.
+    """
+    plain = _plain_shard(array)
+    if plain is not None and (data := _blanked_shard(array, stored, spans, *plain)) is not None:
+        return data
+    first_row = index * (array.shards or array.chunks)[0]
+    for start, stop in spans:
+        fill = np.full((stop - start, *array.shape[1:]), array.fill_value, array.dtype)
+        stored = merged_object(array, index, stored, first_row + start, fill)
+    return stored
+
+
+def _blanked_shard(
+    array: zarr.Array[Any],
+    stored: bytes,
+    spans: list[tuple[int, int]],
+    chunk_rows: int,
+    level: int,
+) -> bytes | None:
+    """Return a plain shard with rows filled, None where a chunk does not fit into its old place.
+
+    Raises ValueError or RuntimeError where it is damaged.
+    """
+    chunks = (array.shards or array.chunks)[0] // chunk_rows
+    offsets = np.frombuffer(_unchecked(stored[-16 * chunks - 4 :]), "<u8").reshape(chunks, 2)
+    little, zstd, made = array.dtype.newbyteorder("<"), Zstd(level=level), bytearray(stored)
+    for chunk, (at, length) in enumerate(offsets.tolist()):
+        first = chunk * chunk_rows
+        near = (span for span in spans if span[0] < first + chunk_rows and span[1] > first)
+        own = [(max(a - first, 0), b - first) for a, b in near]
+        if not own:
+            continue
+        data = bytearray(zstd.decode(_unchecked(stored[at : at + length])))
+        rows = np.frombuffer(data, little).reshape(chunk_rows, -1)
+        before = bytes(data)
+        for start, stop in own:
+            rows[start:stop] = array.fill_value
+        if data == before:
+            continue
+        encoded, room = bytes(zstd.encode(rows)), length - 4
+        if len(encoded) != room:
+            if len(encoded) + 8 > room:
+                return None
+            left = room - len(encoded) - 8
+            encoded += _SKIPPED + left.to_bytes(4, "little") + bytes(left)
+        made[at : at + length] = _checked(encoded)
+    return bytes(made)
+
+
+def _unchecked(data: bytes) -> bytes:
+    """Return bytes without the CRC-32C behind them; raises ValueError where it is another."""
+    if _checked(data[:-4]) != data:
+        raise ValueError("checksum does not match")
+    return data[:-4]
 
 
 def _plain_shard(array: zarr.Array[Any]) -> tuple[int, int] | None:

@@ -136,7 +136,12 @@ def open_context(
     place = None
     if bound is not None:
         about = bound.description
-        place = [bound.rows, about.get("growths", []), about.get("families")]
+        place = [
+            bound.rows,
+            about.get("growths", []),
+            about.get("families"),
+            about.get("forgotten", []),
+        ]
     told = ranks.from_first(place)
     dataset = bound or open_dataset(run.location, config, *told)
     train, holdout = dataset.split.train, dataset.split.holdout

@@ -21,7 +21,7 @@ from fadae.training.context import SAMPLE_FRAMES, Preempted, TrainingContext, sc
 from fadae.training.evaluate import Stopped
 from fadae.training.reduction import make_reduction
 from fadae.training.roles import write_roles
-from fadae.training.run import Metrics, sample_of
+from fadae.training.run import Metrics, sample_of, trackers_of
 from fadae.training.runs import pca_remark
 
 log = logging.getLogger("fadae.training")
@@ -73,9 +73,11 @@ def _write(context: TrainingContext, summary: TrainSummary) -> TrainSummary:
     data = safetensors.torch.save(snapshot(context.model.state_dict()))
     summary = replace(summary, model_sha256=hashlib.sha256(data).hexdigest())
     context.run.location.write_bytes(context.run.path("model.safetensors"), data)
-    metrics = Metrics(context.run.location, context.run.name, context.state.step)
+    trackers = trackers_of(context.run, context.config.track)
+    metrics = Metrics(context.run.location, context.run.name, context.state.step, trackers)
     metrics.add(context.state.step, pca_nmse_db=summary.pca_nmse_db)
     metrics.write(at_once=True)
+    metrics.close(done=True)
     done = {"recipe": context.config.recipe(), "summary": summary.to_dict()}
     write_roles(context.run, context.dataset.features)
     context.run.write("summary.json", done)

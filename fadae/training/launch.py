@@ -9,6 +9,7 @@ from fadae.config import TrainConfig
 from fadae.errors import UsageError
 from fadae.store import FeatureSet, Location, publish_listing
 from fadae.summaries import TrainSummary
+from fadae.tracking import ensure_trackers
 from fadae.training.run import Run, run_to_train
 
 _FROM_ENVIRONMENT = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
@@ -46,6 +47,8 @@ def train(workspace: Location | str, config: TrainConfig | None = None) -> Train
         )
     config.check_ranks(ranks)
     location.ensure_workspace()
+    if config.launcher == "local":
+        ensure_trackers(config.track, location)
     if config.fresh:
         run.discard()
     done = run.finished(config)

@@ -15,7 +15,14 @@ import numpy as np
 from numcodecs.zstd import Zstd
 
 from fadae.records import canonical_json, sha256_hex
-from fadae.store import ROWS_PER_PACK, FeatureSet, Location, PublishedRecordings, index_attrs
+from fadae.store import (
+    ROWS_PER_PACK,
+    FeatureSet,
+    Location,
+    PublishedRecordings,
+    index_attrs,
+    token_of,
+)
 from fadae.training.run import Run
 from fadae.training.runs import Role, run_config, split_of
 
@@ -100,6 +107,6 @@ def _bound(published: PublishedRecordings, packs: list[str], recordings: int) ->
     places = [[row.id, row.frame_start, row.frame_count, row.same_as] for row in rest]
     return {
         "recordings": recordings,
-        "packs": packs[:full],
+        "packs": [token_of(token) for token in packs[:full]],
         "rest_sha256": sha256_hex(canonical_json(places)),
     }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import importlib.util
 import itertools
 import json
 import logging
@@ -33,8 +32,16 @@ from fadae.records import (
     sha256_hex,
 )
 from fadae.similarity import known_families
-from fadae.store import FeatureSet, Location, keep_root, paths, publication_number
+from fadae.store import (
+    FeatureSet,
+    Location,
+    PublishedRecordings,
+    keep_root,
+    paths,
+    publication_number,
+)
 from fadae.summaries import TrainSummary
+from fadae.tracking import Tracker, TrackingError, export, open_trackers
 from fadae.training.sides import Families, Sides
 
 log = logging.getLogger("fadae.training")
@@ -67,11 +74,13 @@ def open_dataset(
     rows: int | None,
     growths: Sequence[GrowthRecord] = (),
     families: Families | None = None,
+    forgotten: Sequence[Sequence[int]] | None = None,
 ) -> Dataset:
     """Return the first `rows` rows of the store (None: all published) as a run sees them.
 
     `growths` say where the run stood when it took in more: what was there then stays divided.
     `families`: of copies, as the run recorded them, where it did.
+    `forgotten`: what was left out when it began; None for what is forgotten now.
 
     Raises NoInputError where no row can be trained on.
     """
@@ -84,7 +93,11 @@ def open_dataset(
     rows = features.rows if rows is None else rows
     stale = StaleRecordings.after(features, rows)
     stale.warn(config.run)
-    divided = divide(features, rows, config.holdout, config.seed, growths, families or ())
+    if forgotten is None:
+        forgotten = forgotten_now(features, rows)
+    divided = divide(
+        features, rows, config.holdout, config.seed, growths, families or (), forgotten
+    )
     split = divided.split
     if config.max_frames is not None:
         drawn = sample_of(split.train, config.max_frames, config.rules)
@@ -105,6 +118,8 @@ def open_dataset(
         description["growths"] = list(growths)
     if families is not None:
         description["families"] = [list(members) for members in families]
+    if forgotten:
+        description["forgotten"] = [list(span) for span in forgotten]
     return Dataset(features, rows, split, description, stale.count)
 
 
@@ -140,6 +155,7 @@ class StaleRecordings:
         """Return those published after `rows` rows."""
         table = features.recordings
         own = table.canonical & (table.frame_count > 0)
+        own[features.forgotten.silent] = False
         return cls(int((own & (table.frame_start >= rows)).sum()), int(own.sum()))
 
     def warn(self, run: str) -> None:
@@ -169,15 +185,20 @@ def divide(
     seed: int,
     growths: Sequence[GrowthRecord] = (),
     families: Families = (),
+    forgotten: Sequence[Sequence[int]] = (),
 ) -> Divided:
     """Return how a run divides the recordings of the first `rows` rows, before any sampling.
 
     Recordings of a family lie on one side. What came with each growth is divided by itself: no
     recording that was trained on is ever held out, nor the other way about; a copy of an older one
-    joins its side, and one of recordings on both sides is left out.
+    joins its side, and one of recordings on both sides is left out. `forgotten` are spans of the
+    recording table to leave out.
     """
     table = features.recordings
-    used = np.flatnonzero(table.canonical & (table.frame_start < rows) & (table.frame_count > 0))
+    wanted = table.canonical & (table.frame_start < rows) & (table.frame_count > 0)
+    for first, stop in forgotten:
+        wanted[first:stop] = False
+    used = np.flatnonzero(wanted)
     ids = [str(i) for i in table.id[used]]
     starts = table.frame_start[used].astype(np.int64)
     counts = table.frame_count[used].astype(np.int64)
@@ -194,6 +215,42 @@ def _families_since(features: FeatureSet, rows: int) -> list[list[int]]:
     """Return the families with a recording whose frames came after the first `rows` rows."""
     starts = features.recordings.frame_start
     return [one for one in known_families(features) if any(starts[row] >= rows for row in one)]
+
+
+def _forgotten_below(features: FeatureSet, low: int, rows: int) -> Int64:
+    """Return the recordings that are forgotten now and have frames from row `low` on, below `rows`.
+
+    Those with sound that another recording shares are no such ones.
+    """
+    gone = features.forgotten
+    wanted = (gone.counts > 0) & (gone.starts >= low) & (gone.starts < rows)
+    return np.asarray(gone.silent[wanted])
+
+
+def forgotten_now(features: FeatureSet, rows: int) -> list[list[int]]:
+    """Return what a run that begins now on the first rows leaves out, for `divide`."""
+    return _spans(_forgotten_below(features, 0, rows))
+
+
+def _spans(rows: Int64) -> list[list[int]]:
+    """Return rising numbers as spans [start, stop).
+
+    >>> _spans(np.array([1, 2, 3, 7]))
+    [[1, 4], [7, 8]]
+    """
+    if not len(rows):
+        return []
+    parts = np.split(rows, np.flatnonzero(np.diff(rows) > 1) + 1)
+    return [[int(part[0]), int(part[-1]) + 1] for part in parts]
+
+
+def forgotten_since(features: FeatureSet, dataset: DatasetRecord) -> list[str]:
+    """Return the ids of the recordings that a run is bound to and that were forgotten since."""
+    rows = _forgotten_below(features, 0, dataset["rows"])
+    for first, stop in dataset.get("forgotten", []):
+        rows = rows[(rows < first) | (rows >= stop)]
+    published = PublishedRecordings(features.store)
+    return [published.row(row).id for row in rows.tolist()]
 
 
 class Run:
@@ -254,6 +311,8 @@ class Run:
                     summary,
                 )
             stale.warn(self.name)
+            if gone := forgotten_since(features, recorded["dataset"]):
+                log.warning("run %s learned from %s", self.name, _told(gone))
             summary = dataclasses.replace(summary, stale_recordings=stale.count)
         return summary
 
@@ -288,6 +347,9 @@ class Run:
         stale = StaleRecordings.after(features, was["rows"]).count
         if not stale:
             return False
+        self._ensure_remembered(features, was)
+        later = _spans(_forgotten_below(features, was["rows"], features.rows))
+        left_out = [*was.get("forgotten", []), *later]
         now: GrowthRecord = {
             "rows": was["rows"],
             "step": summary.steps,
@@ -295,8 +357,8 @@ class Run:
         }
         if "families" in was:
             now["families"] = _families_since(features, was["rows"])
-        growths = [*was.get("growths", []), now]
-        dataset = open_dataset(self.location, config, features.rows, growths, was.get("families"))
+        growths, families = [*was.get("growths", []), now], was.get("families")
+        dataset = open_dataset(self.location, config, features.rows, growths, families, left_out)
         log.info("run %s: taking in %d new recordings", self.name, stale)
         for name in ("summary.json", "baseline.json"):
             self.location.delete(self.path(name))
@@ -318,13 +380,23 @@ class Run:
         self._check_recipe(recorded, config)
         known = recorded["dataset"]
         growths, families = known.get("growths", []), known.get("families")
-        dataset = open_dataset(self.location, config, known["rows"], growths, families)
+        left_out = known.get("forgotten", [])
+        dataset = open_dataset(self.location, config, known["rows"], growths, families, left_out)
+        self._ensure_remembered(dataset.features, known)
         if dataset.description != recorded["dataset"]:
             raise UsageError(
                 f"the features of {self.location.url} are not those that runs/{self.name} was "
                 "started on; train under another --run, or --fresh"
             )
         return dataset
+
+    def _ensure_remembered(self, features: FeatureSet, dataset: DatasetRecord) -> None:
+        """Raise UsageError where going on would be learning from what was forgotten since."""
+        if gone := forgotten_since(features, dataset):
+            raise UsageError(
+                f"{self.path()} would go on learning from {_told(gone)}: begin it again without "
+                "with --fresh, or train another --run"
+            )
 
     def begin(self, config: TrainConfig, dataset: Dataset, model: Mapping[str, object]) -> None:
         """Record what the run is bound to, and the publication that it found."""
@@ -356,6 +428,12 @@ class Run:
         """Remove the run, its checkpoints included."""
         log.info("discarding runs/%s", self.name)
         self.location.delete(self.path())
+
+
+def _told(gone: Sequence[str]) -> str:
+    """Return in words what was forgotten since a run began."""
+    few = ", ".join(map(repr, gone[:3])) + (" ..." if len(gone) > 3 else "")
+    return f"{len(gone)} recordings that were forgotten since it began ({few})"
 
 
 @dataclass
@@ -465,13 +543,15 @@ class Metrics:
     megabytes of lines.
     """
 
-    def __init__(self, location: Location, run: str, step: int, tensorboard: bool = False) -> None:
+    def __init__(
+        self, location: Location, run: str, step: int, trackers: Sequence[Tracker] = ()
+    ) -> None:
         """Take up a run at a step: lines of later steps, from before a kill, are dropped."""
         self._location, self._path = location, paths.run_path(run, "metrics.jsonl")
         self._lines = [line for line in self._written() if line["step"] <= step]
         self._last_write = time.monotonic()
-        self._last_failure = float("-inf")
-        self._events: Any = _events(location, run, step) if tensorboard else None
+        self._last_failure = self._last_untracked = float("-inf")
+        self._trackers = trackers
 
     def add(self, step: int, **figures: float | int | None) -> None:
         """Add figures to the line of a step; NaN is written as null."""
@@ -481,10 +561,6 @@ class Metrics:
             self._lines[-1].update(row)
         else:
             self._lines.append(row)
-        if self._events is not None:
-            for name, value in known.items():
-                if value is not None:
-                    self._events.add_scalar(name, value, step)
         if time.monotonic() - self._last_write > SECONDS_BETWEEN_WRITES:
             self.write()
 
@@ -501,9 +577,31 @@ class Metrics:
         except (StorageError, AccessError) as error:
             log.warning("metrics are not written: %s", error)
             self._last_failure = time.monotonic()
+        if not at_once:  # a checkpoint waits for those, and none shall for a tracker
+            self._track()
         self._last_write = time.monotonic()
-        if self._events is not None:
-            self._events.flush()
+
+    def close(self, done: bool = False) -> None:
+        """Let go of the trackers, which have all that is known once the run is `done`."""
+        for tracker in self._trackers:
+            try:
+                export([tracker], self._lines, done=done)
+            except TrackingError as error:
+                log.warning("%s; `fadae runs --track` logs the rest", error)
+
+    def _track(self) -> None:
+        """Tell the trackers what is new, but for the last line, which may get more figures.
+
+        One that is away is told later: training goes on.
+        """
+        if time.monotonic() - self._last_untracked < SECONDS_AFTER_FAILURE:
+            return
+        for tracker in self._trackers:
+            try:
+                tracker.take(self._lines[:-1])
+            except TrackingError as error:
+                log.warning("%s", error)
+                self._last_untracked = time.monotonic()
 
     def _written(self) -> list[MetricsRow]:
         try:
@@ -513,12 +611,14 @@ class Metrics:
         return [json.loads(line) for line in text.splitlines()]
 
 
-def _events(location: Location, run: str, step: int) -> Any:
-    """Return TensorBoard's writer for runs/<run>/tensorboard, from a step on."""
-    if importlib.util.find_spec("tensorboard") is None:
-        raise UsageError("--tensorboard needs its package: pip install 'fadae[tensorboard]'")
-    if not location.is_local:
-        raise UsageError(f"--tensorboard writes to local folders only, not to {location.url}")
-    from torch.utils.tensorboard import SummaryWriter
-
-    return SummaryWriter(location.full(paths.run_path(run, "tensorboard")), purge_step=step + 1)
+def trackers_of(run: Run, names: Sequence[str]) -> list[Tracker]:
+    """Return a begun run's trackers; one that cannot be had now is logged and left out."""
+    config, opened = run.recorded() if names else None, list[Tracker]()
+    if config is None:
+        return opened
+    for name in names:
+        try:
+            opened += open_trackers([name], run.location, run.name, config)
+        except TrackingError as error:
+            log.warning("%s; `fadae runs %s --track %s` logs it later", error, run.name, name)
+    return opened

@@ -6,17 +6,19 @@ import functools
 import logging
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 import numpy as np
 
+from fadae.arrays import Int64
+from fadae.config import TrainConfig
 from fadae.data import RowSet
-from fadae.errors import NoInputError
+from fadae.errors import NoInputError, UsageError
 from fadae.records import RunConfig
-from fadae.store import FeatureSet, Location, paths
+from fadae.store import FeatureSet, Forgotten, Location, paths
 from fadae.summaries import TrainSummary
-from fadae.training.run import Run, divide, sample_of
+from fadae.training.run import Run, divide, forgotten_now, sample_of
 
 log = logging.getLogger("fadae.training")
 
@@ -44,8 +46,9 @@ class RunSplit:
 
     roles: tuple[Role, ...]  # [recordings], in the order of the recording table
     ids: tuple[str, ...]  # [recordings]
-    trained_rows: RowSet
+    trained_rows: RowSet  # of recordings forgotten since neither holds a row
     held_out_rows: RowSet
+    forgotten: Forgotten = field(default_factory=Forgotten)  # now: listed by no role
 
     @property
     def trained(self) -> list[str]:
@@ -79,7 +82,8 @@ class RunSplit:
         return float(rows[0]) * hop_seconds, float(rows[-1] + 1) * hop_seconds
 
     def _with(self, role: Role) -> list[str]:
-        return [one for one, its in zip(self.ids, self.roles, strict=True) if its is role]
+        pairs = enumerate(zip(self.ids, self.roles, strict=True))
+        return [one for row, (one, its) in pairs if its is role and row not in self.forgotten]
 
 
 def split_of(features: FeatureSet, config: RunConfig | None) -> RunSplit:
@@ -92,7 +96,13 @@ def split_of(features: FeatureSet, config: RunConfig | None) -> RunSplit:
         return RunSplit((Role.UNKNOWN,) * len(ids), ids, nothing, nothing)
     growths, families = dataset.get("growths", []), dataset.get("families", [])
     divided = divide(
-        features, dataset["rows"], recipe["holdout"], recipe["seed"], growths, families
+        features,
+        dataset["rows"],
+        recipe["holdout"],
+        recipe["seed"],
+        growths,
+        families,
+        dataset.get("forgotten", []),
     )
     if divided.sha256 != dataset["recordings_sha256"]:
         return RunSplit((Role.UNKNOWN,) * len(ids), ids, nothing, nothing)
@@ -108,7 +118,76 @@ def split_of(features: FeatureSet, config: RunConfig | None) -> RunSplit:
         known.get(start, Role.UNSEEN) if count else Role.UNSEEN
         for start, count in zip(table.frame_start.tolist(), table.frame_count.tolist(), strict=True)
     )
-    return RunSplit(roles, ids, trained, held_out)
+    gone = features.forgotten
+    return RunSplit(roles, ids, _heard(trained, gone), _heard(held_out, gone), gone)
+
+
+def _heard(rows: RowSet, forgotten: Forgotten) -> RowSet:
+    """Return the spans, each within a recording, but for those that are silent."""
+    if not len(forgotten.starts):
+        return rows
+    before = np.searchsorted(forgotten.starts, rows.starts, side="right") - 1
+    ends = forgotten.starts[before] + forgotten.counts[before]
+    kept = (before < 0) | (rows.starts >= ends)
+    return RowSet.of(rows.starts[kept], rows.stops[kept], rows.key)
+
+
+class Side(StrEnum):
+    """A part of a workspace's rows, as a run divided them."""
+
+    TRAIN = "train"
+    HOLDOUT = "holdout"
+    UNSEEN = "unseen"  # neither: it came after the run began, or --max-frames drew none of it
+
+
+def sides_of(features: FeatureSet, config: RunConfig | None) -> dict[Side, RowSet]:
+    """Return the rows of each side of a run, by its config.json; a span is of one recording.
+
+    Without a run, as one with the default options would divide them now. Raises UsageError where
+    the run was started on other features than these.
+    """
+    every = every_row(features)
+    if config is None:
+        rule, gone = TrainConfig(), forgotten_now(features, features.rows)
+        split = divide(features, features.rows, rule.holdout, rule.seed, forgotten=gone).split
+        train, holdout = split.train, split.holdout
+    else:
+        found = split_of(features, config)
+        if Role.UNKNOWN in found.roles:
+            raise UsageError("the run was started on other features than these: it has no split")
+        train, holdout = found.trained_rows, found.held_out_rows
+    known = np.isin(every.starts, np.concatenate([train.starts, holdout.starts]))
+    unseen = RowSet.of(every.starts[~known], every.stops[~known])
+    return {
+        Side.TRAIN: _inside(train, every),
+        Side.HOLDOUT: _inside(holdout, every),
+        Side.UNSEEN: unseen,
+    }
+
+
+def every_row(features: FeatureSet) -> RowSet:
+    """Return all rows of music that is not forgotten, repeated PCM once; a span is a recording."""
+    starts, rows = owners(features)
+    return RowSet.of(starts, starts + features.recordings.frame_count[rows])
+
+
+def owners(features: FeatureSet) -> tuple[Int64, Int64]:
+    """Return (starts, rows): where recordings begin on the frame axis, and which they are.
+
+    Of those that share their frames the first that is not forgotten. What is handed on is named
+    and chosen by this.
+    """
+    table = features.recordings
+    rows = features.forgotten.without(np.flatnonzero(table.frame_count > 0))
+    starts, first = np.unique(table.frame_start[rows], return_index=True)
+    return starts.astype(np.int64), rows[first]
+
+
+def _inside(rows: RowSet, every: RowSet) -> RowSet:
+    """Return the spans that begin within others."""
+    of = np.searchsorted(every.starts, rows.starts, side="right") - 1
+    kept = (of >= 0) & (rows.starts < every.stops[of])
+    return RowSet.of(rows.starts[kept], rows.stops[kept])
 
 
 def _drawn_from(spans: RowSet, sample: RowSet) -> RowSet:

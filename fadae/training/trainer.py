@@ -32,7 +32,7 @@ from fadae.training.finish import finish
 from fadae.training.optimizer import Adam
 from fadae.training.ranks import Ranks
 from fadae.training.reduction import make_reduction
-from fadae.training.run import Metrics, Run, State
+from fadae.training.run import Metrics, Run, State, trackers_of
 
 log = logging.getLogger("fadae.training")
 
@@ -65,7 +65,12 @@ def _train_once(
     context = open_context(run, config, ranks, stopping)
     try:
         if not isinstance(context.model, ClosedForm):
-            _Learning(context).learn()
+            learning = _Learning(context)
+            try:
+                learning.learn()
+            finally:
+                if learning.metrics is not None:
+                    learning.metrics.close()
         return finish(context)
     finally:
         context.checkpoints.wait()
@@ -82,9 +87,8 @@ class _Learning:
         self.metrics = None
         if context.ranks.is_first:
             step = context.state.step
-            self.metrics = Metrics(
-                context.run.location, context.run.name, step, self.config.tensorboard
-            )
+            trackers = trackers_of(context.run, self.config.track)
+            self.metrics = Metrics(context.run.location, context.run.name, step, trackers)
             log.info(
                 "run %s: %d frames to learn, %d held out, %d ranks, step %d of %d",
                 context.run.name,

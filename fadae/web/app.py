@@ -25,6 +25,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from fadae import figures, metrics
+from fadae.audio import Tags
 from fadae.audio.write import encode
 from fadae.compare import table
 from fadae.errors import FadaeError, NoInputError, UnknownNameError, UsageError
@@ -217,7 +218,8 @@ def _audio(session: WorkspaceSession, given: Parameters) -> Response:
     recording_id, source = given.text("recording"), given.text("source", ORIGINAL)
     seconds, hz = given.span(LONGEST_AUDIO_SECONDS), given.band()
     given.done()
-    return _wav(*session.audio(recording_id, seconds, source, hz))
+    samples, rate_hz = session.audio(recording_id, seconds, source, hz)
+    return _wav(samples, rate_hz, session.open()[0].tags(source, recording_id))
 
 
 def _bands(session: WorkspaceSession, given: Parameters) -> Response:
@@ -292,7 +294,8 @@ def _generated(session: WorkspaceSession, given: Parameters) -> Response:
     generated = session.generated(run, method, seed, seconds, between)
     if shown == "picture":
         return _raster(generated.picture)
-    return _wav(generated.samples, session.open()[0].rate_hz)
+    workspace = session.open()[0]
+    return _wav(generated.samples, workspace.rate_hz, workspace.tags(run, *(between or ())))
 
 
 def _methods(session: WorkspaceSession, given: Parameters) -> Response:
@@ -357,8 +360,8 @@ def json_answer(value: dict[str, Any]) -> Response:
     return Response(body.encode("utf-8", "replace"), media_type="application/json")
 
 
-def _wav(samples: Any, rate_hz: int) -> Response:
-    return Response(encode(samples, rate_hz, "wav"), media_type="audio/wav")
+def _wav(samples: Any, rate_hz: int, tags: Tags) -> Response:
+    return Response(encode(samples, rate_hz, "wav", tags), media_type="audio/wav")
 
 
 def _raster(raster: Raster) -> Response:

@@ -92,7 +92,8 @@ class WorkspaceSession:
         """Return a hash of what says that rows, runs or reconstructions have come or gone."""
         runs = self.location.names(paths.RUNS)
         trained = list(self.location.concurrently(self._has_model, runs))
-        digest = hashlib.sha256(repr((runs, trained)).encode())
+        tombstones = self.location.names(paths.TOMBSTONES)
+        digest = hashlib.sha256(repr((runs, trained, tombstones)).encode())
         documents = [f"{paths.FEATURES}/zarr.json"]
         for run in runs:
             # A run trained afresh may have the same config; its summary has its model's hash.
@@ -272,7 +273,8 @@ class WorkspaceSession:
         workspace = self._with(run)
         workspace.recordings.find(recording_id)
         limit = self._keep(
-            ("code limit", run), lambda: pictures.code_limit(workspace, recording_id, run)
+            ("code limit", run, recording_id),
+            lambda: pictures.code_limit(workspace, recording_id, run),
         )
         return pictures.code_picture(workspace, recording_id, seconds, run, limit)
 

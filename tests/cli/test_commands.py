@@ -182,6 +182,8 @@ def test_every_option_arrives_from_its_variable(tmp_path: Path) -> None:
 
 def other_value(one: Declared) -> Any:
     """A value that an option takes and that is not its default."""
+    if one.about.choices and one.repeatable:
+        return [*one.about.choices[1:]]
     if one.about.choices:
         return (
             one.about.choices[-1] if one.default != one.about.choices[-1] else one.about.choices[0]
@@ -192,7 +194,8 @@ def other_value(one: Declared) -> Any:
         texts = ["a=1 2", "b=3"] if one.about.lines else ["a", "b"]
         return [7, 5] if one.kind is int else texts
     if one.kind is str:
-        return "2.5" if one.name in ("cache_gb", "fail_over") else "other"
+        special = {"cache_gb": "2.5", "fail_over": "2.5", "licence": "by,cc0"}
+        return special.get(one.name, "other")
     return one.kind(0.25) if one.about.below is not None else one.kind((one.default or 0) + 1)
 
 

@@ -61,7 +61,7 @@ OTHER: dict[str, Any] = {
     "restarts": 0,
     "timeout_seconds": 8.0,
     "shutdown_seconds": 7.0,
-    "tensorboard": True,
+    "track": ("mlflow", "wandb"),
     "fresh": True,
 }
 # What a run is bound to; the rest may change from one start to the next.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import re
 import runpy
 import subprocess
@@ -17,6 +19,7 @@ PAGES = [
     *sorted((ROOT / "docs" / "results").glob("*.md")),
     *(ROOT / n for n in ("README.md", "CONTRIBUTING.md")),
 ]
+_DATA = re.compile(r"(?:base64,|\"image/png\": \")([A-Za-z0-9+/=\\n]{100,})")
 _LINK = re.compile(r"(?<!\!)\[[^\]]*\]\(([^)\s]+)\)|!\[[^\]]*\]\(([^)\s]+)\)")
 
 
@@ -78,3 +81,64 @@ def test_the_example_runs(
         "features again: (",
     ):
         assert said in shown
+
+
+NOTEBOOKS = ("audio_researcher", "data_engineer", "listener", "collection_keeper")
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("audio_researcher", "12 rows, error of the coefficients: "),
+        ("data_engineer", "10 rows, 0 blocks written"),
+        ("listener", "run default: 32 bytes a row, 0.8 kbps"),
+        ("collection_keeper", "0 of 2 recordings have the samples of another one"),
+    ],
+)
+def test_a_notebook_runs(
+    name: str,
+    said: str,
+    examples: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("FADAE_WORKSPACE", str(examples / "workspace"))
+    monkeypatch.setenv("MPLBACKEND", "agg")
+    runpy.run_path(str(ROOT / "examples" / f"{name}.py"), run_name="__main__")
+    shown = capsys.readouterr().out
+    assert said in shown, shown
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_a_committed_notebook_is_its_script_with_small_outputs(name: str) -> None:
+    cells_of = runpy.run_path(str(ROOT / "docs" / "notebooks.py"))["cells_of"]
+    script = (ROOT / "examples" / f"{name}.py").read_text("utf-8")
+    file = ROOT / "docs" / "notebooks" / f"{name}.ipynb"
+    notebook = json.loads(file.read_text("utf-8"))
+    cells = [
+        (cell["cell_type"] == "markdown", "".join(cell["source"])) for cell in notebook["cells"]
+    ]
+    assert cells == cells_of(script), "run `make notebooks`"
+    code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    assert any(cell["outputs"] for cell in code), "its outputs are committed"
+    data = [base64.b64decode(one) for one in _DATA.findall(file.read_text("utf-8"))]
+    assert max(map(len, data), default=0) < 100_000
+    assert not re.search(r"/(home|root|tmp|work|Users)/", file.read_text("utf-8"))
+
+
+def test_a_notebook_runs_in_jupyter(
+    examples: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for package in ("nbclient", "ipykernel"):
+        pytest.importorskip(package, reason="Jupyter: pip install 'fadae[notebooks]'")
+    monkeypatch.setenv("FADAE_WORKSPACE", str(examples / "workspace"))
+    run = runpy.run_path(str(ROOT / "docs" / "notebooks.py"))["run"]
+    run("listener", tmp_path)
+    notebook = json.loads((tmp_path / "listener.ipynb").read_text("utf-8"))
+    shown = [
+        out["data"]
+        for cell in notebook["cells"]
+        for out in cell.get("outputs", ())
+        if "data" in out
+    ]
+    assert sum("<audio controls" in "".join(data.get("text/html", "")) for data in shown) == 5

@@ -359,10 +359,11 @@ def test_an_overlay_has_every_option_as_declared(overlay: str) -> None:
 
 OTHERS = {str: "another", int: 3, float: 0.25, bool: True}
 SPECIAL = {
+    "track": "mlflow",
     "workspace": "s3://another/place", "preset": "full", "dtype": "float32", "retry": "all",
     "schedule": "cosine", "precision": "fp32", "reduction": "exact", "on_growth": "new",
     "cache_gb": "2",
-    "fail_over": "5%", "ranks": 2, "source": ["a:b"], "model_option": ["keep=3"], "holdout": 0.25,
+    "fail_over": "5%", "licence": "by,cc0", "ranks": 2, "source": ["a:b"], "model_option": ["keep=3"], "holdout": 0.25,
 }
 
 

@@ -14,6 +14,7 @@ import pytest
 
 from fadae.archive.folder import FolderSource
 from fadae.errors import NoInputError
+from fadae.forget import forget
 from fadae.query import samples, status_of, training_samples
 from fadae.query.looks import FEW, last_lines, look_at_blocks
 from fadae.query.status import StageStatus
@@ -40,6 +41,17 @@ def location(tmp_path: Path) -> Location:
 
 def stages(location: Location, **options: Any) -> dict[str, StageStatus]:
     return dict(status_of(location, **options).stages)
+
+
+def test_what_is_forgotten_before_it_is_published_is_not_waited_for(location: Location) -> None:
+    stage_all(location, {"a/1": 3 * HOP})
+    extract(location)
+    stage_all(location, {"b/1": HOP}, first_seed=9)
+    assert stages(location)["extract"].total is None
+    forget(location, ["b/1"], "asked")
+    told = stages(location)
+    assert (told["extract"].done, told["extract"].total) == (1, 1)
+    assert (told["ingest"].done, told["ingest"].total) == (2, 2)
 
 
 def test_each_stage_as_it_comes(location: Location) -> None:

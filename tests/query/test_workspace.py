@@ -24,7 +24,9 @@ from fadae.query.selection import hop_rows, sample_span
 from fadae.query.sizes import sizes_of
 from fadae.query.workspace import Workspace
 from fadae.records import Commit, Failure, FailureClass, Track
+from fadae.similarity import SEGMENTS, packs_of
 from fadae.stages.reconstruct import reconstruct
+from fadae.store import paths
 from fadae.store.frames import FrameStore
 from fadae.store.location import Location
 from fadae.store.paths import FEATURES, commit_path
@@ -271,6 +273,9 @@ def test_info_counts_recordings_failures_and_runs(location: Location) -> None:
     for number, kind in enumerate((FailureClass.TRANSIENT, FailureClass.PERMANENT)):
         track = Track("x", f"{number}.ogg")
         write_commit(location, Commit(track, failure=Failure(track.id, kind, "because")))
+    rows = FrameStore.open(location, FEATURES).rows
+    for path in (paths.print_path(0), SEGMENTS.path(0, packs_of(rows)[0]), paths.FORGOTTEN_ROWS):
+        location.write_bytes(path, b"derived")
     info = fadae.open(location.url).info()
     assert info["recordings"] == {"ok": 3, "failed": 1, "quarantined": 1}
     assert info["failures"][1] == {"id": "x/1.ogg", "class": "permanent", "reason": "because"}
@@ -283,16 +288,20 @@ def test_info_counts_recordings_failures_and_runs(location: Location) -> None:
         name: sum(p.stat().st_size for p in files if lies_in(p.relative_to(location.url), name))
         for name in info["sizes"]
     }
+    assert info["sizes"]["similarity"] == 14
     assert {"staging", "features", "audio", "recordings", "runs", "reconstructions"} <= set(
         info["sizes"]
     )
     assert info["sizes_estimated"] == []
-    location.delete("staging")
+    for path in ("staging", paths.PRINTS, paths.SEGMENTS, paths.FORGOTTEN_ROWS):
+        location.delete(path)
 
 
 def lies_in(path: Path, part: str) -> bool:
     """Whether a file of a workspace belongs to a part of its sizes."""
     top, below = path.parts[0], (*path.parts, "")[1]
+    if top == "features.zarr" and {"prints", "segments"} & set(path.parts):
+        return part == "similarity"
     if top == "features.zarr":
         return part == (below if below in ("features", "audio") else "recordings")
     return part == ("checkpoints" if "checkpoints" in path.parts else top)

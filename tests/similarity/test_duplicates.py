@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from typer.testing import CliRunner
 
 from fadae.cli.app import app
-from fadae.similarity import duplicates, families_of, join, prints
+from fadae.forget import forget
+from fadae.similarity import SEGMENTS, duplicates, every_pack, families_of, join, prints
 from fadae.similarity.join import PRINTS, pairs_of
 from fadae.similarity.packs import make_packs, pack_rows, read_slices
 from fadae.similarity.prints import PRINT, hashes_of, prints_of_rows, tick_samples
@@ -187,3 +188,33 @@ def test_the_command_tells_families(written: Location) -> None:
     assert part["shares_with"] in SAME[0] - {part["id"]}
     shown = CliRunner().invoke(app, ["duplicates", "-w", written.url]).stdout
     assert "6 of 9 recordings in 2 families" in shown
+
+
+def test_nothing_derived_of_what_is_erased_stays(tmp_path: Path) -> None:
+    location = Location(str(tmp_path))
+    names = ("a/one", "b/one softer", "a/two", "b/two with noise")
+    for name in names:
+        stage(location, name, RECORDINGS[name])
+    extract(location)
+    features = FeatureSet.open(location)
+    assert families(location) == [["a/one", "b/one softer"], ["a/two", "b/two with noise"]]
+    row = features.recordings.id.tolist().index("b/one softer")
+    assert any(row in pack["recording"] for pack in every_pack(features))
+    location.write_bytes(f"{paths.SEGMENT_INDEX}/00000", b"made of them")
+    location.write_bytes(paths.print_path(0), b"damaged: it may be of it")
+
+    forget(location, ["b/one softer"], "asked", erase_bytes=True)
+    derived = (paths.PRINTS, paths.SEGMENTS, paths.SEGMENT_INDEX, paths.DUPLICATES)
+    assert [path for one in derived for path in location.found_below(one)] == []
+    assert families(location) == [["a/two", "b/two with noise"]]
+    features = FeatureSet.open(location)
+    for kind in (SEGMENTS, PRINTS):
+        made = pack_rows(features, kind, 0)
+        assert len(made) and row not in made["recording"]
+    before = {path: location.read_bytes(path) for path in location.found_below("")}
+    forget(location, ["b/one softer"], "asked", erase_bytes=True)
+    assert {path: location.read_bytes(path) for path in location.found_below("")} == before
+    location.delete(paths.SEGMENTS)
+    location.write_bytes(f"{paths.SEGMENT_INDEX}/00000", b"made of vectors that are gone")
+    forget(location, ["b/one softer"], "asked", erase_bytes=True)
+    assert location.names(paths.SEGMENT_INDEX) == []

@@ -20,7 +20,7 @@ def test_an_index_finds_what_comparing_all_finds(
     for module, name in ((packs, "BLOCKS_PER_PACK"), (index, "BLOCKS_PER_PACK")):
         monkeypatch.setattr(module, name, 1)  # else a group has 390 hours
     monkeypatch.setattr(index, "GROUP_PACKS", 1)
-    monkeypatch.setattr("fadae.query.similar.GROUP_PACKS", 1)
+    monkeypatch.setattr("fadae.query.alike.GROUP_PACKS", 1)
     location = Location(str(tmp_path / "w"))
     write_features(location, {f"a/{n}": music(15, seed=n) for n in range(4)})
     write_features(location, {f"b/{n}": music(15, seed=10 + n) for n in range(4)})

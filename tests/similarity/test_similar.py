@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -13,7 +14,9 @@ from typer.testing import CliRunner
 import fadae
 from fadae.cli.app import app
 from fadae.errors import NoInputError, UsageError
-from fadae.similarity import SEGMENTS, make_packs, windows_of
+from fadae.forget import forget
+from fadae.query import families
+from fadae.similarity import SEGMENTS, duplicates, make_packs, windows_of
 from fadae.similarity.packs import pack_rows
 from fadae.store import DamagedError, FeatureSet, Location
 from tests.synthetic import RATE_HZ, music, write_features
@@ -65,6 +68,13 @@ def test_a_whole_recording_and_less_than_a_stretch_can_be_asked_for(written: Loc
     opened = fadae.open(written.url)
     assert opened.similar("a/notes", k=1)[0].id == "a/quiet notes"
     assert opened.similar("b/high", (3.1, 3.2), k=1)[0].id == "b/high"
+
+
+def test_a_short_neighbour_is_found_though_its_rows_lie_beside_the_part(tmp_path: Path) -> None:
+    location = Location(str(tmp_path))
+    write_features(location, {"a/one": tone(330, 3), "b/same chord": tone(330, 3)})
+    found = fadae.open(location.url).similar("a/one", (0, 3))
+    assert [one.id for one in found] == ["b/same chord"]
 
 
 def test_what_cannot_be_found_is_refused_in_words(written: Location) -> None:
@@ -150,3 +160,46 @@ def test_the_command_prints_what_the_library_finds(written: Location, tmp_path: 
     assert (tmp_path / "m.png").read_bytes().startswith(b"\x89PNG")
     for wrong in ([], ["a/notes", "--map", "m.json"], ["--map", "m.svg"], ["a/note"]):
         assert run.invoke(app, ["similar", *here, *wrong]).exit_code == 2
+
+
+def test_what_is_forgotten_is_not_shown_and_what_is_erased_never_was(tmp_path: Path) -> None:
+    location, other = Location(str(tmp_path / "w")), Location(str(tmp_path / "never"))
+    gone, twin, left = "a/notes", "d/notes again", dict(RECORDINGS)
+    pcm = left.pop(gone)  # it comes last: stretches lie where rows do
+    write_features(location, {**left, gone: pcm, twin: pcm}, same_as={twin: gone})
+    opened = fadae.open(location.url)
+    names = {one.id for one in opened.corpus_map().points}
+    assert gone in names and twin not in names
+
+    def shown() -> tuple[list[str], set[str], list[list[str]]]:
+        again = fadae.open(location.url)
+        features = FeatureSet.open(location)
+        copies = families(features, again.recordings, duplicates(features))
+        return (
+            [one.id for one in again.similar("b/low", (5, 8))],
+            {one.id for one in again.corpus_map().points},
+            [[copy.id for copy in family.members] for family in copies],
+        )
+
+    forget(location, [gone], "asked")
+    near, points, copies = shown()
+    assert gone not in near and twin in near, "its sound is still somebody's"
+    assert points == names - {gone} | {twin}
+    assert copies == [["a/quiet notes", twin]]
+    (family,) = families(
+        FeatureSet.open(location),
+        fadae.open(location.url).recordings,
+        duplicates(FeatureSet.open(location)),
+    )
+    assert family.members[1].shares_with == "a/quiet notes" and not family.members[1].same_samples
+
+    forget(location, [twin], "asked")
+    near, points, copies = shown()
+    assert points == names - {gone} and twin not in near and copies == []
+    forget(location, [gone], "asked", erase_bytes=True)
+    assert shown() == (near, points, copies)
+    write_features(other, left)
+    never, now = fadae.open(other.url), fadae.open(location.url)
+    for name in ("a/quiet notes", "b/low"):
+        expected = [dataclasses.astuple(one) for one in never.similar(name, (5, 8))]
+        assert [dataclasses.astuple(one) for one in now.similar(name, (5, 8))] == expected

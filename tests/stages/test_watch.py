@@ -23,9 +23,11 @@ from fadae.archive.folder import FolderSource
 from fadae.config import Settings
 from fadae.config.job import ExtractConfig
 from fadae.errors import TransientError, UsageError
+from fadae.forget import forget
 from fadae.stages.extract import extract
 from fadae.stages.ingest import ingest
 from fadae.stages.watch import Files, Watch, WatchConfig, WatchedFiles
+from fadae.store import Tombstone, write_tombstones
 from fadae.store.location import Location
 from fadae.store.mapping import map_serially
 from fadae.summaries import WatchSummary
@@ -44,9 +46,15 @@ def watch(
     run: str | None = None,
     stopping: Callable[[], bool] = lambda: False,
     until_idle: bool = True,
+    exclude: str = "",
 ) -> WatchSummary:
     config = WatchConfig(
-        source, Settings(), EXTRACT, run=run, every_seconds=0.01, until_idle=until_idle
+        source,
+        Settings(exclude=exclude),
+        EXTRACT,
+        run=run,
+        every_seconds=0.01,
+        until_idle=until_idle,
     )
     return Watch(location, config, lambda: contextlib.nullcontext(map_serially), stopping).run()
 
@@ -191,6 +199,35 @@ def test_a_file_that_changes_is_told_and_stays_as_it_was(
     assert (done.changed, done.recordings) == (1, 3)
     assert "'b.flac' has changed" in caplog.text
     assert fadae.open(location.url).recording("songs/b.flac").seconds == pytest.approx(2)
+
+
+def test_what_is_forgotten_or_excluded_is_passed_over_once(
+    location: Location,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    fetched: list[str] = []
+    fetch = FolderSource.fetch
+
+    def counted(self: FolderSource, track: Any, to: Path) -> None:
+        fetched.append(track.file)
+        fetch(self, track, to)
+
+    monkeypatch.setattr(FolderSource, "fetch", counted)
+    location.ensure_writable()
+    write_tombstones(location, [Tombstone.of("songs/deep/*", "asked")])
+    change = lambda: save(folder / "deep/a.wav", music(1, seed=4))  # noqa: E731 - a step
+    _at_looks(monkeypatch, nothing, nothing, nothing, change)
+    with caplog.at_level(logging.WARNING):
+        done = watch(location, _Growing(str(folder)), exclude="songs/again.wav\n")
+    assert (done.ok, done.quarantined, done.changed, done.left_out) == (1, 0, 0, 3)
+    assert caplog.text == ""
+    assert fetched == ["b.flac"]
+    assert [one.id for one in fadae.open(location.url).recordings] == ["songs/b.flac"]
+    forget(location, ["songs/b.flac"], "asked")
+    done = watch(location, FolderSource(str(folder)))
+    assert (done.ok, done.left_out, fetched) == (1, 1, ["b.flac", "again.wav"])
 
 
 class Killed(BaseException):

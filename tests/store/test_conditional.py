@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
+import asyncio
 import subprocess
 import sys
 import threading
@@ -12,24 +12,14 @@ from pathlib import Path
 
 import pytest
 
+from fadae.buckets import bucket_of, ignored_condition
 from fadae.errors import AccessError
-from fadae.store import conditional
-from fadae.store.conditional import SINGLE_DRIVER
+from fadae.preflight import workspace
+from fadae.store.conditional import SINGLE_DRIVER, ensure_alone
 from fadae.store.location import Location
-from tests.s3 import S3Server
+from tests.stores import deaf_google
 
 WRITERS, TIMES = 4, 5
-_drawn = itertools.count()
-
-
-@pytest.fixture(params=["folder", "memory", "s3"])
-def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Location]:
-    """What opens one place anew, as another driver would."""
-    if request.param == "s3":
-        server: S3Server = request.getfixturevalue("s3")
-        return lambda: Location(f"{server.url}/conditional", server.storage_options)
-    place = str(tmp_path) if request.param == "folder" else f"memory://conditional{next(_drawn)}"
-    return lambda: Location(place)
 
 
 def count_up(location: Location, times: int = TIMES) -> None:
@@ -45,8 +35,12 @@ def test_a_version_is_that_of_what_was_read(opened: Callable[[], Location]) -> N
     location = opened()
     with pytest.raises(FileNotFoundError):
         location.read_version("a")
-    assert not location.replace("a", b"0", "another")
+    location.write_bytes("another", b"0")
+    _, anothers = location.read_version("another")
+    assert not location.replace("a", b"0", anothers)
     assert location.replace("a", b"1", None)
+    assert not location.replace("a", b"0", anothers)
+    location.delete("another")
     assert not location.replace("a", b"2", None)
     data, version = location.read_version("a")
     assert data == b"1"
@@ -101,26 +95,36 @@ def test_nor_does_another_process(tmp_path: Path) -> None:
     assert location.read_bytes("n") == b"200"
 
 
-def test_a_bucket_without_conditions_is_refused_unless_one_driver_is_promised(
-    s3: S3Server, monkeypatch: pytest.MonkeyPatch
+def test_a_bucket_that_ignores_conditions_is_refused_unless_one_driver_is_promised(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of SeaweedFS itself with its conditions left out on the way to it."""
-    answer = conditional.s3_replace
+    """Of a server that takes a condition and does as if there were none."""
+    with deaf_google(tmp_path) as server:
+        location = Location(f"{server.url}/deaf", server.storage_options)
+        for verb in (
+            location.ensure_conditions,
+            lambda: location.replace("a", b"1", None),
+            lambda: location.create_exclusive("a", b"1"),
+        ):
+            with pytest.raises(AccessError) as told:
+                verb()
+            assert "\n" not in str(told.value)
+            assert "(ifGenerationMatch: it replaces what is there already)" in str(told.value)
+            assert f"set {SINGLE_DRIVER}=1" in str(told.value)
+        assert location.names("") == []
+        (finding,) = [one for one in workspace(location) if one.check == "workspace"]
+        assert finding.state == "wrong"
+        monkeypatch.setenv(SINGLE_DRIVER, "1")
+        assert not location.ensure_conditions()
+        assert location.create_exclusive("a", b"1")
+        assert not location.create_exclusive("a", b"2")
+        assert not location.replace("a", b"3", "another")
+        assert location.replace("a", b"4", location.read_version("a")[1])
+        assert location.read_bytes("a") == b"4"
+        assert [one.state for one in workspace(location)] == ["weak", "ok"]
 
-    async def deaf(fs: object, path: str, data: bytes, version: str | None) -> bool:
-        await fs._pipe_file(path, data)  # type: ignore[attr-defined]
-        return True
 
-    monkeypatch.setattr(conditional, "s3_replace", deaf)
-    location = Location(f"{s3.url}/deaf", s3.storage_options)
-    with pytest.raises(AccessError, match=f"no conditional writes .*set {SINGLE_DRIVER}=1"):
-        location.ensure_conditions()
-    with pytest.raises(AccessError, match="no conditional writes"):
-        location.replace("a", b"1", None)
-    assert location.names("") == []
-    monkeypatch.setenv(SINGLE_DRIVER, "1")
-    assert location.replace("a", b"1", None)
-    monkeypatch.setattr(conditional, "s3_replace", answer)
-    other = Location(f"{s3.url}/hears", s3.storage_options)
-    monkeypatch.delenv(SINGLE_DRIVER)
-    other.ensure_conditions()
+def test_a_store_without_any_conditions_is_refused() -> None:
+    ignored = asyncio.run(ignored_condition(bucket_of("sftp"), None, "place/x"))
+    with pytest.raises(AccessError, match=r"no conditional writes \(fadae knows none"):
+        ensure_alone("sftp://host/place", ignored)

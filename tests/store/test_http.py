@@ -147,13 +147,20 @@ def test_an_unchanged_document_is_not_sent_again(folder: Path, served: str) -> N
     assert location.read_bytes(path) == first
 
 
-@pytest.mark.parametrize(
-    "typed",
-    [
-        "run", "ingest", "extract", "train", "reconstruct", "compare", "report", "verify --repair",
-        "verify", "prune",
-    ],
-)  # fmt: skip
+WRITING = [
+    "run",
+    "ingest",
+    "extract",
+    "train",
+    "reconstruct",
+    "compare",
+    "report",
+    "verify",
+    "prune",
+]
+
+
+@pytest.mark.parametrize("typed", [*WRITING, "verify --repair"])
 def test_what_writes_is_refused_in_one_line(served: str, typed: str) -> None:
     ended = command.fadae(*typed.split(), "-w", served)
     assert ended.returncode == 2

@@ -284,10 +284,3 @@ def test_one_gpu_is_not_shared_by_ranks(location: Location) -> None:
 def test_nothing_to_train_on(tmp_path: object) -> None:
     with pytest.raises(NoInputError, match="no workspace at"):
         train(Location(str(tmp_path)), small())
-
-
-def test_tensorboard_events(location: Location) -> None:
-    pytest.importorskip("tensorboard")
-    train(location, small(max_steps=3, tensorboard=True))
-    names = location.names("runs/default/tensorboard")
-    assert any(name.startswith("events.out.tfevents") for name in names)

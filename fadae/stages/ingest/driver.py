@@ -9,6 +9,7 @@ import json
 import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, Self, TypeVar
 
@@ -18,10 +19,28 @@ from fadae.cluster import ClusterSemaphore
 from fadae.config import Settings, WhichFailures
 from fadae.errors import NoInputError, TooManyFailedError, TransientError, UsageError
 from fadae.logs import FewWarnings
-from fadae.records import Commit, Failure, FailureClass, FailureLine, Track, canonical_json
+from fadae.records import (
+    Commit,
+    Failure,
+    FailureClass,
+    FailureLine,
+    Track,
+    canonical_json,
+    printable,
+    sha256_hex,
+)
 from fadae.stages.ingest.listing import Listing, SelectionTotals
-from fadae.stages.ingest.recording import Job, Outcome, ingest_recording, printable
-from fadae.store import Location, Mapper, improve_commit, map_serially, paths
+from fadae.stages.ingest.recording import Job, Outcome, ingest_recording
+from fadae.store import (
+    Location,
+    Mapper,
+    Tombstones,
+    improve_commit,
+    lines_of,
+    map_serially,
+    paths,
+    read_tombstones,
+)
 from fadae.summaries import IngestSummary
 
 log = logging.getLogger("fadae.ingest")
@@ -65,13 +84,15 @@ def ingest(
     for source in sources:
         _ensure_own_name(location, source)
     totals = IngestTotals(settings.rate_hz)
+    left_out = LeftOut.of(location, settings)
     unkept: list[Failure] = []
     try:
         for source in sources:
             limit = None if settings.limit is None else settings.limit - totals.usable
             if limit == 0:
                 break
-            unkept += _ingest_source(Listing(location, source, limit), settings, mapper, totals)
+            listing = Listing(location, source, limit, left_out.tombstones.erasing)
+            unkept += _ingest_source(listing, settings, left_out, mapper, totals)
     except (TransientError, NoInputError, TooManyFailedError) as error:
         error.summary = totals.summary()
         raise
@@ -96,7 +117,8 @@ def _judge(totals: IngestTotals, unkept: list[Failure]) -> None:
             totals.summary(),
         )
     if not totals.ok:
-        reason = totals.first(FailureClass.PERMANENT) or "nothing was listed"
+        none = f"{totals.left_out} forgotten or excluded" if totals.left_out else ""
+        reason = totals.first(FailureClass.PERMANENT) or none or "nothing was listed"
         raise NoInputError(f"no usable recording: {reason}", totals.summary())
 
 
@@ -132,8 +154,44 @@ def _bound(location: Location, path: str, name: str, value: Bound) -> Bound:
     return there
 
 
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """What is not to be ingested, whatever is listed: forgotten, or excluded by this call."""
+
+    tombstones: Tombstones
+    excluded: Tombstones
+    filters: str  # a digest of both, and of the policy of licences; empty without any
+
+    @classmethod
+    def of(cls, location: Location, settings: Settings) -> Self:
+        """Return what a workspace and a call leave out."""
+        tombstones = read_tombstones(location)
+        excluded = lines_of(settings.exclude, "excluded")
+        told = [[one.path for one in some.every] for some in (tombstones, excluded)]
+        policy = None if settings.licence is None else str(settings.licence)
+        some = bool(tombstones or excluded or policy)
+        return cls(tombstones, excluded, sha256_hex(canonical_json([told, policy])) if some else "")
+
+    def kept(
+        self, found: Iterable[Track | Failure], totals: IngestTotals
+    ) -> Iterator[Track | Failure]:
+        """Yield what is not left out, and count what is."""
+        for one in found:
+            item = one.item if isinstance(one, Track) else one.id.partition("/")[0]
+            if self.tombstones.match(one.id, item):
+                totals.add_left_out("forgotten")
+            elif self.excluded.match(one.id, item):
+                totals.add_left_out("excluded")
+            else:
+                yield one
+
+
 def _ingest_source(
-    listing: Listing, settings: Settings, mapper: Mapper, total: IngestTotals
+    listing: Listing,
+    settings: Settings,
+    left_out: LeftOut,
+    mapper: Mapper,
+    total: IngestTotals,
 ) -> list[Failure]:
     """Ingest one source's selection and add it to the total, also where it ends in an error.
 
@@ -142,14 +200,14 @@ def _ingest_source(
     refreshed = settings.refresh and listing.refresh(settings.generation)
     if not refreshed and (listed := listing.listed()):
         log.info("listing of %s; --refresh lists again", _moment(listed))
-    if not refreshed and (known := _finished(listing, settings)) is not None:
+    if not refreshed and (known := _finished(listing, settings, left_out)) is not None:
         total.merge(known)
         _ensure_few_quarantined(known, settings)
         return []
     totals, unkept = IngestTotals(settings.rate_hz), list[Failure]()
     passing = _PassingFailures(listing.location)
     try:
-        for outcome in _outcomes(listing, settings, mapper, totals, passing):
+        for outcome in _outcomes(listing, settings, left_out, mapper, totals, passing):
             totals.add(outcome.commit)
             unkept += [outcome.tried] if outcome.tried else []
             passing.see(outcome)
@@ -160,17 +218,19 @@ def _ingest_source(
         total.merge(totals)
     if not totals.failed:
         kept = settings.keep_source and not unkept
-        listing.finish(totals.record(keep_source=kept))
+        listing.finish(totals.record(keep_source=kept, filters=left_out.filters))
     return unkept
 
 
 def _ensure_few_quarantined(totals: IngestTotals, settings: Settings) -> None:
     """Raise TooManyFailedError where too many are quarantined; every commit there is stays."""
-    share, tried = settings.fail_over, totals.recordings
-    if share is None or tried < FAIL_OVER_LEAST or totals.quarantined <= share * tried:
+    # What a policy keeps out says nothing of how the others fare.
+    share, tried = settings.fail_over, totals.recordings - totals.of_licence
+    failed = totals.quarantined - totals.of_licence
+    if share is None or tried < FAIL_OVER_LEAST or failed <= share * tried:
         return
     raise TooManyFailedError(
-        f"{totals.quarantined} of {tried} recordings are quarantined, more than --fail-over "
+        f"{failed} of {tried} recordings are quarantined, more than --fail-over "
         f"{100 * share:g}% ({totals.first(FailureClass.PERMANENT)}); what is ingested stays: see "
         "`fadae info`, then run the same command with a higher --fail-over to go on"
     )
@@ -179,6 +239,7 @@ def _ensure_few_quarantined(totals: IngestTotals, settings: Settings) -> None:
 def _outcomes(
     listing: Listing,
     settings: Settings,
+    left_out: LeftOut,
     mapper: Mapper,
     totals: IngestTotals,
     passing: _PassingFailures,
@@ -189,7 +250,7 @@ def _outcomes(
     the listing with so many usable recordings is asked for, in whatever order they finish.
     """
     unit = functools.partial(ingest_recording, job=_job(listing, settings))
-    found = listing.tracks(settings.retry)
+    found = left_out.kept(listing.tracks(settings.retry), totals)
     missing = listing.limit
     while missing != 0:
         before = totals.recordings
@@ -207,10 +268,12 @@ def _moment(time: datetime) -> str:
     return local.strftime("%H:%M" if is_today else "%Y-%m-%d %H:%M")
 
 
-def _finished(listing: Listing, settings: Settings) -> IngestTotals | None:
+def _finished(listing: Listing, settings: Settings, left_out: LeftOut) -> IngestTotals | None:
     """Return the totals of a finished selection with nothing left to do, or None."""
     state = listing.finished()
     if state is None or (settings.keep_source and not state["keep_source"]):
+        return None
+    if state.get("filters", "") != left_out.filters:  # others may be wanted now
         return None
     totals = IngestTotals.of_record(settings.rate_hz, state)
     again = settings.retry in (WhichFailures.PERMANENT, WhichFailures.ALL)
@@ -229,6 +292,7 @@ def _job(listing: Listing, settings: Settings) -> Job:
         keep_source=settings.keep_source,
         keep_damaged=settings.keep_damaged,
         retry=settings.retry,
+        licence=settings.licence,
         slot=slot,
     )
 
@@ -338,8 +402,18 @@ class IngestTotals:
         return self.ok + self.failed
 
     @property
+    def of_licence(self) -> int:
+        """Those quarantined whose licence the policy does not admit."""
+        return self._counts["licence"]
+
+    @property
+    def left_out(self) -> int:
+        """Recordings that were listed and are forgotten or excluded."""
+        return self._counts["forgotten"] + self._counts["excluded"]
+
+    @property
     def recordings(self) -> int:
-        """All of them."""
+        """All of them but those left out."""
         return self.ok + self.failed + self.quarantined
 
     def add(self, commit: Commit) -> None:
@@ -351,10 +425,15 @@ class IngestTotals:
             self._counts["samples"] += commit.decoded.samples
             self._counts["bytes"] += commit.decoded.source_bytes
 
+    def add_left_out(self, why: Literal["forgotten", "excluded"]) -> None:
+        """Count a recording that is not asked for."""
+        self._counts[why] += 1
+
     def add_failure(self, failure: Failure) -> None:
         """Count a recording or a whole entry that is not there."""
         kind = failure.failure_class.value
         self._counts[kind] += 1
+        self._counts["licence"] += failure.is_of_licence
         if len(self._failures) < FAILURES_SHOWN:
             self._failures.append({"id": failure.id, "class": kind, "reason": failure.reason})
 
@@ -379,16 +458,18 @@ class IngestTotals:
             quarantined=self.quarantined,
             audio_seconds=self._counts["samples"] / self._rate_hz,
             bytes=self._counts["bytes"],
+            forgotten=self._counts["forgotten"],
+            excluded=self._counts["excluded"],
             failures=[
                 {"id": one["id"], "class": one["class"], "reason": one["reason"]}
                 for one in failures
             ],
         )
 
-    def record(self, *, keep_source: bool) -> SelectionTotals:
+    def record(self, *, keep_source: bool, filters: str = "") -> SelectionTotals:
         """Return what a finished selection remembers; `of_record` reads it back."""
         counts = self._counts
-        return {
+        told: SelectionTotals = {
             "keep_source": keep_source,
             "ok": counts["ok"],
             "transient": counts["transient"],
@@ -397,11 +478,19 @@ class IngestTotals:
             "bytes": counts["bytes"],
             "failures": self._failures,
         }
+        if filters:
+            told["filters"] = filters
+            told["forgotten"], told["excluded"] = counts["forgotten"], counts["excluded"]
+            told["licence"] = counts["licence"]
+        return told
 
     @classmethod
     def of_record(cls, rate_hz: int, record: SelectionTotals) -> Self:
         """Return the totals that `record` told."""
         totals = cls(rate_hz)
         totals._counts.update({name: record[name] for name in _COUNTS})
+        totals._counts["forgotten"] = record.get("forgotten", 0)
+        totals._counts["excluded"] = record.get("excluded", 0)
+        totals._counts["licence"] = record.get("licence", 0)
         totals._failures = record["failures"]
         return totals

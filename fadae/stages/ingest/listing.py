@@ -12,9 +12,9 @@ import contextlib
 import json
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 from fadae.archive import Page, Source
 from fadae.config import WhichFailures
@@ -27,7 +27,7 @@ from fadae.records import (
     canonical_json,
     sha256_hex,
 )
-from fadae.store import Location, paths
+from fadae.store import Location, Tombstones, paths
 
 
 class SelectionTotals(TypedDict):
@@ -40,6 +40,11 @@ class SelectionTotals(TypedDict):
     samples: int
     bytes: int  # of the sources' files
     failures: list[FailureLine]
+    # Absent in selections of an earlier fadae, and where there was nothing to leave out:
+    forgotten: NotRequired[int]
+    excluded: NotRequired[int]
+    licence: NotRequired[int]  # of the permanent ones, those that the policy keeps out
+    filters: NotRequired[str]  # a digest of tombstones, exclusions and the policy of licences
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +54,7 @@ class Listing:
     location: Location
     source: Source
     limit: int | None = None
+    erased: Tombstones = field(default_factory=Tombstones)  # of which no title is put down
 
     @property
     def selection(self) -> dict[str, object]:
@@ -148,7 +154,8 @@ class Listing:
         failures: list[FailureRecord] = []
         for one in self.source.tracks(page):
             if isinstance(one, Track):
-                tracks.append(one.to_dict())
+                is_erased = self.erased.match(one.id, one.item)
+                tracks.append((one.bare if is_erased else one).to_dict())
             else:
                 failures.append(_values(one))
             yield one

@@ -14,12 +14,13 @@ from typing import IO
 
 from fadae import tracing
 from fadae._version import __version__
-from fadae.archive import Slot, Source, clean_text, clean_url
+from fadae.archive import ArchiveSource, Slot, Source, clean_text, clean_url
 from fadae.audio import borrowed
 from fadae.config import Limits, WhichFailures
 from fadae.errors import PermanentFailure, RecordingFailure
+from fadae.licences import LicencePolicy, shown
 from fadae.logs import FIELDS_KEY
-from fadae.records import Commit, Decoded, Failure, FailureClass, Track
+from fadae.records import Commit, Decoded, Failure, FailureClass, Track, printable
 from fadae.store import Location, improve_commit, pcm_path, read_commit, source_path, write_commit
 
 log = logging.getLogger("fadae.ingest")
@@ -36,6 +37,7 @@ class Job:
     keep_source: bool = False
     keep_damaged: bool = False
     retry: WhichFailures = WhichFailures.TRANSIENT
+    licence: LicencePolicy | None = None
     slot: Slot = contextlib.nullcontext
     """The context of a transfer: the cluster-wide limit on them."""
 
@@ -61,13 +63,37 @@ def ingest_recording(track: Track, job: Job) -> Outcome:
     before = read_commit(job.location, track.id)
     if before is not None and not _is_wanted(before, job):
         return Outcome(before, fresh=False)
+    if (kept_out := _kept_out(track, before, job)) is not None:
+        return kept_out
     started = time.monotonic()
     try:
         commit = _ingest(track, before, job)
     except RecordingFailure as error:
         return _failed(track, before, job, error, time.monotonic() - started)
+    if (kept_out := _kept_out(commit.track, before, job, decoded=True)) is not None:
+        job.location.delete_many([pcm_path(track.id), source_path(track.id)])
+        return kept_out
     write_commit(job.location, commit)
     _log(commit, time.monotonic() - started)
+    return Outcome(commit, fresh=True)
+
+
+def _kept_out(
+    track: Track, before: Commit | None, job: Job, *, decoded: bool = False
+) -> Outcome | None:
+    """Return the outcome of a recording whose licence is not admitted; None where it is.
+
+    The archive's word is taken before anything is fetched; elsewhere, where the source says
+    nothing, the tags of the file are, once it is decoded. What is there already stays.
+    """
+    told = decoded or bool(track.licence) or isinstance(job.source, ArchiveSource)
+    has = before is not None and before.decoded is not None
+    if job.licence is None or has or not told or job.licence.admits(track.licence):
+        return None
+    why = f"{shown(track.licence)} is none of {job.licence}; a wider --licence takes it"
+    failure = Failure.of_licence(track.id, why)
+    commit = improve_commit(job.location, Commit(track, failure=failure, fadae_version=__version__))
+    _log(commit, 0.0)
     return Outcome(commit, fresh=True)
 
 
@@ -93,6 +119,9 @@ def _failed(
 
 def _is_wanted(before: Commit, job: Job) -> bool:
     """Return whether a recording with a commit is to be ingested (again)."""
+    if before.failure is not None and before.failure.is_of_licence:
+        policy = job.licence
+        return policy is None or policy.admits(before.track.licence)
     if before.failure is not None:
         return job.retry.covers(before.failure)
     return job.keep_source and not before.kept_source
@@ -219,8 +248,3 @@ def _log(commit: Commit, seconds: float) -> None:
             reason,
             extra={FIELDS_KEY: {**fields, "class": kind, "reason": reason}},
         )
-
-
-def printable(recording_id: str) -> str:
-    """Return an id fit for a log: names come from outside."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in recording_id)

@@ -65,7 +65,10 @@ export async function raster(name, parameters, signal) {
 export async function samples(name, parameters, signal) {
   const view = new DataView(await (await ask(name, parameters, signal)).arrayBuffer());
   let at = 12;
-  while (view.getUint32(at, false) !== 0x64617461) at += 8 + view.getUint32(at + 4, true); // "data"
+  while (view.getUint32(at, false) !== 0x64617461) { // "data"
+    const size = view.getUint32(at + 4, true);
+    at += 8 + size + (size % 2);
+  }
   const count = view.getUint32(at + 4, true) / 2;
   const values = new Float32Array(count);
   for (let i = 0; i < count; i += 1) values[i] = view.getInt16(at + 8 + 2 * i, true) / 32768;

@@ -91,7 +91,9 @@ def similar(
     vector = _vector(features, start, stop)
     if not vector.any():
         raise NoInputError(f"this part of {recording_id} is silent or cannot be read")
-    around, count = (start - SEGMENT_ROWS, stop + SEGMENT_ROWS), k
+    own = recording.frame_start, recording.frame_start + recording.frame_count
+    around = max(own[0], start - SEGMENT_ROWS), min(own[1], stop + SEGMENT_ROWS)
+    count = k
     while True:
         hits = _hits(features, vector, count, around)
         found = [_found(features, its, hit) for hit in hits if (its := _whose(recordings, hit))]
@@ -110,7 +112,7 @@ def _hits(features: FeatureSet, vector: Float32, count: int, without: tuple[int,
 
 
 def _whose(recordings: Recordings, stretch: Array) -> Recording | None:
-    return recordings.at_row(int(stretch["recording"]))
+    return recordings.heard_at(int(stretch["recording"]))
 
 
 def _vector(features: FeatureSet, start: int, stop: int) -> Float32:
@@ -168,7 +170,7 @@ def corpus_map(features: FeatureSet, recordings: Recordings, most: int = 2000) -
                 total = vectors.sum(axis=0, dtype=np.float64)
                 typical.setdefault(row, own[int(np.argmax(vectors @ total))])
                 sums[row] = sums.get(row, 0) + total
-    shown = {row: about for row in sorted(sums) if (about := recordings.at_row(row)) is not None}
+    shown = {row: about for row in sorted(sums) if (about := recordings.heard_at(row)) is not None}
     if not shown:
         raise NoInputError("there is no sound to draw a map of")
     rows = list(shown)
