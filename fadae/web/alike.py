@@ -7,15 +7,12 @@ missing, or there are so many that a visitor could keep the server busy, it says
 from __future__ import annotations
 
 import dataclasses
-import logging
 from typing import Any
 
 from fadae.errors import UsageError
 from fadae.query import Workspace
 from fadae.similarity import GROUP_PACKS, SEGMENTS, indexed_groups, missing_packs, packs_of
 from fadae.store import FeatureSet
-
-log = logging.getLogger("fadae.web")
 
 MOST_FOUND = 20
 MOST_POINTS = 2000
@@ -25,15 +22,10 @@ MOST_PACKS = 128  # that one question reads beside an index: 770 hours of music
 def alike_known(workspace: Workspace) -> bool:
     """Return whether the page can tell what sounds alike: all vectors are there, and not too many.
 
-    Behind a web server, which does not say what it has, it cannot. Raises NoInputError where there
-    are no features.
+    Raises NoInputError where there are no features.
     """
     features = FeatureSet.open(workspace.location)
-    try:
-        if missing_packs(features, SEGMENTS):
-            return False
-    except UsageError as error:
-        log.debug("%s", error)
+    if missing_packs(features, SEGMENTS):
         return False
     packs = len(packs_of(features.rows))
     return packs <= MOST_PACKS or packs - indexed_groups(features) * GROUP_PACKS <= MOST_PACKS
