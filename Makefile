@@ -11,6 +11,8 @@ PYTEST = -m pytest -n $(JOBS) --dist worksteal
 # One BLAS thread a process: ranks and workers are processes here.
 export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
+# The tests start some hundred processes: each would compile fadae anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 # The exact releases that fadae is tested with: zarr, numpy and scipy go on without Python 3.11.
 CONSTRAINTS ?= $(shell $(PYTHON) -c 'import sys; \

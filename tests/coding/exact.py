@@ -14,7 +14,7 @@ from fadae.coding.rate import draft_rows
 from tests.coding import models
 
 RATE_HZ = 11025
-ROWS = 24
+ROWS = 16
 
 
 def digest() -> str:
@@ -39,7 +39,7 @@ def of_model(model: EntropyModel) -> str:
             np.testing.assert_array_equal(coder.decode(codes[part]), decoded[part])
     made = hashlib.sha256(repr(step).encode() + b"".join(codes) + decoded.tobytes())
     made.update(ByteCoder(model, models.SIZE, fill=0.3).decode(codes).tobytes())
-    time = np.arange(4 * RATE_HZ) / RATE_HZ
+    time = np.arange(3 * RATE_HZ) / RATE_HZ
     sound = 6000 * np.exp(-3 * (time % 0.5)) * np.sin(2 * np.pi * 220 * (1 + time // 0.5) * time)
     noise = 200 * np.random.default_rng(14).standard_normal(len(time))
     pcm = np.round(sound + noise).astype(np.int16)

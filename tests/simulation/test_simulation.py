@@ -19,7 +19,7 @@ from tests.simulation.laboratory import laboratory
 from tests.simulation.scheduler import FATES, UNTIL, Turn
 from tests.simulation.world import Setting
 
-SEEDS, BATCHES = 240, 4  # and a hundred that hypothesis draws
+SEEDS, BATCHES = 160, 4  # and a hundred that hypothesis draws
 
 turns = st.builds(
     Turn,

@@ -20,7 +20,6 @@ NEEDS = {
     "default": set(),
     "Sandybridge": {"avx"},
     "Haswell": {"avx2", "fma"},
-    "Zen": {"avx2", "fma"},
     "SkylakeX": {"avx512f", "avx512bw", "avx512dq", "avx512vl"},
 }
 
