@@ -8,17 +8,17 @@ samples and the least and greatest size of a frame stay 0, which means unknown.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 
 import soundfile
 
 from fadae.arrays import Array
 from fadae.audio.pcm import to_pcm
+from fadae.audio.tags import Tags
 from fadae.errors import UsageError
 
 _SAMPLES_AT = 21  # the low half of this byte and the four after it: samples, 36 bits
 _HEADER_BYTES = 42  # the magic, a block's header, STREAMINFO
-_TAGS = ("title", "artist", "album", "comment", "copyright", "license", "software")
 
 
 class _Sink:
@@ -51,12 +51,12 @@ class _Sink:
 
 
 def flac_stream(
-    blocks: Iterable[Array], rate_hz: int, samples: int, tags: Mapping[str, str] | None = None
+    blocks: Iterable[Array], rate_hz: int, samples: int, tags: Tags | None = None
 ) -> Iterator[bytes]:
     """Yield a 16-bit mono FLAC file in parts, one or none for each block [n] of float.
 
-    `samples`: how many the blocks hold together; ValueError where they hold others. `tags`: title,
-    artist, album, comment, copyright, license, software. Raises UsageError on a rate FLAC has not.
+    `samples`: how many the blocks hold together; ValueError where they hold others. Raises
+    UsageError on a rate that FLAC has not.
 
     >>> import numpy as np
     >>> b"".join(flac_stream([np.zeros(100, np.float32)], 11025, 100))[:4]
@@ -65,9 +65,8 @@ def flac_stream(
     sink, written, head = _Sink(), 0, True
     try:
         with soundfile.SoundFile(sink, "w", rate_hz, 1, "PCM_16", format="FLAC") as file:
-            for name, value in (tags or {}).items():
-                if name in _TAGS and value:
-                    setattr(file, name, _text(value))
+            for name, value in ({} if tags is None else tags.fields()).items():
+                setattr(file, name, value)
             for block in blocks:
                 file.write(to_pcm(block))
                 written += len(block)
@@ -80,11 +79,6 @@ def flac_stream(
         raise ValueError(f"{written} samples came where {samples} were promised")
     if data := sink.taken():
         yield _with_samples(data, samples) if head else data
-
-
-def _text(value: str) -> str:
-    """Return a text from outside as a tag can hold it."""
-    return value.encode("utf-8", "replace").decode().replace("\0", " ")
 
 
 def _with_samples(data: bytes, samples: int) -> bytes:

@@ -7,12 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from fadae._version import __version__
 from fadae.arrays import Float32
 from fadae.audio import flac_stream
 from fadae.errors import NoInputError
-from fadae.query import ORIGINAL, TRANSFORM, Recording, Workspace
-from fadae.training import run_summary
+from fadae.query import Recording, Workspace
 
 BLOCK_SECONDS = 10.0  # held at a time
 _NO_NAME = re.compile(r"[^\w .()-]+")
@@ -27,7 +25,7 @@ class Piece:
 
 
 def piece(workspace: Workspace, recording_id: str, source: str) -> Piece:
-    """Return a whole recording as FLAC, tagged with its title, licence and source.
+    """Return a whole recording as FLAC, tagged as `Workspace.tags` tells.
 
     Raises UsageError for an unknown recording, NoInputError where it has no sample.
     """
@@ -38,7 +36,7 @@ def piece(workspace: Workspace, recording_id: str, source: str) -> Piece:
         _blocks(workspace, recording, source),
         workspace.rate_hz,
         recording.samples,
-        _tags(workspace, recording, source),
+        workspace.tags(source, recording.id),
     )
     return Piece(file_name(recording.title or recording.file, source), parts)
 
@@ -49,21 +47,6 @@ def _blocks(workspace: Workspace, recording: Recording, source: str) -> Iterator
     for start in range(0, recording.samples, step):
         stop = min(start + step, recording.samples)
         yield workspace.audio(recording.id, slice(start / rate_hz, stop / rate_hz), source)
-
-
-def _tags(workspace: Workspace, recording: Recording, source: str) -> dict[str, str]:
-    made = f"{source} of {recording.url or recording.id}"
-    if source not in (ORIGINAL, TRANSFORM):
-        model = run_summary(workspace.location, source).model_sha256
-        made = f"run {made}" + (f", model {model}" if model else "")
-    return {
-        "title": recording.title or recording.file,
-        "artist": recording.creator,
-        "album": recording.item,
-        "license": recording.licence,
-        "comment": made,
-        "software": f"fadae {__version__}",
-    }
 
 
 def file_name(title: str, source: str) -> str:

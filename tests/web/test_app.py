@@ -194,7 +194,8 @@ def test_a_piece_is_the_librarys_sound_with_its_tags(
         "J. S. Bach",
         "https://creativecommons.org/publicdomain/zero/1.0/",
     )
-    assert comment.startswith(f"run {source}" if source == "modelled" else source)
+    assert comment.startswith(f"source: {LONG}; licence: CC0-1.0")
+    assert ("run: modelled; model SHA-256: " in comment) == (source == "modelled")
     expected = fadae.open(location.url).audio(LONG, source=source)
     assert np.abs(samples - expected).max() <= 1 / 32768
 
