@@ -25,7 +25,7 @@ ifeq ($(shell uname -s)$(wildcard /dev/nvidia* /dev/dxg),Linux)
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 endif
 
-.PHONY: demo test test-newest fuzz mutants simulate soak sbom audit lint types layers docs k8s slurm bench bench-gpu model compare clean notebooks
+.PHONY: demo test test-slow test-newest fuzz mutants simulate soak sbom audit lint types layers docs k8s slurm bench bench-gpu model compare clean notebooks
 
 # $(call install,VENV,CONSTRAINT OPTIONS)
 define install
@@ -46,7 +46,11 @@ demo: $(VENV)/.installed
 	$(BIN)/fadae demo
 
 test: lint types layers
-	$(BIN)/python $(PYTEST)
+	$(BIN)/python $(PYTEST) -m "not slow"
+
+# Whole clusters, ranks and servers that are killed, every kernel of the BLAS: what takes longest.
+test-slow: $(VENV)/.installed
+	$(BIN)/python $(PYTEST) -m slow
 
 # The newest releases of everything, within pyproject.toml's bounds.
 test-newest:

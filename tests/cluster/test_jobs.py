@@ -116,6 +116,7 @@ def blocks_written_with_a_loss(job_name: str, folder: Path, address: str, url: s
         assert (summary["shards_written"], summary["shards_kept"]) == (BLOCKS, 0)
 
 
+@pytest.mark.slow
 def test_jobs_on_a_cluster_that_loses_workers_change_no_byte(item: Path, tmp_path: Path) -> None:
     url = str(tmp_path / "disturbed")
     with EmbeddedArchive(item) as archive:  # one for both: commits hold its address

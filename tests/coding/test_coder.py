@@ -219,6 +219,7 @@ class TestExactness:
         },
     )
 
+    @pytest.mark.slow
     def test_bytes_and_samples_are_the_same_in_every_setting(self) -> None:
         hashes = {
             subprocess.run(

@@ -117,6 +117,7 @@ def test_faults_on_the_way_change_no_byte(
     assert downloaded(direct, tmp_path / "copy") == expected
 
 
+@pytest.mark.slow
 def test_a_restart_of_the_server_is_outlived(expected: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "s3").mkdir()
     with s3_server(tmp_path / "s3") as server:

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 
 import psutil
+import pytest
 
 from fadae.store.location import Location
 from fadae.training.launch import train
@@ -15,6 +16,7 @@ from tests.training.small import LONG, model_hash, small
 from tests.training.test_processes import ranks_of
 
 
+@pytest.mark.slow
 def test_a_run_survives_the_loss_of_a_worker(
     location: Location, held: Callable[[int], Held], exact_hash: str
 ) -> None:

@@ -83,6 +83,7 @@ def strike(location: Location, held: Held, number: signal.Signals) -> None:
     held.release()
 
 
+@pytest.mark.slow
 def test_two_ranks_killed_end_with_the_same_bits(
     location: Location,
     later: Callable[[Callable[[], object]], None],
@@ -107,6 +108,7 @@ def test_exact_is_one_hash_at_any_ranks_and_across_a_change_of_them(location: Lo
     assert model_hash(location) == model_hash(location, "one")
 
 
+@pytest.mark.slow
 def test_a_hung_rank_is_lost_within_the_time_out(
     location: Location,
     later: Callable[[Callable[[], object]], None],
@@ -137,6 +139,7 @@ def test_ranks_that_keep_dying_are_not_restarted_for_ever(
         train(location, small(ranks=2, restarts=2, shutdown_seconds=1))
 
 
+@pytest.mark.slow
 def test_an_error_of_a_rank_is_the_errors_and_not_restarted(location: Location) -> None:
     with pytest.raises(FadaeError, match="is not finite") as told:
         train(location, small(ranks=2, reduction="exact", learning_rate=1e38))
@@ -179,6 +182,7 @@ def command(location: Location, *more: str) -> list[str]:
     ]
 
 
+@pytest.mark.slow
 def test_sigterm_saves_and_ends_75_and_the_same_command_goes_on(
     location: Location, held: Callable[[int], Held], exact_hash: str
 ) -> None:
@@ -211,6 +215,7 @@ def test_a_killed_command_takes_its_ranks_along(
     assert not alive
 
 
+@pytest.mark.slow
 def test_ranks_of_the_environment_train_together(location: Location) -> None:
     """As torchrun or an Indexed Job start them, one of them late."""
     with socket.socket() as free:

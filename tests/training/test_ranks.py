@@ -29,6 +29,7 @@ from fadae.training.worker import Order
 
 
 @pytest.mark.parametrize("how", ["killed", "hung", "left"])
+@pytest.mark.slow
 def test_a_lost_peer_is_one_in_every_collective(how: str) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "tests.training.lost", how],

@@ -44,6 +44,7 @@ def hashes(kernel: str, count: int, *cuts: int) -> str:
 
 
 @pytest.mark.parametrize("kernel", NEEDS)
+@pytest.mark.slow
 def test_neither_cuts_nor_threads_change_a_bit(kernel: str) -> None:
     if missing := NEEDS[kernel] - cpu_flags():
         pytest.skip(f"this processor lacks {', '.join(sorted(missing))}")

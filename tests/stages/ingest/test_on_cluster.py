@@ -13,6 +13,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from fadae.archive.items import ArchiveSource
 from fadae.cluster.bags import map_bag
 from fadae.cluster.client import connect
@@ -27,6 +29,7 @@ from tests.hangs import HANG_SECONDS
 from tests.stages.ingest.conftest import NAMES, QUICK, Staged
 
 
+@pytest.mark.slow
 def test_the_cap_on_transfers_holds_over_all_workers(item: Path, location: Location) -> None:
     with (
         EmbeddedArchive(item, transfer_seconds=0.3) as archive,
@@ -83,6 +86,7 @@ def _without_urls(files: dict[str, bytes]) -> dict[str, bytes]:
     return {name: re.sub(rb"127\.0\.0\.1:\d+", b"archive", data) for name, data in files.items()}
 
 
+@pytest.mark.slow
 def test_a_driver_killed_in_the_middle_is_taken_up_again(
     item: Path, location: Location, tmp_path: Path, bytes_of: Staged
 ) -> None:
