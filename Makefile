@@ -4,9 +4,9 @@ VENV := .venv
 NEWEST := .venv-newest
 TOOLS := .venv-tools
 BIN := $(VENV)/bin
-# Processes that the tests run in, one more than two cores because some tests wait; pytest's own way
+# Processes that the tests run in, two more than two cores because some tests wait; pytest's own way
 # (`make test JOBS=0`) shows output as it comes.
-JOBS ?= 3
+JOBS ?= 4
 PYTEST = -m pytest -n $(JOBS) --dist worksteal
 # One BLAS thread a process: ranks and workers are processes here.
 export OMP_NUM_THREADS ?= 1
