@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from distributed import Client
 
 CLOCK_SECONDS = 60.0
+REACH_SECONDS = 10.0  # for a worker to connect to another
 _PEERS = 1_000  # addresses that each worker is told at most
 _OBJECT = "probe"
 _RIGHTS = "give the job list, read, write and delete there"
@@ -203,8 +204,8 @@ async def _unreached(dask_worker: Any, peers: Sequence[str]) -> str:
         return ""
     other = next((peer for peer in others if peer > own), others[0])
     try:
-        comm = await dask_worker.rpc.connect(other)
-    except OSError:  # Dask's CommClosedError and its time-out too
+        comm = await asyncio.wait_for(dask_worker.rpc.connect(other), REACH_SECONDS)
+    except OSError:  # Dask's CommClosedError and the time-out too
         return other
     dask_worker.rpc.reuse(other, comm)
     return ""

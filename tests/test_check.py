@@ -231,7 +231,10 @@ async def _reached(peers: list[str], dask_worker: Any = None) -> str:
     return await preflight._unreached(dask_worker, peers)
 
 
-def test_a_worker_says_which_other_one_it_cannot_reach(scheduler: str) -> None:
+def test_a_worker_says_which_other_one_it_cannot_reach(
+    scheduler: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(preflight, "REACH_SECONDS", 1.0)
     with Client(scheduler) as client:
         (own,) = worker_addresses(client, 10)
         with socket.create_server(("127.0.0.1", 0)) as closed:
