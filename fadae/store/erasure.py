@@ -165,14 +165,12 @@ def _erase_listings(location: Location, erased: Tombstones) -> None:
     for selection in selections:
         folder = f"{INGESTS}/{selection}/tracks"
         for name in location.names(folder):
-            path, done = f"{folder}/{name}", False
-            while not done:
-                data, version = location.read_version(path)
-                made = _bare_listing(data, erased)
-                done = made == data or location.replace(path, made, version)
+            location.change(f"{folder}/{name}", lambda data: _bare_listing(data, erased))
 
 
-def _bare_listing(data: bytes, erased: Tombstones) -> bytes:
+def _bare_listing(data: bytes | None, erased: Tombstones) -> bytes | None:
+    if data is None:  # a watch has forgotten it meanwhile
+        return None
     told = json.loads(data)
     tracks = [Track.from_dict(one) for one in told["tracks"]]
     if not any(erased.match(one.id, one.item) for one in tracks):

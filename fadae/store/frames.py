@@ -284,7 +284,7 @@ class FrameStore:
         differing: dict[str, tuple[str | None, bytes]] = {}
         for name in self.names:
             path = f"{self.path}/{name}/zarr.json"
-            stored, version = self._stored(path)
+            stored, version = self.location.find_version(path)
             try:
                 found = json.loads(stored or b"")
             except ValueError:
@@ -345,18 +345,9 @@ class FrameStore:
 
     def _change(self, path: str, change: Callable[[bytes], bytes]) -> None:
         """Replace an object, unless it is absent, by what a function makes of it."""
-        while True:
-            stored, version = self._stored(path)
-            if stored is None:
-                return
-            try:
-                data = change(stored)
-            except (ValueError, RuntimeError, IndexError) as error:
-                raise DamagedError(
-                    f"{path} is damaged ({error}); run `fadae verify --repair`"
-                ) from error
-            if data == stored or self.location.replace(path, data, version):
-                return
+        self.location.change(
+            path, lambda stored: None if stored is None else _sound(path, lambda: change(stored))
+        )
 
     def _merge(self, name: str, start: int, values: Sequence[Any] | Array) -> None:
         """Write some rows of one object of a recording array."""
@@ -364,25 +355,13 @@ class FrameStore:
         index, within = divmod(start, RECORDINGS_PER_CHUNK)
         path = self._object_path(name, index)
         rows = _column(array, values)
-        while True:
-            stored, version = self._stored(path)
+
+        def merged(stored: bytes | None) -> bytes:
             if stored is None and within:
                 raise DamagedError(f"{path} is missing; run `fadae verify --repair`")
-            try:
-                data = merged_object(array, index, stored, start, rows)
-            except (ValueError, RuntimeError, IndexError) as error:
-                raise DamagedError(
-                    f"{path} is damaged ({error}); run `fadae verify --repair`"
-                ) from error
-            if data == stored or self.location.replace(path, data, version):
-                return
+            return _sound(path, lambda: merged_object(array, index, stored, start, rows))
 
-    def _stored(self, path: str) -> tuple[bytes | None, str | None]:
-        """Return an object and its version, None both where it is absent."""
-        try:
-            return self.location.read_version(path)
-        except FileNotFoundError:
-            return None, None
+        self.location.change(path, merged)
 
     def publish(self, rows: int, recordings: int, attrs: Mapping[str, Any] | None = None) -> Self:
         """Show everybody the new shape of all arrays at once; return the group as published.
@@ -401,11 +380,13 @@ class FrameStore:
     def replace_root(self, root: GroupDocument) -> Self:
         """Put another root in place of the one that was opened; raises OvertakenError."""
         document, data = f"{self.path}/zarr.json", canonical_json(root).encode()
-        stored, version = self._stored(document)
+        stored, version = self.location.find_version(document)
         if stored != data and not self._is_opened(stored):
             raise OvertakenError(f"{document} was replaced meanwhile")
         swapped = stored == data or self.location.replace(document, data, version)
-        if not swapped and self._stored(document)[0] != data:  # else an answer was lost
+        if (
+            not swapped and self.location.find_version(document)[0] != data
+        ):  # else an answer was lost
             raise OvertakenError(f"{document} was replaced meanwhile")
         return type(self)(self.location, self.path, root)
 
@@ -429,13 +410,12 @@ class FrameStore:
 
     def _grow_document(self, name: str, metadata: ArrayDocument) -> None:
         """Write an array's own document unless it tells of more rows already."""
-        path, data = f"{self.path}/{name}/zarr.json", canonical_json(metadata).encode()
-        while True:
-            stored, version = self._stored(path)
-            if stored == data or (stored is not None and _is_longer(stored, metadata)):
-                return
-            if self.location.replace(path, data, version):
-                return
+        data = canonical_json(metadata).encode()
+
+        def grown(stored: bytes | None) -> bytes | None:
+            return None if stored is not None and _is_longer(stored, metadata) else data
+
+        self.location.change(f"{self.path}/{name}/zarr.json", grown)
 
     @property
     def _metadata(self) -> dict[str, ArrayDocument]:
@@ -485,6 +465,14 @@ def _chunk_starts(start: int, stop: int) -> Iterator[int]:
     yield start
     step = RECORDINGS_PER_CHUNK
     yield from range((start // step + 1) * step, stop, step)
+
+
+def _sound(path: str, made: Callable[[], bytes]) -> bytes:
+    """Return what is made of an object's bytes; raises DamagedError where that cannot be."""
+    try:
+        return made()
+    except (ValueError, RuntimeError, IndexError) as error:
+        raise DamagedError(f"{path} is damaged ({error}); run `fadae verify --repair`") from error
 
 
 def _is_longer(stored: bytes, metadata: ArrayDocument) -> bool:

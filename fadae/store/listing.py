@@ -16,12 +16,9 @@ def publish_listing(location: Location) -> None:
 
     It is compared and swapped: of two writers the later one has listed after the other wrote.
     """
-    while True:
-        try:
-            stored, version = location.read_version(LISTING)
-        except FileNotFoundError:
-            stored, version = None, None
+
+    def listing(stored: bytes | None) -> bytes:
         names = dict(zip(LISTED, location.concurrently(location.names, LISTED), strict=True))
-        data = canonical_json({"names": names, "version": 1}).encode("utf-8", "replace")
-        if data == stored or location.replace(LISTING, data, version):
-            return
+        return canonical_json({"names": names, "version": 1}).encode("utf-8", "replace")
+
+    location.change(LISTING, listing)

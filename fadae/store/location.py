@@ -348,6 +348,25 @@ class Location:
         data = self.read_bytes(path)
         return data, digest(data)
 
+    def find_version(self, path: str) -> tuple[bytes | None, str | None]:
+        """Return an object's bytes and the version they are, None both where it is absent."""
+        try:
+            return self.read_version(path)
+        except FileNotFoundError:
+            return None, None
+
+    def change(self, path: str, change: Callable[[bytes | None], bytes | None]) -> None:
+        """Put what a function makes of an object in its place, compared and swapped.
+
+        It is given the bytes, None where there are none, and asked again where another writer was
+        quicker. Nothing is written where it returns None, or what is there.
+        """
+        while True:
+            stored, version = self.find_version(path)
+            data = change(stored)
+            if data is None or data == stored or self.replace(path, data, version):
+                return
+
     def replace(self, path: str, data: bytes, version: str | None) -> bool:
         """Write an object if it still is of a version, None if it is absent; return whether.
 

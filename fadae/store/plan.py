@@ -248,17 +248,20 @@ def erase_from_plan(plan: Plan) -> None:
 
     It keeps its token, which blocks and index are under.
     """
-    location, path = plan.location, plan_path(plan.header.number)
-    while True:
-        stored, version = location.read_version(path)
+    path = plan_path(plan.header.number)
+
+    def erased(stored: bytes | None) -> bytes:
+        if stored is None:
+            raise FileNotFoundError(path)
         first, *lines = gzip.decompress(stored).splitlines(keepends=True)
         made = [_without_track(line, plan.erased) for line in lines]
         if made == lines:
-            return
+            return stored
         header = {**json.loads(first), _FIRST_SHA256: plan.sha256}
         data = b"".join([encoded(header), *made])
-        if location.replace(path, gzip.compress(data, compresslevel=1, mtime=0), version):
-            return
+        return gzip.compress(data, compresslevel=1, mtime=0)
+
+    plan.location.change(path, erased)
 
 
 def _without_track(line: bytes, erased: Tombstones) -> bytes:
