@@ -10,6 +10,8 @@ import base64
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 
+from fadae.records import printable
+
 MOST_ROWS = 20
 _MOST_CHARACTERS = 200
 _CELL = "text-align:left;vertical-align:top;padding:.2em .6em;overflow-wrap:break-word"
@@ -29,7 +31,7 @@ def text(value: object) -> str:
         return f"{value:,.2f}"
     if isinstance(value, int):
         return f"{value:,}"
-    line = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(value))
+    line = printable(str(value))
     return escape(line if len(line) <= _MOST_CHARACTERS else line[: _MOST_CHARACTERS - 1] + "…")
 
 

@@ -13,7 +13,14 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from fadae.errors import Summary
-from fadae.records import ComparedLine, FailureLine, ProblemLine, PrunedKind, RecordingCounts
+from fadae.records import (
+    CodeSize,
+    ComparedLine,
+    FailureLine,
+    ProblemLine,
+    PrunedKind,
+    RecordingCounts,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,6 +123,13 @@ class TrainSummary(StageSummary):
     bytes_a_row: float | None = None  # of a frame's code; held out, where it varies
     kbps: float | None = None  # the same, by time
     published_step: int | None = None  # of the weights in the model's file, once it is written
+
+    @property
+    def code_size(self) -> CodeSize | None:
+        """What the codes of the frames held out take; None where that is not known."""
+        if self.bytes_a_row is None or self.kbps is None:
+            return None
+        return CodeSize(self.bytes_a_row, self.kbps)
 
     def to_dict(self) -> dict[str, object]:
         """Return what `--json` prints: a model's figures as holdout_<name>, at the end."""

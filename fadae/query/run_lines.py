@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, overload
 from fadae import html
 from fadae.errors import UsageError
 from fadae.query.looks import last_lines
-from fadae.records import CodeSize, RunConfig
+from fadae.records import RunConfig
 from fadae.store import FrameStore, Location, attrs_of, code_size, paths, side_scores
 from fadae.summaries import TrainSummary
 
@@ -153,7 +153,9 @@ def _line(location: Location, run: str) -> RunLine | None:
     metrics = found.get("metrics.jsonl", found["config.json"])
     store = FrameStore.find(location, paths.reconstruction_path(run))
     store = store if store is not None and store.rows else None
-    size = _code_size(summary, store, config)
+    size = (
+        summary.code_size if store is None else code_size(store, config["dataset"]["hop_seconds"])
+    )
     held_out, pca = _number(summary.holdout_nmse_db), _number(summary.pca_nmse_db)
     return RunLine(
         run=run,
@@ -171,17 +173,6 @@ def _line(location: Location, run: str) -> RunLine | None:
         publication=config.get("publication", 0),
         reconstructed=store is not None,
     )
-
-
-def _code_size(
-    summary: TrainSummary, store: FrameStore | None, config: RunConfig
-) -> CodeSize | None:
-    """Return what codes take: as `Workspace.code_size` tells."""
-    if store is not None:
-        return code_size(store, config["dataset"]["hop_seconds"])
-    if summary.bytes_a_row is None or summary.kbps is None:
-        return None
-    return CodeSize(summary.bytes_a_row, summary.kbps)
 
 
 def _last_step(location: Location, run: str) -> int | None:

@@ -294,10 +294,7 @@ class Workspace(Runs):
         store = self._find_reconstruction(run) if run in self.reconstructions else None
         if store is not None:
             return code_size(store, self.hop_seconds)
-        told = run_summary(self.location, run)
-        if told.bytes_a_row is None or told.kbps is None:
-            return None
-        return CodeSize(told.bytes_a_row, told.kbps)
+        return run_summary(self.location, run).code_size
 
     def decode(self, encoding: xr.Dataset) -> Float32:
         """Return the features [F, C] of a (slice of a) run's `select`, from its codes alone."""

@@ -204,10 +204,8 @@ class Watch:
         self._seen = files
         self._summary = dataclasses.replace(self._summary, looks=self._summary.looks + 1)
         if len(ready):
-            is_changed = dict(
-                zip(ready.names.tolist(), self._done.has(ready).tolist(), strict=True)
-            )
-            names = [(name, is_changed.get(digest(name))) for name, _ in found]
+            known = set(ready.names.tolist())
+            names = [name for name, _ in found if digest(name) in known]
             self._guarded(lambda: self._take(names, ready))
             return False
         return waiting == 0
@@ -219,16 +217,13 @@ class Watch:
         except TransientError as error:
             log.warning("%s; trying again in %g s", error, self.config.every_seconds)
 
-    def _take(self, names: list[tuple[str, bool | None]], ready: Files) -> None:
-        """Ingest files that are whole, then publish them together.
-
-        names: of all files, and whether each that is ready had another version before.
-        """
-        wanted = self._wanted([name for name, is_changed in names if is_changed is not None])
-        left_out = len(ready) - len(wanted)
-        names = [one for one in names if one[0] in wanted]
-        fresh = [name for name, is_changed in names if is_changed is False]
-        changed = [name for name, is_changed in names if is_changed]
+    def _take(self, names: Sequence[str], ready: Files) -> None:
+        """Ingest files that are whole, by their names, then publish them together."""
+        wanted = self._wanted(names)
+        left_out = len(names) - len(wanted)
+        known = set(ready.chosen(self._done.has(ready)).names.tolist())  # in another version
+        fresh = [name for name in wanted if digest(name) not in known]
+        changed = [name for name in wanted if digest(name) in known]
         # One that could not be decoded may be whole now; one that was stays as it was.
         again = dataclasses.replace(self.config.settings, retry=WhichFailures.ALL)
         taken = Counter[str]()
@@ -254,13 +249,13 @@ class Watch:
         if taken["ok"]:
             self._publish()
 
-    def _wanted(self, names: Sequence[str]) -> set[str]:
+    def _wanted(self, names: Sequence[str]) -> list[str]:
         """Return which files are neither forgotten nor excluded, of some that are whole."""
         item = self.config.source.item
         some = read_tombstones(self.location), lines_of(self.config.settings.exclude, "excluded")
-        return {
+        return [
             name for name in names if not any(one.match(f"{item}/{name}", item) for one in some)
-        }
+        ]
 
     def _ingest(self, names: Sequence[str], settings: Settings) -> Counter[str]:
         """Ingest some files; return how many are there, quarantined, and failed in passing."""

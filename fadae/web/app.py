@@ -233,19 +233,20 @@ def _bands(session: WorkspaceSession, given: Parameters) -> Response:
 
 
 def _bark(session: WorkspaceSession, given: Parameters) -> Response:
-    recording_id, source = given.text("recording"), given.text("source", ORIGINAL)
-    seconds = given.span(LONGEST_BARK_SECONDS)
-    columns = given.whole("columns", 600, least=1, most=MOST_COLUMNS)
-    given.done()
-    return _raster(session.bark_picture(recording_id, seconds, source, columns))
+    return _raster(session.bark_picture(*_columns(given, LONGEST_BARK_SECONDS)))
 
 
 def _waveform(session: WorkspaceSession, given: Parameters) -> Response:
+    return _raster(session.waveform(*_columns(given, LONGEST_WAVEFORM_SECONDS)))
+
+
+def _columns(given: Parameters, longest_seconds: float) -> tuple[str, slice, str, int]:
+    """Return the recording, seconds, source and number of columns that a picture is asked for."""
     recording_id, source = given.text("recording"), given.text("source", ORIGINAL)
-    seconds = given.span(LONGEST_WAVEFORM_SECONDS)
+    seconds = given.span(longest_seconds)
     columns = given.whole("columns", 600, least=1, most=MOST_COLUMNS)
     given.done()
-    return _raster(session.waveform(recording_id, seconds, source, columns))
+    return recording_id, seconds, source, columns
 
 
 def _similar(session: WorkspaceSession, given: Parameters) -> Response:

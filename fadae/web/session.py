@@ -158,7 +158,7 @@ class WorkspaceSession:
             return about
         about["recordings"] = len(workspace.recordings)
         about["seconds"] = workspace.audio_seconds
-        about["alike"] = alike_known(workspace)
+        about["alike"] = self._knows_alike(workspace)
         about["transform"] = {
             "name": transform.name,
             "rate_hz": workspace.rate_hz,
@@ -264,9 +264,14 @@ class WorkspaceSession:
 
     def _sure_of_alike(self) -> Workspace:
         workspace, _ = self.open()
-        if not self._keep(("alike", int(time.monotonic() / 60)), lambda: alike_known(workspace)):
+        if not self._knows_alike(workspace):
             raise not_known()
         return workspace
+
+    def _knows_alike(self, workspace: Workspace) -> bool:
+        """Return whether the page can tell what sounds alike; looked at anew every minute."""
+        minute = int(time.monotonic() / 60)
+        return self._keep(("alike", minute), lambda: alike_known(workspace))
 
     def code_picture(self, recording_id: str, seconds: slice, run: str) -> Raster:
         """Return a run's codes of a span."""

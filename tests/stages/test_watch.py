@@ -159,19 +159,25 @@ def test_later_files_are_appended_and_deleted_ones_stay(
     assert len(opened.history()) == 2, "one publication a look"
 
 
-def test_a_bad_file_is_quarantined_once_until_it_changes(
-    location: Location, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    bad = folder / "bad.flac"
-    bad.write_bytes(b"fLaC" + b"\x01" * 999)
-    fetched: list[str] = []
+@pytest.fixture
+def fetched(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The files that were fetched, in their order."""
+    files: list[str] = []
     fetch = FolderSource.fetch
 
     def counted(self: FolderSource, track: Any, to: Path) -> None:
-        fetched.append(track.file)
+        files.append(track.file)
         fetch(self, track, to)
 
     monkeypatch.setattr(FolderSource, "fetch", counted)
+    return files
+
+
+def test_a_bad_file_is_quarantined_once_until_it_changes(
+    location: Location, folder: Path, monkeypatch: pytest.MonkeyPatch, fetched: list[str]
+) -> None:
+    bad = folder / "bad.flac"
+    bad.write_bytes(b"fLaC" + b"\x01" * 999)
     good = lambda: save(bad, music(1, seed=9))  # noqa: E731 - a step
     _at_looks(monkeypatch, *[nothing] * 6)
     done = watch(location, _Growing(str(folder)))
@@ -206,15 +212,8 @@ def test_what_is_forgotten_or_excluded_is_passed_over_once(
     folder: Path,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
+    fetched: list[str],
 ) -> None:
-    fetched: list[str] = []
-    fetch = FolderSource.fetch
-
-    def counted(self: FolderSource, track: Any, to: Path) -> None:
-        fetched.append(track.file)
-        fetch(self, track, to)
-
-    monkeypatch.setattr(FolderSource, "fetch", counted)
     location.ensure_writable()
     write_tombstones(location, [Tombstone.of("songs/deep/*", "asked")])
     change = lambda: save(folder / "deep/a.wav", music(1, seed=4))  # noqa: E731 - a step
