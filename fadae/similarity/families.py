@@ -46,12 +46,12 @@ def _path(features: FeatureSet) -> str:
 def known_families(features: FeatureSet) -> list[list[int]]:
     """Return the families as a training finds them by itself: see `families_of`.
 
-    Of a store that is too large for that, with a warning, only recordings with the same samples,
-    unless `fadae duplicates` has found the others.
+    Of a store that is too large for that, or behind a web server, with a warning, only recordings
+    with the same samples, unless `fadae duplicates` has found the others.
     """
     location, path = features.store.location, _path(features)
-    is_small = len(packs_of(features.rows)) <= _MOST_PACKS
-    if is_small or location.exists(path):
+    is_near = len(packs_of(features.rows)) <= _MOST_PACKS and not location.is_http
+    if is_near or location.exists(path):
         return families_of(features, duplicates(features))
     log.warning(
         "nobody has looked for copies among these %d recordings: they may lie on both sides of the "

@@ -172,6 +172,8 @@ def read_range(location: Location, layout: Layout, path: str, first: int, stop: 
 
 def _versions(location: Location, kind: Derived, pack: int) -> list[str]:
     """Return the names of a pack's objects, those that cover more blocks last."""
+    if location.is_http:  # which lists nothing
+        return []
     return [name for name in location.names(kind.folder) if name.startswith(f"{pack:05d}-")]
 
 

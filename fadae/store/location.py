@@ -33,7 +33,7 @@ from fsspec.core import has_magic
 from fsspec.utils import get_protocol
 
 from fadae.buckets import Bucket, bucket_of, digest, ignored_condition
-from fadae.errors import NoInputError, UsageError
+from fadae.errors import AccessError, NoInputError, UsageError
 from fadae.store import conditional
 from fadae.store.http import HttpFiles, split_credentials
 from fadae.store.remote_zarr import HttpStore, RetryingStore, local_errors, retry_async
@@ -88,7 +88,7 @@ class Location:
     ) -> None:
         """Take a folder or URL; a local path becomes absolute. Nothing is read or created.
 
-        read_only: every verb that writes raises UsageError, as those of https:// always do.
+        read_only: every verb that writes raises AccessError, as those of https:// always do.
         """
         self.protocol: str = get_protocol(url)
         self._login: dict[str, str] = {}
@@ -128,14 +128,14 @@ class Location:
         return self.protocol in ("http", "https")
 
     def ensure_writable(self) -> None:
-        """Raise UsageError where this location is for reading."""
+        """Raise AccessError where this location is for reading."""
         if self.is_http:
-            raise UsageError(
+            raise AccessError(
                 f"an {self.protocol}:// workspace can be read, not written: {self.url}; give the "
                 "folder or bucket behind it"
             )
         if self.read_only:
-            raise UsageError(f"{self.url} was opened to be read, not written")
+            raise AccessError(f"{self.url} was opened to be read, not written")
 
     @property
     def is_in_process(self) -> bool:

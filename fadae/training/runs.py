@@ -16,6 +16,7 @@ from fadae.config import TrainConfig
 from fadae.data import RowSet
 from fadae.errors import NoInputError, UsageError
 from fadae.records import RunConfig
+from fadae.similarity import known_families
 from fadae.store import FeatureSet, Forgotten, Location, paths
 from fadae.summaries import TrainSummary
 from fadae.training.run import Run, divide, forgotten_now, sample_of
@@ -149,7 +150,8 @@ def sides_of(features: FeatureSet, config: RunConfig | None) -> dict[Side, RowSe
     every = every_row(features)
     if config is None:
         rule, gone = TrainConfig(), forgotten_now(features, features.rows)
-        split = divide(features, features.rows, rule.holdout, rule.seed, forgotten=gone).split
+        families = known_families(features)
+        split = divide(features, features.rows, rule.holdout, rule.seed, (), families, gone).split
         train, holdout = split.train, split.holdout
     else:
         found = split_of(features, config)

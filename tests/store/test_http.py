@@ -28,10 +28,12 @@ from fadae.errors import AccessError, StorageError, UsageError
 from fadae.query import Workspace
 from fadae.stages.extract import extract
 from fadae.store import http as reading
+from fadae.store.features import FeatureSet
 from fadae.store.http import HttpFiles
 from fadae.store.listing import publish_listing
 from fadae.store.location import Location
 from fadae.store.spans import Span
+from fadae.training import sides_of
 from tests import command
 from tests.nginx import documented, nginx
 from tests.store.staged import stage
@@ -115,6 +117,17 @@ def test_a_workspace_behind_nginx_is_the_one_in_the_folder(local: Workspace, ser
     assert there.info().runs == [RUN]
     assert there.info().recordings["ok"] == 2
     assert there.history() == local.history()
+
+
+def test_what_is_derived_is_made_here_where_it_is_not_kept_there(
+    local: Workspace, served: str
+) -> None:
+    there, span = fadae.open(served), slice(0, 4)
+    found = there.similar(AIR, span)  # vectors are kept nowhere: nothing can be written there
+    assert found == local.similar(AIR, span) and [one.id for one in found] == [FUGUE]
+    assert there.similar(AIR, span) == found
+    whole = sides_of(FeatureSet.open(Location(served)), None)
+    assert sum(rows.count for rows in whole.values()) == there.rows_of(None).count
 
 
 def test_nothing_is_listed_and_few_requests_are_made(folder: Path, served: str) -> None:

@@ -14,7 +14,7 @@ from fadae.store.features import FeatureSet
 from fadae.store.location import Location
 from fadae.training.launch import train
 from fadae.training.run import Run, open_dataset
-from fadae.training.runs import Role, run_config, split_of
+from fadae.training.runs import Role, Side, run_config, sides_of, split_of
 from fadae.training.sides import Families, Sides
 from tests.synthetic import music, write_features
 from tests.training.small import small
@@ -115,6 +115,18 @@ def test_a_run_finds_families_when_it_begins_and_keeps_to_them(tmp_path: Path) -
     config = TrainConfig()
     assert Run(location, "default").bind(config).description == recorded["dataset"]
     assert {one: role for one, role in roles(location).items() if one != "c/medley"} == now
+
+
+def test_without_a_run_the_sides_are_those_of_one_that_begins_now(tmp_path: Path) -> None:
+    location = Location(str(tmp_path))
+    write_features(location, copies())
+    features = FeatureSet.open(location)
+    before = sides_of(features, None)
+    begin(location)
+    after = sides_of(features, run_config(location, "default"))
+    for side in Side:
+        np.testing.assert_array_equal(before[side].starts, after[side].starts)
+        np.testing.assert_array_equal(before[side].stops, after[side].stops)
 
 
 def test_the_sides_do_not_depend_on_the_order_of_publication(tmp_path: Path) -> None:
