@@ -124,6 +124,15 @@ def _cc(parts: Iterable[str], version: str | None, port: str | None) -> str | No
     return f"CC-{base}-{port}" if listed else f"LicenseRef-CC-{base}-{port}"
 
 
+def spdx_or_unknown(text: str) -> str:
+    """Return the SPDX identifier of a licence, or `unknown`.
+
+    >>> spdx_or_unknown("CC BY 4.0"), spdx_or_unknown("ask me")
+    ('CC-BY-4.0', 'unknown')
+    """
+    return spdx(text) or UNKNOWN
+
+
 def family(identifier: str | None) -> str:
     """Return what a policy calls a licence: one of FAMILIES.
 

@@ -203,7 +203,7 @@ class FolderSource:
         except _DEFINITE as error:
             reason = error.strerror or str(error) or type(error).__name__
             raise PermanentFailure(f"{clean_text(what)}: {clean_text(reason)}") from error
-        except Exception as error:
+        except Exception as error:  # of libraries unloaded as yet: `fault` sorts them
             fault = self._bucket.fault(error)
             if fault == "own":
                 raise

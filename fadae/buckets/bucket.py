@@ -76,7 +76,7 @@ class Bucket(abc.ABC):
         """Return `filesystem`; raises AccessError, StorageError or UsageError."""
         try:
             return self.filesystem(url, options, asynchronous=asynchronous)
-        except Exception as error:
+        except Exception as error:  # of libraries unloaded as yet: `fault` sorts them
             match self.fault(error):
                 case "refused":
                     raise self.refused(f"open {url}", error) from error

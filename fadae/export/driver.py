@@ -32,7 +32,7 @@ from fadae.export.plan import (
     shards,
 )
 from fadae.export.shards import export_shard, json_line
-from fadae.licences import UNKNOWN, spdx
+from fadae.licences import spdx_or_unknown
 from fadae.query import Workspace
 from fadae.records import canonical_json
 from fadae.store import (
@@ -289,7 +289,7 @@ def _tell(chosen: _Chosen, request: Request, plan: Plan, work: _Work, target: Lo
             tally.add(row)
             texts = ("id", "title", "creator", "licence", "url", "sha1")
             line = {name: str(getattr(row, name)) for name in texts}
-            line["licence_id"] = spdx(row.licence) or UNKNOWN
+            line["licence_id"] = spdx_or_unknown(row.licence)
             file.write(json_line({**line, "seconds": row.seconds}))
     target.write_bytes(CARD, card(_about(chosen, request, plan, work), tally).encode())
     sources = sources_of(row for _, row in rows_of(published, wanted))

@@ -9,8 +9,9 @@ from fadae.arrays import Array, Int16
 from fadae.audio import Tags, from_pcm, write
 from fadae.errors import TransientError
 from fadae.export.plan import ShardTask, piece_edges
-from fadae.licences import UNKNOWN, spdx
+from fadae.licences import spdx_or_unknown
 from fadae.store import (
+    CODE_ARRAYS,
     FeatureSet,
     FrameStore,
     PublishedRecordings,
@@ -20,7 +21,6 @@ from fadae.store import (
 )
 
 _ROWS_AT_A_TIME = 1024
-_CODES = {"codes": "encoded", "scale": "scale", "code_bytes": "code_bytes"}
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def samples_of(task: ShardTask) -> Iterator[Sample]:
             title=recording.title,
             creator=recording.creator,
             licence=recording.licence,
-            licence_id=spdx(recording.licence) or UNKNOWN,
+            licence_id=spdx_or_unknown(recording.licence),
             source=recording.id,
         )
         edges = piece_edges(span.start, span.stop, task.piece_rows)
@@ -97,7 +97,7 @@ def _described(
     if "metadata" in task.what:
         texts = ("item", "file", "title", "creator", "licence", "url", "sha1")
         told |= {name: str(getattr(recording, name)) for name in texts}
-        told["licence_id"] = spdx(recording.licence) or UNKNOWN
+        told["licence_id"] = spdx_or_unknown(recording.licence)
     return told
 
 
@@ -129,7 +129,7 @@ def _reads(task: ShardTask, features: FeatureSet) -> dict[str, Callable[[int, in
         store = FrameStore.open(task.workspace, reconstruction_path(task.run))
         if attrs_of(store)["model_sha256"] != task.model_sha256:
             raise TransientError(f"run {task.run!r} was reconstructed anew meanwhile")
-        reads = {n: reading(store, of) for n, of in _CODES.items() if of in store.names}
+        reads = {n: reading(store, of) for n, of in CODE_ARRAYS.items() if of in store.names}
     for name in ("features", "audio"):
         if name in task.what:
             reads[name] = reading(features.store, name)

@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 
 from fadae.arrays import Int64
-from fadae.licences import UNKNOWN, LicencePolicy, spdx
+from fadae.licences import LicencePolicy, spdx_or_unknown
 from fadae.store import ROWS_PER_PACK, FeatureSet
 
 _MOST_CHUNKS = 8  # of 16384 recordings, that `info` counts
@@ -36,7 +36,7 @@ def licence_counts(features: FeatureSet) -> tuple[dict[str, int], bool]:
         kept = which[~np.isin(low + np.arange(len(which)), gone.rows)]
         counted += len(kept)
         for at, count in zip(*np.unique(kept, return_counts=True), strict=True):
-            counts[spdx(texts[at]) or UNKNOWN] += int(count)
+            counts[spdx_or_unknown(texts[at])] += int(count)
     every = len(features.recordings) - len(gone)
     scale = every / counted if counted else 0.0
     return {name: round(n * scale) for name, n in sorted(counts.items())}, counted == every

@@ -19,6 +19,7 @@ from fadae.data import DataOrder, Loader, SequenceReader, SequenceSet
 from fadae.errors import UsageError
 from fadae.memory import cache_within, memory_limit_bytes
 from fadae.store import (
+    CODE_ARRAYS,
     NO_SAMPLE,
     PCM_SCALE,
     FeatureSet,
@@ -39,10 +40,10 @@ LANES = 16  # of a rank, each a window of shuffled rows in memory, and the next
 WINDOW_ROWS = 1024
 _NAMES_KEPT = 4096
 # A batch's name for each array, by what is asked for: the features' arrays, or a run's.
-_ARRAYS: dict[str, dict[str, str]] = {
+_ARRAYS: dict[str, Mapping[str, str]] = {
     "features": {"features": "features"},
     "audio": {"audio": "audio"},
-    "codes": {"codes": "encoded", "scale": "scale", "code_bytes": "code_bytes"},
+    "codes": CODE_ARRAYS,
 }
 
 

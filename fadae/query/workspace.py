@@ -17,7 +17,7 @@ from fadae import html
 from fadae.arrays import Float32
 from fadae.audio import Tags, from_pcm
 from fadae.errors import NoInputError, UsageError, unknown
-from fadae.licences import UNKNOWN, spdx
+from fadae.licences import spdx_or_unknown
 from fadae.query import notebook
 from fadae.query.alike import CorpusMap, Similar, corpus_map, similar
 from fadae.query.duplicates import Family, families
@@ -394,7 +394,7 @@ class Workspace(Runs):
             title=found[0].title if len(found) == 1 else "",
             creator=", ".join(dict.fromkeys(one.creator for one in found if one.creator)),
             licence=", ".join(licences),
-            licence_id=", ".join(dict.fromkeys(spdx(one.licence) or UNKNOWN for one in found)),
+            licence_id=", ".join(dict.fromkeys(spdx_or_unknown(one.licence) for one in found)),
             source=", ".join(one.id for one in found),
             run=run,
             model_sha256=(run_summary(self.location, run).model_sha256 or "") if run else "",

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from fadae.store.publication import publish, published_plans
     from fadae.store.published import PublishedRecordings
     from fadae.store.reconstruction import (
+        CODE_ARRAYS,
         CODE_BYTES,
         CODED_FRAMES,
         HOPS,
@@ -137,6 +138,7 @@ else:
             "fadae.store.published": ["PublishedRecordings"],
             "fadae.store.recording_index": ["index_attrs", "token_of"],
             "fadae.store.reconstruction": [
+                "CODE_ARRAYS",
                 "CODE_BYTES",
                 "CODED_FRAMES",
                 "HOPS",
@@ -172,6 +174,7 @@ __all__ = [
     "BLOCK_FRAMES",
     "CHUNK_FRAMES",
     "CODED_FRAMES",
+    "CODE_ARRAYS",
     "CODE_BYTES",
     "FEATURES",
     "FEW",

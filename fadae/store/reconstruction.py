@@ -33,6 +33,9 @@ SCORES = {
     "si_sdr_db": "scale-invariant signal-to-distortion ratio of the audio",
     "log_spectral_distance_db": "log-spectral distance of the audio, mean over its hops",
 }
+# What a row's code is made of, by what it is called where it is handed on; the last two where a
+# model has them.
+CODE_ARRAYS: Mapping[str, str] = {"codes": "encoded", "scale": "scale", "code_bytes": CODE_BYTES}
 PREPARED = "recording_prepared"  # an array there only where the model `Prepares`
 _IDENTITY = ("id", "pcm_sha256", "frame_start", "frame_count", "samples")
 

@@ -76,7 +76,7 @@ async def retry_async(
                 return await asyncio.wait_for(call(), ATTEMPT_SECONDS + transfer_seconds)
             except _ANSWERS:
                 raise
-            except Exception as error:
+            except Exception as error:  # of libraries unloaded as yet: `fault` sorts them
                 fault = bucket.fault(error)
                 if fault == "own":
                     raise
