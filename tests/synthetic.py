@@ -172,7 +172,7 @@ def write_run(
     }
     if holdout is not None:
         from fadae.config.job import TrainConfig
-        from fadae.training.run import open_dataset
+        from fadae.training.dataset import open_dataset
 
         asked = TrainConfig(run=run, seed=seed, holdout=holdout)
         config |= {

@@ -75,8 +75,8 @@ ROOMS = (
 # shards, card, citation, driver, commands; what is forgotten 5: tombstones, their rows, erasure,
 # the room and its command; licences 2, tags of written sound 1; the page 4: FLAC as it is made,
 # whole pieces, lines and curves of runs, what sounds alike; blind tests 5: plan, results, test,
-# addresses, command.
-MOST_MODULES = 241
+# addresses, command; what a run learns from 1, out of a module of 620 lines.
+MOST_MODULES = 242
 MOST_SKIPS = 10
 MOST_UNTYPED = 10  # `dict[str, Any]` outside the JSON edges
 JSON_EDGES = ("archive/", "embedded/", "store/zarr_internals", "config/options", "web/")

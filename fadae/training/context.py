@@ -19,9 +19,10 @@ from fadae.records import CodeSize, CodeSpec, GrowthRecord, Scores
 from fadae.summaries import TrainSummary
 from fadae.training.batches import SharedRows
 from fadae.training.checkpoint import Checkpoints
+from fadae.training.dataset import Dataset, open_dataset
 from fadae.training.evaluate import CODE_BYTES, Evaluation
 from fadae.training.ranks import Ranks
-from fadae.training.run import Dataset, Run, State, open_dataset
+from fadae.training.run import Run, State
 
 log = logging.getLogger("fadae.training")
 

@@ -18,10 +18,11 @@ from fadae.summaries import TrainSummary
 from fadae.training.batches import RankSample, SharedRows, prepare, read_groups
 from fadae.training.checkpoint import snapshot
 from fadae.training.context import SAMPLE_FRAMES, Preempted, TrainingContext, scores_of
+from fadae.training.dataset import sample_of
 from fadae.training.evaluate import Stopped
 from fadae.training.reduction import make_reduction
 from fadae.training.roles import write_roles
-from fadae.training.run import Metrics, sample_of, trackers_of
+from fadae.training.run import Metrics, trackers_of
 from fadae.training.runs import pca_remark
 
 log = logging.getLogger("fadae.training")

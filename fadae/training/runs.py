@@ -19,7 +19,8 @@ from fadae.records import RunConfig
 from fadae.similarity import known_families
 from fadae.store import FeatureSet, Forgotten, Location, paths
 from fadae.summaries import TrainSummary
-from fadae.training.run import Run, divide, forgotten_now, sample_of
+from fadae.training.dataset import divide, forgotten_now, sample_of
+from fadae.training.run import Run
 
 log = logging.getLogger("fadae.training")
 

@@ -31,7 +31,7 @@ from fadae.store.layout import BLOCK_FRAMES
 from fadae.store.location import Location
 from fadae.store.paths import FEATURES
 from fadae.training.context import Preempted
-from fadae.training.run import open_dataset
+from fadae.training.dataset import open_dataset
 from fadae.transform.adaptive import FrequencyAdaptiveTransform
 from tests.s3 import s3_server
 from tests.training.features import structured_frames, write_features

@@ -20,8 +20,8 @@ from fadae.stages.reconstruct import prepare_recordings, reconstruct, reconstruc
 from fadae.store.frames import FrameStore
 from fadae.store.location import Location
 from fadae.store.reconstruction import PREPARED
+from fadae.training.dataset import open_dataset
 from fadae.training.launch import train
-from fadae.training.run import open_dataset
 from tests.command import fadae, summary
 from tests.forks import train_forked
 from tests.stages.test_reconstruct import killed_after, objects

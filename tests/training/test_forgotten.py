@@ -14,8 +14,8 @@ from fadae.store.frames import FrameStore
 from fadae.store.location import Location
 from fadae.store.paths import FEATURES, reconstruction_path
 from fadae.training.context import Preempted
+from fadae.training.dataset import open_dataset
 from fadae.training.launch import train
-from fadae.training.run import open_dataset
 from fadae.training.runs import Role, run_config, split_of
 from tests.training.features import append_recordings
 from tests.training.small import model_hash, small, stopping_after, train_until

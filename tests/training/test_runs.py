@@ -18,8 +18,8 @@ from fadae.store.frames import FrameStore
 from fadae.store.location import Location
 from fadae.store.paths import FEATURES
 from fadae.training.context import Preempted, precision_of
+from fadae.training.dataset import open_dataset
 from fadae.training.launch import train
-from fadae.training.run import open_dataset
 from tests.training.features import append_recordings
 from tests.training.small import metrics_of, model_hash, small, stopping_after, train_until
 

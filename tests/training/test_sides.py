@@ -12,8 +12,9 @@ from fadae.config.job import TrainConfig
 from fadae.data.rows import Split, split_rows
 from fadae.store.features import FeatureSet
 from fadae.store.location import Location
+from fadae.training.dataset import open_dataset
 from fadae.training.launch import train
-from fadae.training.run import Run, open_dataset
+from fadae.training.run import Run
 from fadae.training.runs import Role, Side, run_config, sides_of, split_of
 from fadae.training.sides import Families, Sides
 from tests.synthetic import music, write_features

@@ -17,8 +17,9 @@ from fadae.errors import NoInputError, UsageError
 from fadae.store.features import FeatureSet
 from fadae.store.history import publication_numbers
 from fadae.store.location import Location
+from fadae.training.dataset import open_dataset
 from fadae.training.roles import roles_of, write_roles
-from fadae.training.run import Run, open_dataset
+from fadae.training.run import Run
 from fadae.training.runs import Role, best_run, chosen_run
 from tests.synthetic import music, write_features
 
