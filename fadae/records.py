@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import itertools
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Literal, NotRequired, Self, TypedDict
+from typing import Any, Literal, NotRequired, Self, TypedDict, TypeVar
 
 from fadae.errors import RecordingFailure, TransientFailure
+
+_T = TypeVar("_T")
 
 
 def canonical_json(value: object) -> str:
@@ -39,6 +42,17 @@ def one_line(text: str) -> str:
     'a [31m b'
     """
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
+def batched(values: Iterable[_T], most: int) -> Iterator[tuple[_T, ...]]:
+    """Yield values, drawn as they are needed, some at a time; Python 3.12 has it in itertools.
+
+    >>> list(batched(range(5), 2))
+    [(0, 1), (2, 3), (4,)]
+    """
+    drawn = iter(values)
+    while batch := tuple(itertools.islice(drawn, most)):
+        yield batch
 
 
 def finite(value: Any) -> Any:

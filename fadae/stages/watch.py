@@ -8,7 +8,6 @@ watch finds what is not published, and the stages finish what was begun.
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import logging
 import time
 from collections import Counter
@@ -23,7 +22,7 @@ from fadae.archive import FolderSource, Page
 from fadae.arrays import Array
 from fadae.config import ExtractConfig, Settings, WhichFailures
 from fadae.errors import NoInputError, TransientError, UsageError
-from fadae.records import sha256_hex
+from fadae.records import batched, sha256_hex
 from fadae.stages.extract import extract
 from fadae.stages.ingest import Listing, ingest
 from fadae.store import (
@@ -228,7 +227,7 @@ class Watch:
         again = dataclasses.replace(self.config.settings, retry=WhichFailures.ALL)
         taken = Counter[str]()
         for files, settings in ((fresh, self.config.settings), (changed, again)):
-            for batch in _batches(files):
+            for batch in batched(files, FILES_AT_ONCE):
                 taken += self._ingest(batch, settings)
                 if self._stopping():  # the next watch goes on
                     break
@@ -312,12 +311,6 @@ class Watch:
         until = time.monotonic() + self.config.every_seconds
         while not self._stopping() and (left := until - time.monotonic()) > 0:
             time.sleep(min(left, _SLICE_SECONDS))
-
-
-def _batches(names: Sequence[str]) -> Iterator[tuple[str, ...]]:
-    drawn = iter(names)
-    while batch := tuple(itertools.islice(drawn, FILES_AT_ONCE)):
-        yield batch
 
 
 def _told(summary: WatchSummary) -> str:

@@ -8,12 +8,11 @@ again ends with the same bytes.
 
 from __future__ import annotations
 
-import itertools
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from fadae.records import Commit, Track, canonical_json
+from fadae.records import Commit, Track, batched, canonical_json
 from fadae.store.forgotten import NOTHING, Forgotten, erased_in
 from fadae.store.frames import FrameStore
 from fadae.store.index_objects import ERASED_COLUMNS
@@ -38,6 +37,7 @@ from fadae.store.staging import FEW, LedgerPage, fresh_names, ledger_pages, read
 from fadae.store.tombstones import ID, Tombstones
 
 _FEW_BLOCKS = 64  # filled here, without a cluster: some 0.1 s each
+_COMMITS_AT_ONCE = 512
 _FLOATS = "f"  # the kind of the columns that a reconstruction has of a recording
 
 
@@ -135,18 +135,12 @@ def erase_page(task: StagedTask) -> int:
     """Remove what is staged below a prefix and to be erased; return how many recordings."""
     page, found = task.page, list[str]()
     names = [staged(page.prefix, name) for name in fresh_names(page)]
-    for batch in _batches(names):
+    for batch in batched(names, _COMMITS_AT_ONCE):
         commits: list[Commit] = read_commits(page.location, batch)
         tracks = (commit.track for commit in commits)
         found += [recording_key(t.id) for t in tracks if task.erased.match(t.id, t.item)]
     _delete(page.location, found)
     return len(found)
-
-
-def _batches(names: list[str], most: int = 512) -> Iterator[list[str]]:
-    drawn = iter(names)
-    while batch := list(itertools.islice(drawn, most)):
-        yield batch
 
 
 def _delete(location: Location, keys: Iterable[str]) -> None:

@@ -12,7 +12,6 @@ import contextlib
 import errno
 import functools
 import io
-import itertools
 import math
 import os
 import posixpath
@@ -34,6 +33,7 @@ from fsspec.utils import get_protocol
 
 from fadae.buckets import Bucket, bucket_of, digest, ignored_condition
 from fadae.errors import AccessError, NoInputError, UsageError
+from fadae.records import batched
 from fadae.store import conditional
 from fadae.store.http import HttpFiles, split_credentials
 from fadae.store.remote_zarr import HttpStore, RetryingStore, local_errors, retry_async
@@ -257,9 +257,8 @@ class Location:
         if self.is_local or self.is_in_process:
             yield from map(function, values)
             return
-        drawn = iter(values)
         with ThreadPoolExecutor(_THREADS) as threads:
-            while batch := list(itertools.islice(drawn, 8 * _THREADS)):
+            for batch in batched(values, 8 * _THREADS):
                 yield from threads.map(function, batch)
 
     def write_bytes(
@@ -455,8 +454,7 @@ class Location:
     def delete_many(self, paths: Iterable[str]) -> None:
         """Remove objects, many in one request where a bucket offers that; absent ones too."""
         self.ensure_writable()
-        drawn = iter(paths)
-        while batch := list(itertools.islice(drawn, _REMOVED_AT_ONCE)):
+        for batch in batched(paths, _REMOVED_AT_ONCE):
             full = [self.full(path) for path in batch]
             if self._fs.async_impl and not any(map(has_magic, full)):  # it would look for those
                 self._wait(functools.partial(self._fs._rm, full), f"remove {batch[0]} ...")

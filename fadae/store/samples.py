@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -12,6 +11,7 @@ import numpy as np
 
 from fadae.arrays import Int16
 from fadae.errors import NoInputError
+from fadae.records import batched
 from fadae.store.features import NO_SAMPLE
 from fadae.store.frames import DamagedError, FrameStore
 from fadae.store.index_objects import RecordingRow
@@ -172,7 +172,5 @@ def samples_problem(store: FrameStore, one: StoredSamples) -> str | None:
 
 
 def samples_tasks(location: Location, recordings: Iterable[StoredSamples]) -> Iterator[SamplesTask]:
-    """Yield tasks of neighbouring recordings."""
-    drawn = iter(recordings)
-    while batch := tuple(itertools.islice(drawn, RECORDINGS_A_TASK)):
-        yield SamplesTask(location, batch)
+    """Return tasks of neighbouring recordings, made as they are drawn."""
+    return (SamplesTask(location, batch) for batch in batched(recordings, RECORDINGS_A_TASK))

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import os
 import time
 from collections.abc import Iterator, Sequence
-from typing import TypeVar
 
-from fadae.records import MetricsRow
+from fadae.records import MetricsRow, batched
 from fadae.tracking.tracker import PROJECT, TrackedRun, TrackingError, figures
 
 _IDENTITY = "fadae.identity"
 _A_REQUEST = 1000  # metrics, MLflow's own limit
 _PARAMS = 100  # likewise
-_T = TypeVar("_T")
 # Before it is imported: training waits for its answers, and nothing is told to anybody else.
 _QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -42,8 +39,8 @@ class MLflow:
             self._run_id = self._find(run)
             params = [Param(name, str(value)[:500]) for name, value in run.settings.items()]
             tags = {"fadae.workspace": run.workspace, **run.limits}
-            for part in _parts(params, _PARAMS):
-                self._client.log_batch(self._run_id, params=part)
+            for part in batched(params, _PARAMS):
+                self._client.log_batch(self._run_id, params=[*part])
             told = [RunTag(name, str(value)) for name, value in tags.items()]
             self._client.log_batch(self._run_id, tags=told)
             self._client.set_terminated(self._run_id, "RUNNING")
@@ -87,8 +84,8 @@ class MLflow:
                 if line["step"] > last.get(name, -1)
             ]
             self._last = None  # until all is there: a request may be answered in part
-            for part in _parts(new, _A_REQUEST):
-                self._client.log_batch(self._run_id, metrics=part)
+            for part in batched(new, _A_REQUEST):
+                self._client.log_batch(self._run_id, metrics=[*part])
             self._last = last | {metric.key: metric.step for metric in new}
             self._taken = len(lines)
 
@@ -102,12 +99,6 @@ class MLflow:
         if done:
             with _failures():
                 self._client.set_terminated(self._run_id, "FINISHED")
-
-
-def _parts(values: Sequence[_T], size: int) -> Iterator[list[_T]]:
-    drawn = iter(values)
-    while part := list(itertools.islice(drawn, size)):
-        yield part
 
 
 @contextlib.contextmanager
